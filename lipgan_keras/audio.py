@@ -1,0 +1,264 @@
+"""Sound: load anything that PyAV decodes as 16 kHz mono, and the two audio front ends of LipGAN.
+
+Both front ends are the original's (K R et al. 2019), measured on its output: a mel spectrogram of 80 steps a second,
+and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `window` cuts the piece that
+belongs to a moment; preprocessing, training and inference all use it, so that they cannot disagree about time.
+"""
+
+import functools
+import math
+import os
+import wave as wave_file
+
+import av
+import av.logging
+import librosa
+import numpy as np
+import scipy.fft
+
+from lipgan_keras.cli import UserError, replacing
+
+SAMPLE_RATE = 16000
+WINDOW_SHAPE = {"mel": (80, 27), "mfcc": (12, 35)}
+STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
+FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
+
+_PRE_EMPHASIS = 0.97
+_MEL_FFT, _MEL_HOP = 800, 200
+_MFCC_FRAME, _MFCC_SHIFT, _MFCC_FFT = 400, 160, 512
+_LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
+
+av.logging.set_level(av.logging.PANIC)  # errors reach the user as one UserError line, not as ffmpeg's log
+
+
+def load_audio(path: str | os.PathLike, max_seconds: float | None = None) -> np.ndarray:
+    """Decode the sound of a media file on the container's clock.
+
+    Sample 0 is the container's start (the start of its earliest stream): sound that starts later is preceded by
+    silence, and gaps of over 50 ms in the stream's timestamps become silence. Channels are averaged.
+
+    Args:
+        path: any audio or video file that PyAV decodes.
+        max_seconds: stop after this many seconds.
+
+    Returns:
+        float32 (n,), 16 kHz mono in [-1, 1].
+
+    Raises:
+        UserError: no such file, not a media file, no audio stream in it, or no sound could be decoded.
+    """
+    limit = math.inf if max_seconds is None else max_seconds
+    pieces = []  # [start in seconds, sample rate, mono chunks, number of samples], each piece without gaps
+    with _open(path) as container:
+        stream = container.streams.best("audio")
+        if stream is None:
+            raise UserError(f"{path}: has no audio stream; give a file with sound")
+        if stream.codec_context is None:
+            raise UserError(f"{path}: its sound is coded in a way unknown here; convert it to WAV or MP4 (AAC)")
+        stream.thread_type = "AUTO"
+        if container.start_time is not None:
+            origin = container.start_time / av.time_base
+        else:
+            origin = float((stream.start_time or 0) * stream.time_base)
+        for frame in _decode(container, stream):
+            end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
+            start = end if frame.pts is None else float(frame.pts * frame.time_base) - origin
+            if start >= limit:
+                break
+            if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
+                pieces.append([start, frame.sample_rate, [], 0])
+            chunk = _mono(frame)
+            pieces[-1][2].append(chunk)
+            pieces[-1][3] += len(chunk)
+
+    sound = [(round(start * SAMPLE_RATE), _resample(np.concatenate(chunks), rate)) for start, rate, chunks, _ in pieces]
+    length = max((first + len(piece) for first, piece in sound), default=0)
+    if length <= 0:
+        raise UserError(f"{path}: no sound could be decoded from its audio stream; give another file")
+    if max_seconds is not None:
+        length = min(length, round(max_seconds * SAMPLE_RATE))
+    wave = np.zeros(length, np.float32)
+    for first, piece in sound:
+        piece = piece[max(0, -first) : max(0, length - first)]
+        first = max(0, first)
+        wave[first : first + len(piece)] = piece
+    return wave
+
+
+def _open(path):
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such file; check the path")
+    try:
+        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network.
+        return av.open(f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise UserError(f"{path}: may not be read; check its permissions") from error
+        raise UserError(f"{path}: is not an audio or video file; give a file with sound") from error
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path}: is not an audio or video file; give a file with sound") from error
+
+
+def _decode(container, stream):
+    """Frames of one stream; damaged packets are passed over, and a damaged end ends it."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+        except av.error.FFmpegError:
+            return
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            continue
+
+
+def _mono(frame: av.AudioFrame) -> np.ndarray:
+    samples = frame.to_ndarray()  # (channels, n), or (1, n * channels) where the format is packed
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, len(frame.layout.channels)).T
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128) / 128
+    elif np.issubdtype(samples.dtype, np.integer):
+        samples = samples / np.float32(-float(np.iinfo(samples.dtype).min))
+    return np.nan_to_num(samples.astype(np.float32).mean(axis=0), posinf=1, neginf=-1)
+
+
+def _resample(wave: np.ndarray, rate: int) -> np.ndarray:
+    if rate != SAMPLE_RATE:
+        wave = librosa.resample(wave, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    return np.clip(wave, -1, 1).astype(np.float32)
+
+
+def save_wav(path: str | os.PathLike, wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write mono float samples in [-1, 1] as a 16-bit PCM WAV file.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    samples = np.clip(np.rint(np.asarray(wave, np.float64) * 32768), -32768, 32767).astype("<i2")
+    with replacing(path) as temporary, wave_file.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(samples.tobytes())
+
+
+def melspectrogram(wave: np.ndarray) -> np.ndarray:
+    """Mel spectrogram in LipGAN's scale.
+
+    Args:
+        wave: (n,) 16 kHz mono in [-1, 1]; one shorter than a frame is continued with silence.
+
+    Returns:
+        float32 (80, T), T = 1 + n // 200, in [-4, 4]; step k is centred at 12.5 k ms. Digital silence is -4.
+    """
+    emphasised = _pre_emphasis(_at_least(wave, _MEL_FFT))
+    spectrum = np.abs(librosa.stft(emphasised, n_fft=_MEL_FFT, hop_length=_MEL_HOP, pad_mode="reflect"))
+    decibel = 20 * np.log10(np.maximum(1e-5, _mel_filters() @ spectrum)) - 20
+    return np.clip(8 * (decibel + 100) / 100 - 4, -4, 4).astype(np.float32)
+
+
+@functools.cache
+def _mel_filters() -> np.ndarray:
+    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_MEL_FFT, n_mels=80, fmin=55, fmax=7600)
+
+
+def mfcc(wave: np.ndarray) -> np.ndarray:
+    """Mel-frequency cepstral coefficients 1 to 12, HTK style.
+
+    Args:
+        wave: (n,) 16 kHz mono in [-1, 1]; one shorter than a frame is continued with silence.
+
+    Returns:
+        float32 (12, T), T = 1 + (n - 400) // 160; step k is centred at 10 k + 12.5 ms. Always finite.
+    """
+    wave = _at_least(wave, _MFCC_FRAME)
+    if np.abs(wave).max() <= 1:
+        wave = wave * 2.0**15
+    frames = librosa.util.frame(_pre_emphasis(wave), frame_length=_MFCC_FRAME, hop_length=_MFCC_SHIFT)  # (400, T)
+    spectrum = np.abs(np.fft.rfft(frames * np.hamming(_MFCC_FRAME)[:, None], _MFCC_FFT, axis=0))
+    energy = np.maximum(_htk_filters() @ spectrum, np.finfo(np.float64).eps)  # silence would be log(0)
+    n = np.arange(1, 13)[:, None]
+    cepstrum = scipy.fft.dct(np.log(energy), axis=0, norm="ortho")[1:13]
+    return ((1 + 11 * np.sin(np.pi * n / 22)) * cepstrum).astype(np.float32)
+
+
+@functools.cache
+def _htk_filters() -> np.ndarray:
+    """40 triangles of height 1, equally spaced on HTK's mel scale from 300 to 3700 Hz: (40, 257)."""
+    mel = np.linspace(*(1127 * np.log(1 + np.array([300, 3700]) / 700)), 42)
+    edges = 700 * (np.exp(mel / 1127) - 1)
+    frequencies = np.linspace(0, SAMPLE_RATE / 2, _MFCC_FFT // 2 + 1)
+    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising, falling = (frequencies - low) / (centre - low), (high - frequencies) / (high - centre)
+    return np.clip(np.minimum(rising, falling), 0, None)
+
+
+def _pre_emphasis(wave: np.ndarray) -> np.ndarray:
+    return np.append(wave[:1], wave[1:] - _PRE_EMPHASIS * wave[:-1])
+
+
+def _at_least(wave: np.ndarray, samples: int) -> np.ndarray:
+    wave = np.asarray(wave, np.float64)
+    return np.pad(wave, (0, max(0, samples - len(wave))))
+
+
+def features(wave: np.ndarray, kind: str) -> np.ndarray:
+    """`melspectrogram(wave)` for kind "mel", `mfcc(wave)` for kind "mfcc"."""
+    return {"mel": melspectrogram, "mfcc": mfcc}[kind](wave)
+
+
+@functools.cache
+def _silence(kind: str) -> np.ndarray:
+    """The features of one step of digital silence, (80, 1) or (12, 1)."""
+    return features(np.zeros(_MEL_FFT), kind)[:, :1]
+
+
+def window(features: np.ndarray, seconds: float, kind: str) -> np.ndarray:
+    """The features around one moment: what the network hears for a video frame whose middle is there.
+
+    Args:
+        features: (80, T) mel or (12, T) MFCC of the whole sound.
+        seconds: the moment, on the sound's clock; may lie outside the sound.
+        kind: "mel" or "mfcc".
+
+    Returns:
+        float32 (80, 27) or (12, 35); steps outside the sound are those of digital silence.
+    """
+    return windows(features, [seconds], kind)[0, :, :, 0]
+
+
+def windows(features: np.ndarray, times, kind: str) -> np.ndarray:
+    """`window` for each of N moments, as the network's input: float32 (N, 80, 27, 1) or (N, 12, 35, 1)."""
+    rows, length = WINDOW_SHAPE[kind]
+    if features.shape[0] != rows:
+        raise ValueError(f"{kind} features have {rows} rows, these {features.shape[0]}")
+    steps = STEPS_PER_SECOND[kind] * (np.asarray(times, np.float64).reshape(-1) - FIRST_STEP_SECONDS[kind])
+    # Halves go up; 1e-6 so that a float error just under a half cannot choose the step.
+    first = np.floor(steps + 0.5 + 1e-6).astype(np.int64) - length // 2
+    index = first[:, None] + np.arange(length)  # (N, length)
+    index = np.where((index >= 0) & (index < features.shape[1]), index, features.shape[1])
+    padded = np.concatenate([features, _silence(kind)], axis=1).astype(np.float32)
+    return np.ascontiguousarray(padded[:, index].transpose(1, 0, 2)[..., None])
+
+
+def window_centre(start: float, end: float, alignment: str, offset_ms: float = 0.0) -> float:
+    """The moment on which to centre the window of a frame shown from `start` to `end` seconds.
+
+    Args:
+        start: when the frame appears, seconds.
+        end: when the next one replaces it, seconds.
+        alignment: "centred", the middle of the frame's time; or "released", what the inference of the released
+            mel-spectrogram code does: its window starts at step int(80 start), so its middle is 13 steps later.
+        offset_ms: added to it; positive hears a later piece of sound.
+    """
+    if alignment == "centred":
+        centre = (start + end) / 2
+    elif alignment == "released":
+        centre = (math.floor(STEPS_PER_SECOND["mel"] * start + 1e-6) + 13) / STEPS_PER_SECOND["mel"]
+    else:
+        raise ValueError(f'alignment is "centred" or "released", not {alignment!r}')
+    return centre + offset_ms / 1000

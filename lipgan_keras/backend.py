@@ -1,0 +1,69 @@
+"""Keras, imported without its backend's start-up notices, and the one thing that TensorFlow and JAX do differently here."""
+
+import contextlib
+import os
+import sys
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    """TensorFlow writes start-up notices to file descriptor 2 before any setting of its own can stop it."""
+    try:
+        sys.stderr.flush()
+        saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except (OSError, AttributeError):  # no stderr at all
+        yield
+        return
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+with _quiet_stderr():
+    import keras
+
+BACKEND = keras.backend.backend()
+
+
+def update(loss, variables, optimizer, state=()):
+    """One gradient step of `optimizer` on `variables`, inside a training step of either backend.
+
+    Args:
+        loss: function of no arguments that runs the networks; returns (scalar loss, anything).
+        variables: the variables to move; everything else is left alone.
+        state: every variable that `loss` reads or assigns (moving averages); JAX has to be told.
+
+    Returns:
+        What `loss` returned second.
+    """
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value, result = loss()
+        gradients = tape.gradient(value, [v.value for v in variables])
+    elif BACKEND == "jax":
+        import jax
+
+        moved = {id(v) for v in variables}
+        others = [v for v in state if id(v) not in moved]
+        rest = [(v, v.value) for v in others]
+
+        def stateless(values):
+            mapping = [*zip(variables, values), *rest]
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                value, result = loss()
+            return value, (result, [scope.get_current_value(v) for v in others])
+
+        gradient = jax.value_and_grad(stateless, has_aux=True)
+        (_, (result, assigned)), gradients = gradient([v.value for v in variables])
+        for variable, value in zip(others, assigned):
+            variable.assign(value)
+    else:
+        raise RuntimeError(f"training runs on the TensorFlow and JAX backends, not on {BACKEND}")
+    optimizer.apply(gradients, variables)
+    return result

@@ -1,0 +1,340 @@
+"""Checkpoints: the project's own (one HDF5 file with weights and configuration) and those of Keras 2.2.4.
+
+A project checkpoint holds arrays and two JSON strings, nothing else:
+    attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes from)
+    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`
+No object is deserialised and no code is run when one is read.
+
+    python -m lipgan_keras.checkpoints info FILE
+    python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+
+import h5py
+import numpy as np
+
+from . import cli, networks
+from .backend import keras
+from .cli import UserError
+
+FORMAT = 1
+KINDS = ("conv2d", "conv2d_transpose", "batch_normalization", "instance_normalization")
+LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
+NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """What a checkpoint says of its model, so that inference needs no flags about it.
+
+    Attributes:
+        variant: "residual" or "basic".
+        audio: "mel" or "mfcc".
+        width: factor on the channel counts.
+        img_size: pixels of a side of the face crop.
+        alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
+            the indexing of the original's mel inference (see `audio.window_centre`).
+        audio_offset_ms: added to the window's place; positive is a later window.
+        crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `faces.crop_box`).
+        step: training steps that the weights have seen.
+    """
+
+    variant: str = "residual"
+    audio: str = "mel"
+    width: float = 1.0
+    img_size: int = networks.IMG_SIZE
+    alignment: str = "centred"
+    audio_offset_ms: float = 0.0
+    crop: str = "lipgan_keras"
+    step: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.audio}, width {self.width:g}"
+
+    def build_generator(self) -> keras.Model:
+        return networks.build_generator(self.variant, self.audio, self.width, self.img_size)
+
+    def build_discriminator(self) -> keras.Model:
+        return networks.build_discriminator(self.audio, self.width, self.img_size)
+
+
+def save_checkpoint(
+    path: str | os.PathLike,
+    models: dict[str, keras.Model],
+    config: ModelConfig,
+    optimizers: dict[str, keras.optimizers.Optimizer] | None = None,
+    training: dict | None = None,
+) -> None:
+    """Write one file, all or nothing: a run killed at any moment leaves the old file or the new one.
+
+    Args:
+        models: networks by name, "generator" and "discriminator".
+        optimizers: by the same names, for an exact continuation.
+        training: anything JSON can hold; `read_training` gives it back.
+    """
+    with cli.replacing(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["lipgan_keras"] = FORMAT
+            file.attrs["config"] = json.dumps(dataclasses.asdict(config))
+            if training is not None:
+                file.attrs["training"] = json.dumps(training)
+            for network, model in models.items():
+                for layer, weights in model_weights(model).items():
+                    for name, variable in weights.items():
+                        file[f"{network}/{layer}/{name}"] = keras.ops.convert_to_numpy(variable)
+            for network, optimizer in (optimizers or {}).items():
+                for index, variable in enumerate(optimizer.variables):
+                    file[f"optimizers/{network}/{index:04d}"] = keras.ops.convert_to_numpy(variable)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # the rename must not reach the disc before the data
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
+    """Read into `model` (a generator or a discriminator) the weights of a project or Keras 2.2.4 checkpoint.
+
+    Layers of one kind are matched in the order of their numbers, which need not start at 1 and may have gaps. Nothing is
+    changed if the file does not fit.
+
+    Returns:
+        The file's configuration; for a Keras 2.2.4 file what its shapes tell.
+
+    Raises:
+        UserError: no such file, not a checkpoint, cut short, or of another model: then the first layer that differs is
+            named, and what the file holds where that can be told.
+    """
+    network = "discriminator" if model.inputs[0].name.startswith("input_face_disc") else "generator"
+    with _open(path) as file:
+        config = _config(file, path)
+        stored = _stored_weights(file, path, network)
+        wanted = model_weights(model)
+        _refuse_misfit(wanted, stored, path)
+        values = [
+            (variable, _read(stored[theirs][name], path))
+            for ours, theirs in _pairs(wanted, stored)
+            for name, variable in wanted[ours].items()
+        ]
+    for variable, value in values:
+        variable.assign(value)
+    return config
+
+
+def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None) -> tuple[keras.Model, ModelConfig]:
+    """Build the generator that a checkpoint holds and load it; `audio_offset_ms` overrides the file's.
+
+    Raises:
+        UserError: see `load_weights`.
+    """
+    config = read_config(path)
+    model = config.build_generator()
+    load_weights(model, path)
+    if audio_offset_ms is not None:
+        config.audio_offset_ms = audio_offset_ms
+    return model, config
+
+
+def read_config(path: str | os.PathLike) -> ModelConfig:
+    """The configuration of a checkpoint, without its weights."""
+    with _open(path) as file:
+        return _config(file, path)
+
+
+def read_training(path: str | os.PathLike) -> dict | None:
+    """What `save_checkpoint` was given as `training`."""
+    with _open(path) as file:
+        return json.loads(file.attrs["training"]) if "training" in file.attrs else None
+
+
+def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str | os.PathLike) -> None:
+    """Restore built optimizers from a project checkpoint.
+
+    Raises:
+        UserError: the file has none, or they do not fit.
+    """
+    with _open(path) as file:
+        for network, optimizer in optimizers.items():
+            for index, variable in enumerate(optimizer.variables):
+                key = f"optimizers/{network}/{index:04d}"
+                if key not in file or file[key].shape != tuple(variable.shape):
+                    raise UserError(f"{path}: holds no state of the {network}'s optimizer that fits; use --resume_gen")
+                variable.assign(_read(file[key], path))
+
+
+def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
+    """{layer: {weight: variable}} of the layers that have weights, in the order in which they were made."""
+    weights = {layer.name: {v.name: v for v in layer.weights} for layer in model.layers if layer.weights}
+    return {name: weights[name] for name in sorted(weights, key=_order)}
+
+
+def _order(layer):
+    kind, number = LAYER.fullmatch(layer).groups()
+    return KINDS.index(kind), int(number or 0)
+
+
+def _open(path):
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such file; {NOT_ONE}")
+    if os.path.isdir(path):
+        raise UserError(f"{path}: is a folder; {NOT_ONE}")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if not os.access(path, os.R_OK):
+            raise UserError(f"{path}: cannot be read (permission denied)") from error
+        raise UserError(f"{path}: is not an HDF5 file, or is cut short; {NOT_ONE}") from error
+
+
+def _read(dataset, path):
+    try:
+        return np.asarray(dataset[()], "int64" if dataset.dtype.kind in "iu" else "float32")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: {dataset.name} cannot be read, the file is damaged; {NOT_ONE}") from error
+
+
+def _stored_weights(file, path, network=None):
+    """{layer: {weight: dataset}} of a network in a project file, or of the one model in a Keras 2.2.4 file."""
+    if "lipgan_keras" in file.attrs:
+        if network not in file:
+            held = " and ".join(name for name in file if name != "optimizers") or "nothing"
+            raise UserError(f"{path}: holds no {network} (it holds: {held}); choose a checkpoint with one")
+        file = file[network]
+    elif "model_weights" in file:
+        file = file["model_weights"]
+    weights = {}
+
+    def visit(group, layer):
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise UserError(f"{path}: links to other files or places, which no checkpoint does; {NOT_ONE}")
+            item = group[name]
+            # A file of a model within a model nests its layers; the first name that is a layer's counts.
+            here = layer or (name if LAYER.fullmatch(name) else None)
+            if isinstance(item, h5py.Group):
+                visit(item, here)
+            elif here:
+                if item.external or item.is_virtual:
+                    raise UserError(f"{path}: keeps data in other files, which no checkpoint does; {NOT_ONE}")
+                weights.setdefault(here, {})[name.split(":")[0]] = item
+
+    try:
+        visit(file, None)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: is damaged ({' '.join(str(error).split())[:80]}); {NOT_ONE}") from error
+    if not weights:
+        raise UserError(f"{path}: holds no layer of LipGAN; {NOT_ONE}")
+    return {name: weights[name] for name in sorted(weights, key=_order)}
+
+
+def _config(file, path):
+    if "lipgan_keras" not in file.attrs:
+        return _keras_config(_stored_weights(file, path), path)
+    if int(file.attrs["lipgan_keras"]) > FORMAT:
+        raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
+    try:
+        values = json.loads(file.attrs["config"])
+        config = ModelConfig(**{field.name: values[field.name] for field in dataclasses.fields(ModelConfig)})
+        valid = (
+            config.variant in networks.VARIANTS
+            and config.audio in networks.AUDIO
+            and 0 < float(config.width) <= 8
+            and config.img_size == networks.IMG_SIZE
+            and config.alignment in ("centred", "released")
+            and config.crop in ("lipgan_keras", "dlib")
+            and abs(float(config.audio_offset_ms)) < 1e6
+            and int(config.step) >= 0
+        )
+    except (KeyError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise UserError(f"{path}: its configuration cannot be read, or is not of this version; {NOT_ONE}")
+    return config
+
+
+def _keras_config(weights, path):
+    config, _ = _recognise({layer: _shapes(w) for layer, w in weights.items()})
+    if config is None:
+        raise UserError(f"{path}: is HDF5 but holds no LipGAN model; {NOT_ONE}")
+    # The released mel code and the released MFCC code place their windows differently; both crop as dlib does.
+    config.alignment = "released" if config.audio == "mel" else "centred"
+    config.crop = "dlib"
+    return config
+
+
+def _shapes(weights):
+    return {name: tuple(array.shape) for name, array in weights.items()}
+
+
+def _recognise(shapes):
+    """Tell a model by its shapes: (ModelConfig, "generator" | "discriminator"), or (None, None)."""
+    kernels = [w.get("kernel", ()) for layer, w in shapes.items() if LAYER.fullmatch(layer)[1] == "conv2d"]
+    sound = next((k for k in kernels if len(k) == 4 and k[2] == 1), None)
+    if sound is None or len(kernels[0]) != 4:
+        return None, None
+    size, _, channels, filters = kernels[0]
+    if channels == 6 and size in (7, 11):
+        variant, audio = "residual" if size == 7 else "basic", {1: "mel", 4: "mfcc"}.get(sound[3] / filters)
+        network, width = "generator", filters / 32
+    else:
+        variant, audio = "residual", {0.5: "mel", 1: "mfcc"}.get(sound[3] / filters)
+        network, width = "discriminator", filters / 64
+    if audio is None or (network == "discriminator" and channels != 3):
+        return None, None
+    return ModelConfig(variant, audio, width), network
+
+
+def _refuse_misfit(wanted, stored, path):
+    ours = {layer: _shapes(w) for layer, w in wanted.items()}
+    theirs = {layer: _shapes(w) for layer, w in stored.items()}
+    for mine, other in _pairs(ours, theirs):
+        if ours.get(mine) != theirs.get(other):
+            break
+    else:
+        return
+    difference = f"its {other or mine} {_words(theirs.get(other))}, the model's {mine or other} {_words(ours.get(mine))}"
+    held, network = _recognise(theirs)
+    held = f"; the file holds a {_kind(held, network)}, width {held.width:g}" if held else ""
+    config, network = _recognise(ours)
+    raise UserError(f"{path}: does not fit the {_kind(config, network)}, width {config.width:g}: {difference}{held}")
+
+
+def _kind(config, network):
+    return f"{config.variant} {config.audio} generator" if network == "generator" else f"{config.audio} discriminator"
+
+
+def _words(shapes):
+    if shapes is None:
+        return "is missing"
+    return "has " + ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _pairs(ours, theirs):
+    """Layer names of both sides, paired within each kind by order; None where one side has fewer."""
+    for kind in KINDS:
+        left, right = ([layer for layer in side if LAYER.fullmatch(layer)[1] == kind] for side in (ours, theirs))
+        yield from itertools.zip_longest(left, right)
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(prog="lipgan_keras.checkpoints", description="Show or convert a checkpoint.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    info = commands.add_parser("info", help="print a checkpoint's configuration")
+    info.add_argument("file")
+    convert = commands.add_parser("convert", help="write a generator as a checkpoint of this project")
+    convert.add_argument("file")
+    convert.add_argument("out")
+    convert.add_argument("--audio_offset_ms", type=float, help="kept in the file; positive is a later window")
+    args = parser.parse_args()
+    if args.command == "info":
+        print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
+    else:
+        model, config = load_generator(args.file, args.audio_offset_ms)
+        save_checkpoint(args.out, {"generator": model}, config)
+        print(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,150 @@
+"""What the command-line scripts share: one-line errors, quiet Ctrl-C, all-or-nothing output files."""
+
+import argparse
+import contextlib
+import errno
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """Bad input. Its message is the one line that the user reads: the file, what is wrong, what to do."""
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except where there is none to show."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False) or "(default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with defaults in the help text and errors on one line."""
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        # Abbreviated flags would change their meaning when a new flag is added.
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(**kwargs)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def integer(minimum: int) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `minimum`."""
+    return _number(int, "a whole number", minimum)
+
+
+def positive(kind: type = float) -> Callable[[str], float]:
+    """An argparse type: a finite number above 0."""
+    return _number(kind, "a number", 0, above=True)
+
+
+def fraction(text: str) -> float:
+    """An argparse type: at least 0 and below 1."""
+    value = _number(float, "a number", 0)(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not below 1")
+    return value
+
+
+def _number(kind, words, minimum, above=False):
+    bound = "above" if above else "of at least"
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not (minimum < value < float("inf") or (value == minimum and not above)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words} {bound} {minimum}")
+        return value
+
+    return parse
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's `main`; bad input, a full disc and Ctrl-C end it with one line or none, never a traceback.
+
+    Exit codes: 2 after a `UserError` or a failing file operation, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def terminated(signum, frame):
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, terminated)  # so that temporary files are removed on the way out
+    program = os.path.basename(sys.argv[0])
+    try:
+        main()
+    except UserError as error:
+        message = " ".join(str(error).split())
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        message = " ".join(describe_os_error(error).split())
+    else:
+        return
+    print(f"{program}: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line for a failing file operation, with what to do about the common ones."""
+    advice = {
+        errno.ENOSPC: "; free some space or write to another disc",
+        errno.EDQUOT: "; free some space or write to another disc",
+        errno.EACCES: "; choose a place that you may write to",
+        errno.EPERM: "; choose a place that you may write to",
+        errno.EROFS: "; choose a place that you may write to",
+    }.get(error.errno, "")
+    return f"{error.filename or 'file operation'}: {error.strerror}{advice}"
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
+
+    Makes the folder if need be. The temporary name keeps the suffix, which decides the format for some writers.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file in it")
+    check_writable(path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:100]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Make `folder` if need be and see that a file can be made in it, before hours of work.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error

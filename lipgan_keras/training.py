@@ -1,0 +1,271 @@
+"""What train.py does: build, resume, drive Keras's `fit`, and the callbacks that log, validate and save."""
+
+import argparse
+import contextlib
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from . import checkpoints, cli, dataset, faces, metrics
+from .backend import keras
+from .checkpoints import ModelConfig
+from .cli import UserError
+from .gan import LipGAN
+
+# What a recipe trains, and the reference's learning rate for it.
+RECIPES = {
+    "unet": {"discriminator": False, "lr": 1e-3},
+    "lipgan": {"discriminator": True, "lr": 1e-4},
+}
+LOG_FREQ = 50  # steps between rows of the log
+VAL_SAMPLES = 256
+FIXED = ("recipe", "model", "audio", "width", "batch_size", "seed")  # a run cannot go on with other values of these
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train as the flags of train.py say, or go on where `args.logdir` stands.
+
+    Raises:
+        UserError: bad data, checkpoints or flags; before training starts.
+    """
+    recipe = RECIPES[args.recipe]
+    lr = args.lr or recipe["lr"]
+    logdir = Path(args.logdir)
+    cli.check_writable(logdir)
+    for left in logdir.glob(".checkpoint.*.tmp.h5"):  # of a run killed while it saved
+        left.unlink()
+    latest = logdir / "checkpoint.h5"
+    state = _resumable(latest, args) if latest.exists() else None
+    config = _config(args, latest if state else None)
+
+    clips = dataset.find_clips(args.data_root, args.audio)
+    train_clips, val_clips = dataset.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    data = dataset.Dataset(train_clips, config, args.batch_size, args.seed, pairs=recipe["discriminator"])
+    steps = args.steps or args.epochs * -(-len(data) // args.batch_size)
+    if config.step >= steps:
+        print(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
+        return
+    data.batch(config.step)  # whatever is wrong with the data or the batch size is said now
+
+    keras.utils.set_random_seed(args.seed)
+    generator = config.build_generator()
+    discriminator = config.build_discriminator() if recipe["discriminator"] else None
+    model = LipGAN(generator, discriminator, lr=lr, seed=args.seed)
+    if state:
+        for network in model.models.values():
+            checkpoints.load_weights(network, latest)
+        checkpoints.load_optimizers(model.optimizers, latest)
+        for optimizer in model.optimizers.values():
+            optimizer.learning_rate = lr
+        print(f"{logdir}: goes on from step {config.step}")
+    else:
+        if args.resume_gen:
+            checkpoints.load_weights(generator, args.resume_gen)
+        if args.resume_disc and discriminator is not None:
+            checkpoints.load_weights(discriminator, args.resume_disc)
+
+    seconds = sum(len(clip.frames) for clip in train_clips) / dataset.FPS
+    print(
+        f"recipe {args.recipe}, {config}: {generator.count_params():,} parameters; {len(train_clips)} clips "
+        f"({seconds / 60:.1f} min) to train on, {len(val_clips)} held out; log in {logdir}"
+    )
+    validation = Validation(val_clips, config, args.seed) if val_clips else None
+    settings = {name: getattr(args, name) for name in FIXED} | {"lr": lr}
+    log = Log(model, config, logdir, args.checkpoint_freq, steps, settings, validation)
+    # One Keras epoch: Keras's epochs would have to begin where checkpoints do, and a resumed run need not.
+    batches = data.batches(config.step)
+    with contextlib.closing(batches):
+        model.fit(batches, steps_per_epoch=steps - config.step, epochs=1, shuffle=False, verbose=0, callbacks=[log])
+
+
+def _config(args, latest):
+    if latest:
+        return checkpoints.read_config(latest)
+    config = ModelConfig(args.model, args.audio, args.width, args.img_size)
+    if args.resume_gen:
+        # The new run hears what the weights are used to hearing.
+        known = checkpoints.read_config(args.resume_gen)
+        config = dataclasses.replace(config, alignment=known.alignment, audio_offset_ms=known.audio_offset_ms)
+    if args.audio_offset_ms is not None:
+        config.audio_offset_ms = args.audio_offset_ms
+    return config
+
+
+def _resumable(latest, args):
+    state = checkpoints.read_training(latest)
+    if state is None:
+        raise UserError(f"{latest}: was not written by train.py; choose another --logdir")
+    for name in FIXED:
+        if state.get(name) != getattr(args, name):
+            raise UserError(
+                f"{latest}: belongs to a run with --{name} {state.get(name)}, not {getattr(args, name)}; "
+                "give the same command, or another --logdir"
+            )
+    return state
+
+
+class Validation:
+    """Fixed samples of the held-out clips: errors under their own sound and under another's."""
+
+    def __init__(self, clips: list[dataset.Clip], config: ModelConfig, seed: int, samples: int = VAL_SAMPLES):
+        data = dataset.Dataset(clips, config, batch_size=1, pairs=False)
+        rng = np.random.default_rng([seed, 2])
+        chosen = np.unique(np.linspace(0, len(data) - 1, min(samples, len(data))).astype(int))
+        self.faces, self.audio, self.wrong, self.targets, self.masks = [], [], [], [], []
+        self.clip = data.clip_of[chosen]
+        for clip, frame in zip(self.clip, data.frame_of[chosen], strict=True):
+            face, audio, target = data.sample(clip, frame, rng)
+            self.faces.append(face)
+            self.audio.append(audio)
+            self.targets.append(target)
+            self.wrong.append(self._wrong(data, clip, frame, rng))
+            points = data.clips[clip].landmarks
+            points = faces.default_landmarks(config.img_size, "dlib") if points is None else points[frame]
+            self.masks.append(faces.lip_mask(points, config.img_size))
+        self.faces, self.audio, self.wrong, self.targets, self.masks = map(
+            np.stack, (self.faces, self.audio, self.wrong, self.targets, self.masks)
+        )
+
+    @staticmethod
+    def _wrong(data, clip, frame, rng):
+        """The window of another clip, or of another time where there is one clip only."""
+        if len(data.clips) == 1:
+            count = len(data.clips[clip].frames)
+            return data.window(clip, (frame + count // 2) % count)
+        other = (clip + 1 + int(rng.integers(len(data.clips) - 1))) % len(data.clips)
+        return data.window(other, int(rng.integers(len(data.clips[other].frames))))
+
+    def __call__(self, generator: keras.Model) -> dict[str, float]:
+        """`val_mae`, `val_lip_mae` and `val_lip_mae_wrong_sound`; keeps the predictions for `grid`."""
+        self.predictions = predict(generator, self.faces, self.audio)
+        wrong = predict(generator, self.faces, self.wrong)
+        return {
+            "val_mae": float(np.abs(self.targets - self.predictions).mean()),
+            "val_lip_mae": float(np.nanmean(metrics.lip_mae(self.masks, self.targets, self.predictions))),
+            "val_lip_mae_wrong_sound": float(np.nanmean(metrics.lip_mae(self.masks, self.targets, wrong))),
+        }
+
+    def grid(self, rows: int = 8) -> np.ndarray:
+        """(rows * H, 4 * W, 3) uint8 BGR: identity, masked target, truth, output of the last call."""
+        chosen = np.linspace(0, len(self.faces) - 1, min(rows, len(self.faces))).astype(int)
+        columns = self.faces[..., :3], self.faces[..., 3:], self.targets, self.predictions
+        picture = np.concatenate([np.concatenate(list(column[chosen])) for column in columns], axis=1)
+        return np.clip(np.rint(picture * 255), 0, 255).astype("uint8")
+
+
+def predict(generator: keras.Model, face: np.ndarray, audio: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """(n,96,96,3) float32 in 0..1; every call has the same batch size, so that nothing is compiled twice."""
+    outputs = []
+    for i in range(0, len(face), batch_size):
+        x, a = face[i : i + batch_size], audio[i : i + batch_size]
+        short = [(0, min(batch_size, len(face)) - len(x))]
+        x, a = (np.pad(array, short + [(0, 0)] * 3) for array in (x, a))
+        outputs.append(generator.predict_on_batch([x, a])[: len(face[i : i + batch_size])])
+    return np.concatenate(outputs)
+
+
+class Log(keras.callbacks.Callback):
+    """Progress bar, `log.csv`, TensorBoard events, picture grids, validation and `checkpoint.h5`.
+
+    Rows are means since the row before. A row is written at every checkpoint, before it is saved: a resumed run cuts
+    the log back to its checkpoint, and so ends with the rows of a run that was never killed.
+    """
+
+    def __init__(self, lipgan, config, logdir, checkpoint_freq, steps, settings, validation):
+        super().__init__()
+        self.lipgan = lipgan
+        self.config = config
+        self.logdir = Path(logdir)
+        self.checkpoint_freq = checkpoint_freq
+        self.steps = steps
+        self.settings = settings
+        self.validation = validation
+        names = ["disc", "unsync", "sync", "total", "mae", "adv"] if lipgan.discriminator else ["total", "mae"]
+        self.columns = ["step", *names]
+        if validation:
+            self.columns += ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"]
+        self.values = []
+
+    def on_train_begin(self, logs=None):
+        self._cut_log()
+        self.events = SummaryWriter(str(self.logdir), purge_step=self.config.step or None, write_to_disk=True)
+        self.bar = tqdm(
+            initial=self.config.step, total=self.steps, unit="step", dynamic_ncols=True, smoothing=0.05, mininterval=0.5
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.config.step += 1
+        step = self.config.step
+        self.values.append({name: float(value) for name, value in logs.items()})
+        recent = self.values[-20:]
+        self.bar.set_postfix({k: f"{np.mean([v[k] for v in recent]):.4f}" for k in recent[-1]}, refresh=False)
+        self.bar.update()
+        last = step == self.steps
+        if last or step % self.checkpoint_freq == 0:
+            self._row(self._validate())
+            self._save()
+        elif step % LOG_FREQ == 0:
+            self._row({})
+        if not all(np.isfinite(list(self.values[-1].values()) if self.values else [0])):
+            raise UserError(f"{self.logdir}: the loss is not a number at step {step}; use a smaller --lr")
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+        self.events.close()
+        print(f"{self.logdir / 'checkpoint.h5'}: {self.config.step} steps")
+
+    def _validate(self):
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # `fit` keeps the weights to itself between the steps
+        if not self.validation:
+            return {}
+        values = self.validation(self.lipgan.generator)
+        picture = self.validation.grid()
+        path = self.logdir / "samples" / f"step_{self.config.step:08d}.png"
+        with cli.replacing(path) as temporary:
+            cv2.imwrite(str(temporary), picture)
+        self.events.add_image("samples", picture[..., ::-1], self.config.step, dataformats="HWC")
+        self.bar.write(f"step {self.config.step}: " + ", ".join(f"{k} {v:.5f}" for k, v in values.items()))
+        return values
+
+    def _row(self, validation):
+        means = {name: float(np.mean([v[name] for v in self.values])) for name in self.values[0]}
+        row = {"step": self.config.step} | means | validation
+        with open(self.logdir / "log.csv", "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+        for name in row.keys() - {"step"}:
+            self.events.add_scalar(name, row[name], self.config.step)
+        self.events.flush()
+        self.values = []
+
+    def _save(self):
+        checkpoints.save_checkpoint(
+            self.logdir / "checkpoint.h5", self.lipgan.models, self.config, self.lipgan.optimizers, self.settings
+        )
+
+    def _cut_log(self):
+        """Drop the rows after the checkpoint, which this run will write again."""
+        path = self.logdir / "log.csv"
+        if not path.exists():
+            return
+        rows = [row for row in csv.DictReader(io.StringIO(path.read_text("utf-8"))) if _step(row) <= self.config.step]
+        with cli.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _step(row):
+    try:
+        return int(row["step"])
+    except (KeyError, TypeError, ValueError):  # a line cut short
+        return float("inf")

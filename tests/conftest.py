@@ -1,0 +1,76 @@
+import lzma
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "real: needs real clips, in the folder that LIPGAN_CLIPS names")
+
+
+@pytest.fixture
+def golden():
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden_checkpoint(tmp_path_factory):
+    """A function: name -> path of the decompressed Keras 2.2.4 checkpoint."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def path(name):
+        target = folder / name
+        if not target.exists():
+            target.write_bytes(lzma.decompress((GOLDEN / f"{name}.xz").read_bytes()))
+        return target
+
+    return path
+
+
+@pytest.fixture
+def real_clips():
+    if "LIPGAN_CLIPS" not in os.environ:
+        pytest.skip("LIPGAN_CLIPS is not set")
+    return Path(os.environ["LIPGAN_CLIPS"])
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A function: run a script (or, with "-m", a module) of the project in an empty folder."""
+
+    def run(*arguments, env=None, cwd=tmp_path, timeout=300):
+        arguments = [str(a) for a in arguments]
+        if arguments[0].endswith(".py"):
+            arguments[0] = str(ROOT / arguments[0])
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | (env or {})
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout
+        )
+
+    return run
+
+
+def assert_one_line(result, *words):
+    """Bad input: exit code 2, and one line on stderr that holds `words`."""
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    for word in words:
+        assert str(word) in lines[0], lines[0]
+
+
+def noise_batch(size, seed=0, kind=(80, 27, 1)):
+    """Faces, audio and targets of uniform and normal noise."""
+    rng = np.random.default_rng(seed)
+    targets = rng.random((size, 96, 96, 3), "float32")
+    masked = targets.copy()
+    masked[:, 48:] = 0
+    faces = np.concatenate([rng.random((size, 96, 96, 3), "float32"), masked], axis=-1)
+    return faces, rng.standard_normal((size, *kind), "float32"), targets

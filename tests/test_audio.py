@@ -1,0 +1,203 @@
+"""The audio front ends against the original's output, and sound from every container on the container's clock."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lipgan_keras import audio
+from lipgan_keras.cli import UserError
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def tone_at(seconds, length, rate=44100, level=0.8):
+    """Silence with 60 ms of a 1 kHz tone from `seconds` on."""
+    time = np.arange(round(length * rate)) / rate
+    inside = (time >= seconds) & (time < seconds + 0.06)
+    return (level * np.sin(2 * np.pi * 1000 * time) * inside).astype(np.float32)
+
+
+def onset(wave, rate=audio.SAMPLE_RATE):
+    return np.argmax(np.abs(wave) > 0.3 * np.abs(wave).max()) / rate
+
+
+def write_sound(path, wave, codec, rate=44100, layout="mono", starts=(0.0,), picture=False):
+    """One piece of `wave` at each of `starts` seconds; optionally with a video stream that starts at 0."""
+    with av.open(str(path), "w") as container:
+        if picture:
+            video = container.add_stream("mpeg4", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        packets = []
+        if picture:
+            for _ in range(50):
+                packets += video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24"))
+            packets += video.encode()
+        pieces = np.array_split(wave, len(starts))
+        for piece, start in zip(pieces, starts):
+            planes = np.tile(piece, (2 if layout == "stereo" else 1, 1))
+            size = stream.codec_context.frame_size or 1024
+            for first in range(0, planes.shape[1], size):
+                frame = av.AudioFrame.from_ndarray(
+                    np.ascontiguousarray(planes[:, first : first + size]), "fltp", layout
+                )
+                frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+                frame.pts = round(start * rate) + first
+                packets += stream.encode(frame)
+        packets += stream.encode()
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            container.mux(packet)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return np.load(GOLDEN / "audio_bbaf2n.npz")
+
+
+@pytest.mark.parametrize("kind", ["mel", "mfcc"])
+def test_features_agree_with_the_original(golden, kind):
+    wave = audio.load_audio(GOLDEN / "bbaf2n.wav")
+    computed = audio.features(wave, kind)
+    assert computed.dtype == np.float32 and computed.shape == golden[kind].shape
+    np.testing.assert_allclose(computed, golden[kind], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 150, 399, 400, 401, 799, 801])
+def test_short_and_silent_waves(samples):
+    rng = np.random.default_rng(0)
+    for wave in (np.zeros(samples, np.float32), rng.uniform(-0.5, 0.5, samples).astype(np.float32)):
+        mel, mfcc = audio.melspectrogram(wave), audio.mfcc(wave)
+        assert mel.shape[0] == 80 and mel.shape[1] >= 1 and np.isfinite(mel).all()
+        assert mfcc.shape[0] == 12 and mfcc.shape[1] >= 1 and np.isfinite(mfcc).all()
+    assert np.all(audio.melspectrogram(np.zeros(samples)) == -4)
+
+
+def test_mfcc_is_finite_where_speech_meets_digital_silence(golden):
+    wave = audio.load_audio(GOLDEN / "bbaf2n.wav")
+    wave[16000:32000] = 0
+    mfcc = audio.mfcc(wave)
+    assert np.isfinite(mfcc).all()
+    np.testing.assert_allclose(mfcc[:, :97], golden["mfcc"][:, :97], atol=1e-5)  # and nothing else moves
+
+
+@pytest.mark.parametrize("kind, rows, length", [("mel", 80, 27), ("mfcc", 12, 35)])
+def test_windows_start_where_the_formulas_say(kind, rows, length):
+    steps = np.tile(np.arange(400, dtype=np.float32) + 5, (rows, 1))
+    for seconds in (0.5, 1.0, 1.02, 1.2345, 2.5, 25.5 / 29.97):
+        first = round(80 * seconds) - 13 if kind == "mel" else round(100 * (seconds - 0.0125)) - 17
+        window = audio.window(steps, seconds, kind)
+        assert window.shape == (rows, length) == audio.WINDOW_SHAPE[kind] and window.dtype == np.float32
+        np.testing.assert_array_equal(window, steps[:, first : first + length])
+
+
+@pytest.mark.parametrize("kind", ["mel", "mfcc"])
+def test_windows_beyond_the_sound_hear_silence(kind):
+    wave = np.random.default_rng(1).uniform(-0.5, 0.5, 16000)
+    features = audio.features(wave, kind)
+    silence = audio.features(np.zeros(8000), kind)[:, :1]
+    half = audio.WINDOW_SHAPE[kind][1] // 2
+    start = audio.window(features, audio.FIRST_STEP_SECONDS[kind], kind)
+    np.testing.assert_array_equal(start[:, :half], np.repeat(silence, half, axis=1))
+    np.testing.assert_array_equal(start[:, half:], features[:, : half + 1])
+    for seconds in (-5.0, 60.0):
+        np.testing.assert_array_equal(audio.window(features, seconds, kind), np.repeat(silence, 2 * half + 1, axis=1))
+    stacked = audio.windows(features, [0.0, 0.5], kind)
+    assert stacked.shape == (2, *audio.WINDOW_SHAPE[kind], 1)
+    np.testing.assert_array_equal(stacked[1, :, :, 0], audio.window(features, 0.5, kind))
+    assert audio.windows(features, [], kind).shape == (0, *audio.WINDOW_SHAPE[kind], 1)
+
+
+def test_a_click_is_in_the_middle_of_its_window():
+    wave = np.zeros(32000, np.float32)
+    wave[16000] = 1.0
+    for kind in ("mel", "mfcc"):
+        window = audio.window(audio.features(wave, kind), 1.0, kind)
+        loud = np.flatnonzero(np.abs(window - audio.window(audio.features(wave * 0, kind), 1.0, kind)).max(0) > 0.1)
+        assert abs(loud.mean() - window.shape[1] // 2) <= 0.5
+
+
+def test_window_centre():
+    assert audio.window_centre(1.0, 1.04, "centred") == pytest.approx(1.02)
+    assert audio.window_centre(1.0, 1.04, "centred", 100) == pytest.approx(1.12)
+    steps = np.tile(np.arange(2000, dtype=np.float32), (80, 1))
+    for fps in (25, 30, 29.97, 24):
+        for frame in range(9, 300):
+            centre = audio.window_centre(frame / fps, (frame + 1) / fps, "released")
+            assert audio.window(steps, centre, "mel")[0, 0] == int(frame * 80 / fps + 1e-6)
+    centre = audio.window_centre(2.0, 2.04, "released", -320)
+    assert audio.window(steps, centre, "mel")[0, 0] == 160 - 26  # 25.6 steps earlier
+    with pytest.raises(ValueError, match="released"):
+        audio.window_centre(0, 1, "center")
+
+
+@pytest.mark.parametrize(
+    "name, codec, rate, layout",
+    [
+        ("a.wav", "pcm_s16le", 44100, "stereo"),
+        ("b.wav", "pcm_u8", 8000, "mono"),
+        ("c.wav", "pcm_s24le", 48000, "mono"),
+        ("a.mp3", "libmp3lame", 44100, "stereo"),
+        ("a.m4a", "aac", 44100, "mono"),
+        ("a.mp4", "aac", 48000, "stereo"),
+        ("a.mkv", "aac", 44100, "stereo"),
+        ("b.mkv", "libopus", 48000, "stereo"),
+        ("a.ogg", "libopus", 48000, "mono"),
+        ("a.flac", "flac", 44100, "stereo"),
+    ],
+)
+def test_every_container_keeps_time(tmp_path, name, codec, rate, layout):
+    write_sound(tmp_path / name, tone_at(1.3, 2.0, rate), codec, rate, layout)
+    wave = audio.load_audio(tmp_path / name)
+    assert wave.dtype == np.float32 and wave.ndim == 1
+    assert abs(len(wave) / audio.SAMPLE_RATE - 2.0) < 0.06
+    assert abs(onset(wave) - 1.3) < 0.01
+    assert 0.6 < np.abs(wave).max() <= 1.0
+    assert len(audio.load_audio(tmp_path / name, max_seconds=0.5)) == 8000
+
+
+@pytest.mark.parametrize("name, codec", [("a.mp4", "aac"), ("a.mkv", "aac"), ("b.mkv", "libopus")])
+def test_sound_with_a_picture_and_sound_that_starts_late(tmp_path, name, codec):
+    for start in (0.0, 0.5):
+        write_sound(tmp_path / name, tone_at(0.3, 1.0, 48000), codec, 48000, starts=[start], picture=True)
+        wave = audio.load_audio(tmp_path / name)
+        assert abs(onset(wave) - (start + 0.3)) < 0.01
+        assert np.abs(wave[: int(16000 * (start + 0.25))]).max() < 0.01
+
+
+def test_a_gap_in_the_timestamps_becomes_silence(tmp_path):
+    wave = np.concatenate([tone_at(0.2, 0.5, 48000), tone_at(0.3, 0.5, 48000)])
+    write_sound(tmp_path / "gap.mkv", wave, "pcm_s16le", 48000, starts=[0.0, 2.0])
+    loaded = audio.load_audio(tmp_path / "gap.mkv")
+    assert abs(onset(loaded) - 0.2) < 0.01
+    assert abs(1.0 + onset(loaded[16000:]) - 2.3) < 0.01
+    assert np.all(loaded[10000:30000] == 0)
+
+
+def test_save_wav_round_trip(tmp_path):
+    wave = audio.load_audio(GOLDEN / "bbaf2n.wav")
+    audio.save_wav(tmp_path / "new" / "copy.wav", wave)
+    np.testing.assert_array_equal(audio.load_audio(tmp_path / "new" / "copy.wav"), wave)
+
+
+def test_bad_input_is_one_line(tmp_path, capfd):
+    (tmp_path / "text.wav").write_text("this is no sound\n" * 100)
+    (tmp_path / "empty.mp3").write_bytes(b"")
+    (tmp_path / "noise.wav").write_bytes(np.random.default_rng(0).bytes(5000))
+    write_sound(tmp_path / "whole.mp4", tone_at(0.5, 1.0), "aac")
+    (tmp_path / "truncated.mp4").write_bytes((tmp_path / "whole.mp4").read_bytes()[:2000])
+    for name in ("text.wav", "empty.mp3", "noise.wav", "truncated.mp4", "missing.wav"):
+        with pytest.raises(UserError, match=name) as error:
+            audio.load_audio(tmp_path / name)
+        assert "\n" not in str(error.value) and ";" in str(error.value)
+    with av.open(str(tmp_path / "silent.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24")))
+        container.mux(stream.encode())
+    with pytest.raises(UserError, match="silent.mp4: has no audio stream"):
+        audio.load_audio(tmp_path / "silent.mp4")
+    assert capfd.readouterr() == ("", "")

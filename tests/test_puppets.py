@@ -1,0 +1,240 @@
+"""Puppets: the sound carries the mouth, the picture shows it, and the files keep both in time."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from lipgan_keras import audio, cli, puppets, video
+from lipgan_keras.cli import UserError
+
+NAMES = ["grace_hopper", "astronaut"]
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """The shipped photos as puppets."""
+    return {name: puppets.load_puppet(file) for name, file in puppets.shipped_photos().items()}
+
+
+def mouth(image):
+    """The part of a frame of an unmoved puppet around its mouth and chin."""
+    return image[130:210, 85:171].astype(float)
+
+
+def darkest(image):
+    """Minus the brightness of the darkest twentieth of the mouth: what an opening mouth shows."""
+    grey = np.sort(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[142:185, 104:152].ravel())
+    return -grey[: len(grey) // 20].mean()
+
+
+def test_speech_is_what_the_mouth_says():
+    correlations = []
+    for seed in range(4):
+        wave, opening, width = puppets.synthesise_speech(6.0, np.random.default_rng(seed))
+        assert wave.shape == (96000,) and wave.dtype == np.float32 and 0.2 < np.abs(wave).max() <= 1
+        assert opening.shape == width.shape == (150,) and opening.dtype == width.dtype == np.float32
+        assert opening.min() == 0 and 0.75 < opening.max() <= 1 and opening.std() > 0.15
+        assert -1 <= width.min() < -0.3 and 0.3 < width.max() <= 1
+        heard = puppets.articulation_from_speech(wave)
+        level = np.sqrt((wave.reshape(150, 640) ** 2).mean(1))
+        assert level[opening > 0.5].mean() > 3 * level[opening < 0.02].mean()
+        correlations.append([np.corrcoef(opening, heard[0])[0, 1], np.corrcoef(width, heard[1])[0, 1]])
+    assert np.mean(correlations, axis=0) == pytest.approx([0.97, 0.75], abs=0.12)
+
+
+def test_the_first_formant_follows_the_opening():
+    wave, opening, _ = puppets.synthesise_speech(20.0, np.random.default_rng(3))
+    spectra = np.abs(np.fft.rfft(wave.reshape(-1, 640) * np.hanning(640), axis=1)) ** 2  # 25 Hz a bin
+    voiced = spectra[:, 4:120].sum(1) > np.median(spectra[:, 4:120].sum(1))
+    centroid = (spectra[:, 8:45] * np.arange(8, 45)).sum(1) / spectra[:, 8:45].sum(1) * 25
+    assert np.corrcoef(centroid[voiced], opening[voiced])[0, 1] > 0.7
+    assert centroid[voiced & (opening > 0.8)].mean() > 1.4 * centroid[voiced & (opening < 0.3)].mean()
+
+
+def test_speech_is_deterministic_and_takes_any_rate():
+    first, again = (puppets.synthesise_speech(2.0, np.random.default_rng(5)) for _ in range(2))
+    for a, b in zip(first, again):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[0], puppets.synthesise_speech(2.0, np.random.default_rng(6))[0])
+    wave, opening, width = puppets.synthesise_speech(2.0, np.random.default_rng(5), fps=30)
+    assert len(wave) == 32000 and len(opening) == len(width) == 60
+    wave, opening, width = puppets.synthesise_speech(0.01, np.random.default_rng(5))
+    assert len(wave) == 640 and len(opening) == len(width) == 1
+
+
+@pytest.mark.parametrize("samples", [0, 1, 300, 640, 16000])
+def test_silence_keeps_the_mouth_shut(samples):
+    opening, width = puppets.articulation_from_speech(np.zeros(samples, np.float32))
+    assert len(opening) == len(width) == max(1, samples // 640)
+    assert np.all(opening == 0) and np.all(width == 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_mouth_opens_and_nothing_else_moves(faces, name):
+    puppet = faces[name]
+    frames = [puppet.render(opening, 0.0) for opening in (0, 0.25, 0.5, 0.75, 1)]
+    assert frames[0].shape == (256, 256, 3) and frames[0].dtype == np.uint8
+    for frame in frames[1:]:
+        np.testing.assert_array_equal(frame[:110], frames[0][:110])  # eyes and nose
+    # Wide open, the column through the middle of the mouth shows some 10 pixels of 96 that are neither lip nor skin:
+    # where the closed mouth has its line, the lower lip is that far below.
+    closed, wide = mouth(frames[0]), mouth(frames[-1])
+    assert np.abs(wide - closed).mean() > 12
+    change = np.abs(wide - closed).mean(2)[:, 38:48].mean(1) > 25
+    assert change.sum() * 96 / 150 > 8
+    distances = [np.abs(mouth(frame) - closed).mean() for frame in frames]
+    assert distances == sorted(distances) and distances[1] > 2
+    narrow, spread = (mouth(puppet.render(0.3, width)) for width in (-1, 1))
+    assert np.abs(narrow - spread).mean() > 6
+
+
+def test_a_smile_with_teeth_is_closed(faces):
+    def teeth(image):  # bright and grey
+        lips = image[153:172, 110:142].astype(int)
+        return ((lips.min(2) > 130) & (np.ptp(lips, axis=2) < 30)).sum()
+
+    puppet = faces["astronaut"]
+    untouched = dataclasses.replace(puppet.geometry, lower=puppet.geometry.upper, rest_width=1.0)
+    smile = puppets.Puppet(puppet.photo, untouched)  # the teeth are taken for a part of the lower lip
+    assert teeth(smile.render(0, 0)) > 40 and teeth(puppet.render(0.3, 1)) > 40
+    assert teeth(puppet.render(0, 0)) < 15 and teeth(puppet.render(0, -1)) < 15
+
+
+def test_mirror_and_light(faces):
+    puppet = faces["grace_hopper"]
+    mirrored = puppet.mirrored()
+    assert mirrored.name == "grace_hopper_mirrored"
+    frame, other = puppet.render(0.6, 0.3), mirrored.render(0.6, 0.3)[:, ::-1]
+    # The frame's middle lies between two pixels, so that the mirror image is one pixel off.
+    assert np.abs(frame[:, 1:].astype(float) - other[:, :-1]).mean() < 3
+    varied = puppet.varied(np.random.default_rng(2)).render(0.6, 0.3)
+    assert 1 < np.abs(frame.astype(float) - varied).mean() < 40
+    moved = puppet.render(0.6, 0.3, shift=(5, -3))
+    assert np.abs(moved[:-3, 5:].astype(float) - frame[3:, :-5])[20:-20, 20:-20].mean() < 2
+
+
+def test_the_lip_line_of_a_given_photo_is_found():
+    photo = cv2.imread(str(puppets.shipped_photos()["grace_hopper"]))
+    landmarks = np.array([[220, 190], [308, 186], [268, 237], [232, 277], [304, 273]], float)
+    found = puppets._find_mouth(photo, (178, 110, 351, 330), landmarks)
+    by_hand = puppets._SHIPPED["grace_hopper"]
+    for x in (250, 268, 290):
+        line = [np.mean([np.interp(x, *zip(*edge)) for edge in (g.upper, g.lower)]) for g in (found, by_hand)]
+        assert abs(line[0] - line[1]) < 3
+
+
+def test_clip_is_in_time(tmp_path, faces):
+    wave, opening, width = puppets.synthesise_speech(3.0, np.random.default_rng(0))
+    path = tmp_path / "new" / "clip.mp4"
+    puppets.write_clip(path, faces["astronaut"], wave, opening, width, np.random.default_rng(1))
+    info = video.probe(path)
+    assert (info.width, info.height, info.has_audio) == (256, 256, True)
+    assert info.fps == pytest.approx(25) and info.duration == pytest.approx(3.0, abs=0.001)
+    frames = list(video.read_frames(path))
+    assert [round(frame.time * 25, 3) for frame in frames] == list(range(75))
+    dark = [darkest(frame.image) for frame in frames]
+    at = [np.corrcoef(dark[max(0, lag) : 75 + min(0, lag)], opening[max(0, -lag) : 75 - max(0, lag)])[0, 1]
+          for lag in (-2, -1, 0, 1, 2)]  # fmt: skip
+    assert max(at) == at[2] > 0.8
+    sound = audio.load_audio(path)
+    assert abs(len(sound) - 48000) <= 1024
+    lags = np.correlate(sound[:40000], wave[800:39200], "valid")
+    assert abs(np.argmax(lags) - 800) < 160  # 10 ms
+    with np.load(path.with_suffix(".npz")) as truth:
+        np.testing.assert_array_equal(truth["opening"], opening)
+        np.testing.assert_array_equal(truth["width"], width)
+        assert truth["fps"] == 25
+    assert sorted(os.listdir(path.parent)) == ["clip.mp4", "clip.npz"]
+
+
+def test_make_clips(tmp_path):
+    paths = puppets.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
+    names = [f"main/{name}" for name in (*NAMES, "grace_hopper_mirrored", "astronaut_mirrored")]
+    expected = [*(f"{name}/00001.mp4" for name in names), "main/grace_hopper/00002.mp4"]
+    assert [str(path.relative_to(tmp_path / "a")) for path in paths] == expected
+    contents = [path.read_bytes() for path in paths]
+    assert len(set(contents)) == 5
+    # Again in another place, by two processes: the same bytes.
+    again = puppets.make_clips(tmp_path / "b", 5, seed=3, seconds=0.6, num_workers=2)
+    assert [path.read_bytes() for path in again] == contents
+    # A rerun makes what is missing or was made otherwise, and nothing else.
+    before = [path.stat().st_mtime_ns for path in paths]
+    paths[1].unlink()
+    paths[2].with_suffix(".npz").write_bytes(b"broken")
+    puppets.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
+    changed = [path.stat().st_mtime_ns != time for path, time in zip(paths, before)]
+    assert changed == [False, True, True, False, False]
+    assert [path.read_bytes() for path in paths] == contents
+    puppets.make_clips(tmp_path / "a", 1, seed=4, seconds=0.6)
+    assert paths[0].read_bytes() != contents[0]
+
+
+def test_given_speech_moves_the_mouth(tmp_path):
+    wave, _, _ = puppets.synthesise_speech(4.0, np.random.default_rng(8))
+    audio.save_wav(tmp_path / "speech.wav", wave)
+    (path,) = puppets.make_clips(tmp_path, 1, seconds=2.0, speech=[tmp_path / "speech.wav"])
+    sound = audio.load_audio(path)[:32000]
+    first = np.argmax(np.correlate(wave, sound[:16000], "valid"))
+    with np.load(path.with_suffix(".npz")) as truth:
+        opening = truth["opening"]
+    assert len(opening) == 50
+    expected, _ = puppets.articulation_from_speech(wave[first : first + 32000])
+    assert np.corrcoef(opening, expected)[0, 1] > 0.95
+
+
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "text.jpg").write_text("no picture")
+
+    def said(*flags):
+        monkeypatch.setattr(sys, "argv", ["puppets", "--out", str(tmp_path / "out"), *flags])
+        with pytest.raises(SystemExit) as stop:
+            cli.run(puppets.main)
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    assert "missing.jpg" in said("--photo", str(tmp_path / "missing.jpg"))
+    assert "text.jpg" in said("--photo", str(tmp_path / "text.jpg"))
+    assert "missing.wav" in said("--speech", str(tmp_path / "missing.wav"))
+    assert "--clips" in said("--clips", "0")
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").write_text("a file")
+    assert "cannot write" in said("--clips", "1")
+
+
+def test_shipped_photos_need_neither_detector_nor_tensorflow(tmp_path):
+    program = (
+        "import sys; sys.modules.update(mtcnn=None, tensorflow=None, keras=None)\n"
+        "from lipgan_keras import puppets; puppets.make_clips(sys.argv[1], 2, seconds=0.2)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
+    assert len(list(tmp_path.rglob("*.mp4"))) == 2
+
+
+def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path, faces):
+    detector = pytest.importorskip("lipgan_keras.faces")
+    pytest.importorskip("mtcnn")
+    frames = [
+        puppet.render(opening, width, angle=angle)
+        for puppet in faces.values()
+        for opening, width, angle in ((0, 0, -3), (0.2, -1, 0), (0.3, 1, 3), (1, 0, -3), (1, -0.6, 3))
+    ]
+    for found in detector.detect(frames):
+        face = detector.select(found)
+        assert face is not None
+        corners = np.asarray(face.landmarks)[3:]
+        assert np.all(np.abs(corners - [128, 158]) < [35, 14])
+    cv2.imwrite(str(tmp_path / "noise.png"), np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
+    with pytest.raises(UserError, match="noise.png: no face"):
+        puppets.load_puppet(tmp_path / "noise.png")
+    # A copy of a shipped photo is a given photo: the mouth is found by the detector.
+    photo = cv2.imread(str(puppets.shipped_photos()["grace_hopper"]))
+    cv2.imwrite(str(tmp_path / "my photo.png"), photo)
+    given = puppets.load_puppet(tmp_path / "my photo.png")
+    assert given.name == "my_photo"
+    assert np.abs(mouth(given.render(1, 0)) - mouth(given.render(0, 0))).mean() > 12
