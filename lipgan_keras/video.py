@@ -338,9 +338,10 @@ def _open(path) -> Iterator[tuple[Any, Any]]:
         if not streams:
             found = "sound only" if container.streams.audio else "no picture stream"
             raise UserError(f"{path}: holds {found}; name a picture or a video file")
-        stream = max(streams, key=lambda s: s.width * s.height)
-        if stream.codec_context is None:
+        streams = [s for s in streams if s.codec_context is not None]
+        if not streams:
             raise UserError(f"{path}: its picture is coded in a way unknown here; convert it to MP4 (H.264)")
+        stream = max(streams, key=lambda s: s.width * s.height)
         stream.thread_type = "AUTO"
         yield container, stream
 
@@ -443,8 +444,7 @@ def _pictures(path, container, stream) -> Iterator[tuple[float, float | None, An
                 time = last + step
             else:
                 time = last + 0.001
-        length = getattr(picture, "duration", None)
-        yield time, float(length * picture.time_base) if length else None, picture
+        yield time, float(picture.duration * picture.time_base) if picture.duration else None, picture
         last = time
     if broken > 2 or (broken and picture is not None and not picture.is_corrupt):
         # Up to two broken pictures at the very end are those of a recording switched off, and left out.
@@ -503,8 +503,11 @@ class _Converter:
             custom = "ITU709" if picture.height >= 720 else "ITU601"
             full = picture.color_range == _FULL_RANGE or picture.format.name.startswith("yuvj")
             grey = len(picture.format.components) == 1 and picture.color_range == 0  # swscale knows what is usual
+            matrix = _MATRICES.get(int(picture.colorspace), custom)
             colours = {
-                "src_colorspace": _MATRICES.get(int(picture.colorspace), custom),
+                "src_colorspace": matrix,
+                # Means nothing to BGR, but PyAV before 17 ignores the others where this one is the same.
+                "dst_colorspace": "ITU601" if matrix == "ITU709" else "ITU709",
                 "src_color_range": None if grey else "JPEG" if full else "MPEG",
                 "dst_color_range": "JPEG",
             }
