@@ -34,8 +34,8 @@ def measure(path, detector) -> np.ndarray:
 
 
 def fit(clips: list[np.ndarray]) -> np.ndarray:
-    """Side over the width of MTCNN's box, and the middle's place from eyes to mouth in x and in y; clips weigh alike."""
-    rows = np.concatenate(clips)
+    """Side over the width of MTCNN's box, and how far from eyes to mouth the middle lies, in x and in y."""
+    rows = np.concatenate(clips)  # each clip weighs the same
     weight = np.concatenate([np.full(len(clip), len(clip) ** -0.5) for clip in clips]) / rows[:, 4]
 
     def ratio(known, wanted):

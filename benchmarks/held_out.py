@@ -1,0 +1,78 @@
+"""Does a generator use the sound? Lip error on held-out clips: right sound, wrong sound, frozen mouth.
+
+    python benchmarks/held_out.py --checkpoint_path logs/checkpoint.h5 --data_root data/crops --filelists data/lists
+
+Judges every second frame of the clips that `train.py` with the same flags held out. The identity frame is the clip's
+first frame that is at least 12 frames away, so that the network never sees the true mouth. Baselines: the frozen mouth
+is that identity frame itself, as it is, and moved onto the target by its landmarks; the wrong sound is the same time of
+the next clip, and the clip's own sound 10 frames later. Intervals: bootstrap over clips, 95 %.
+"""
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from lipgan_keras import checkpoints, cli, dataset, faces, metrics
+from lipgan_keras.training import predict
+
+
+def main():
+    parser = cli.ArgumentParser(description="Lip error on held-out clips, with baselines.")
+    parser.add_argument("--checkpoint_path", required=True)
+    parser.add_argument("--data_root", required=True)
+    parser.add_argument("--filelists", help="folder with train.txt and val.txt")
+    parser.add_argument("--val_fraction", type=cli.fraction, default=0.05)
+    parser.add_argument("--seed", type=cli.integer(0), default=0)
+    args = parser.parse_args()
+    generator, config = checkpoints.load_generator(args.checkpoint_path)
+    clips = dataset.find_clips(args.data_root, config.audio)
+    _, clips = dataset.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    data = dataset.Dataset(clips, config, batch_size=1, pairs=False)
+
+    rows, groups = [], []
+    for c, clip in enumerate(tqdm(clips, unit="clip")):
+        targets, inputs, right, other, later, frozen, moved, masks = ([] for _ in range(8))
+        for i in range(0, len(clip.frames), 2):
+            far = np.flatnonzero(np.abs(clip.frames - clip.frames[i]) >= 12)
+            if len(far) == 0:
+                continue
+            identity, target = data.picture(c, far[0]), data.picture(c, i)
+            face, truth = dataset.assemble(identity, target)
+            targets.append(truth)
+            inputs.append(face)
+            right.append(data.window(c, i))
+            later.append(data.window(c, (i + 10) % len(clip.frames)))
+            neighbour = (c + 1) % len(clips)
+            other.append(data.window(neighbour, min(i, len(clips[neighbour].frames) - 1)))
+            frozen.append(identity / 255)
+            points = None if clip.landmarks is None else clip.landmarks
+            moved.append(identity / 255 if points is None else align(identity, points[far[0]], points[i]) / 255)
+            default = faces.default_landmarks(config.img_size, "dlib")
+            masks.append(faces.lip_mask(default if points is None else points[i], config.img_size))
+        inputs, masks, targets = np.stack(inputs), np.stack(masks), np.stack(targets)
+        results = [predict(generator, inputs, np.stack(sound)) for sound in (right, other, later)]
+        results += [np.stack(frozen), np.stack(moved)]
+        rows.append(np.stack([metrics.lip_mae(masks, targets, result) for result in results], axis=1))
+        groups += [c] * len(masks)
+    rows, groups = np.concatenate(rows), np.array(groups)
+
+    names = ["right sound", "wrong: other clip", "wrong: 10 frames later", "frozen mouth", "frozen mouth, aligned"]
+    print(f"lip MAE (0..1), {len(rows)} frames of {len(clips)} clips, {config}, step {config.step}")
+    for name, column in zip(names, rows.T, strict=True):
+        low, high = metrics.bootstrap_interval(column, groups)
+        print(f"  {name:24} {column.mean():.4f}  [{low:.4f}, {high:.4f}]")
+    print("difference to the right sound, and ratio of the right sound's error to it")
+    for name, column in list(zip(names, rows.T, strict=True))[1:]:
+        low, high = metrics.bootstrap_interval(column - rows[:, 0], groups)
+        ratio = rows[:, 0].mean() / column.mean()
+        print(f"  {name:24} {np.mean(column - rows[:, 0]):.4f}  [{low:.4f}, {high:.4f}]  ratio {ratio:.2f}")
+
+
+def align(image, points, onto):
+    """Move a crop so that its eyes and nose fall on those of another."""
+    matrix, _ = cv2.estimateAffinePartial2D(np.float32(points[:3]), np.float32(onto[:3]), method=cv2.LMEDS)
+    return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+if __name__ == "__main__":
+    cli.run(main)
