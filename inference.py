@@ -21,7 +21,7 @@ def main():
     parser.add_argument("--max_sec", type=cli.positive(), default=240.0, help="cut the sound after so many seconds")
     parser.add_argument("--lipgan_batch_size", type=cli.integer(1), default=256, help="faces at once, at most")
     parser.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
-    parser.add_argument("--audio_offset_ms", type=float, help="shift of the audio windows (default: the checkpoint's)")
+    parser.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)")
     args = parser.parse_args()
     name = f"{Path(args.face).stem}_{Path(args.audio).stem}.mp4"
     outfile = args.outfile or os.path.join(args.results_dir, name)

@@ -26,9 +26,12 @@ FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
 _PRE_EMPHASIS = 0.97
 _MEL_FFT, _MEL_HOP = 800, 200
 _MFCC_FRAME, _MFCC_SHIFT, _MFCC_FFT = 400, 160, 512
+_LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the sound ends in it
 _LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
 
-av.logging.set_level(av.logging.PANIC)  # errors reach the user as one UserError line, not as ffmpeg's log
+# Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that the
+# thread that closes the file holds, for ever.
+av.logging.set_level(None)
 
 
 def load_audio(path: str | os.PathLike, max_seconds: float | None = None) -> np.ndarray:
@@ -60,6 +63,9 @@ def load_audio(path: str | os.PathLike, max_seconds: float | None = None) -> np.
             origin = container.start_time / av.time_base
         else:
             origin = float((stream.start_time or 0) * stream.time_base)
+        declared = math.inf
+        if "mp4" in container.format.name and stream.duration:
+            declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin
         for frame in _decode(container, stream):
             end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
             start = end if frame.pts is None else float(frame.pts * frame.time_base) - origin
@@ -75,6 +81,8 @@ def load_audio(path: str | os.PathLike, max_seconds: float | None = None) -> np.
     length = max((first + len(piece) for first, piece in sound), default=0)
     if length <= 0:
         raise UserError(f"{path}: no sound could be decoded from its audio stream; give another file")
+    if 0 < length / SAMPLE_RATE - declared < _LONGEST_PADDING:
+        length = max(1, round(declared * SAMPLE_RATE))
     if max_seconds is not None:
         length = min(length, round(max_seconds * SAMPLE_RATE))
     wave = np.zeros(length, np.float32)
@@ -89,8 +97,10 @@ def _open(path):
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file; check the path")
     try:
-        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network.
-        return av.open(f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network. (The whitelist is not
+        # given as `options`, which also go to the streams: PyAV before 18 may crash on those.)
+        local = {"protocol_whitelist": "file"}
+        return av.open(f"file:{os.fspath(path)}", container_options=local, metadata_errors="replace")
     except OSError as error:
         if isinstance(error, PermissionError):
             raise UserError(f"{path}: may not be read; check its permissions") from error

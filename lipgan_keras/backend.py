@@ -1,29 +1,8 @@
 """Keras, imported without its backend's start-up notices, and the one thing that TensorFlow and JAX do differently here."""
 
-import contextlib
-import os
-import sys
+from .cli import UserError, quiet_stderr
 
-
-@contextlib.contextmanager
-def _quiet_stderr():
-    """TensorFlow writes start-up notices to file descriptor 2 before any setting of its own can stop it."""
-    try:
-        sys.stderr.flush()
-        saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except (OSError, AttributeError):  # no stderr at all
-        yield
-        return
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
-
-
-with _quiet_stderr():
+with quiet_stderr():  # TensorFlow's notices come before any setting of its own can stop them
     import keras
 
 BACKEND = keras.backend.backend()
@@ -64,6 +43,6 @@ def update(loss, variables, optimizer, state=()):
         for variable, value in zip(others, assigned):
             variable.assign(value)
     else:
-        raise RuntimeError(f"training runs on the TensorFlow and JAX backends, not on {BACKEND}")
+        raise UserError(f"KERAS_BACKEND={BACKEND}: training runs on tensorflow and jax; set one of them")
     optimizer.apply(gradients, variables)
     return result

@@ -10,6 +10,7 @@ No object is deserialised and no code is run when one is read.
 """
 
 import dataclasses
+import io
 import itertools
 import json
 import os
@@ -77,21 +78,24 @@ def save_checkpoint(
         optimizers: by the same names, for an exact continuation.
         training: anything JSON can hold; `read_training` gives it back.
     """
-    with cli.replacing(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["lipgan_keras"] = FORMAT
-            file.attrs["config"] = json.dumps(dataclasses.asdict(config))
-            if training is not None:
-                file.attrs["training"] = json.dumps(training)
-            for network, model in models.items():
-                for layer, weights in model_weights(model).items():
-                    for name, variable in weights.items():
-                        file[f"{network}/{layer}/{name}"] = keras.ops.convert_to_numpy(variable)
-            for network, optimizer in (optimizers or {}).items():
-                for index, variable in enumerate(optimizer.variables):
-                    file[f"optimizers/{network}/{index:04d}"] = keras.ops.convert_to_numpy(variable)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # the rename must not reach the disc before the data
+    # Made in memory: HDF5 that meets a full disc ends in a crash, not in an error.
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        file.attrs["lipgan_keras"] = FORMAT
+        file.attrs["config"] = json.dumps(dataclasses.asdict(config))
+        if training is not None:
+            file.attrs["training"] = json.dumps(training)
+        for network, model in models.items():
+            for layer, weights in model_weights(model).items():
+                for name, variable in weights.items():
+                    file[f"{network}/{layer}/{name}"] = keras.ops.convert_to_numpy(variable)
+        for network, optimizer in (optimizers or {}).items():
+            for index, variable in enumerate(optimizer.variables):
+                file[f"optimizers/{network}/{index:04d}"] = keras.ops.convert_to_numpy(variable)
+    with cli.replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())  # the rename must not reach the disc before the data
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
@@ -146,7 +150,10 @@ def read_config(path: str | os.PathLike) -> ModelConfig:
 def read_training(path: str | os.PathLike) -> dict | None:
     """What `save_checkpoint` was given as `training`."""
     with _open(path) as file:
-        return json.loads(file.attrs["training"]) if "training" in file.attrs else None
+        try:
+            return json.loads(file.attrs.get("training", "null"))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: what it says of its training cannot be read, the file is damaged") from error
 
 
 def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str | os.PathLike) -> None:
@@ -271,18 +278,17 @@ def _shapes(weights):
 def _recognise(shapes):
     """Tell a model by its shapes: (ModelConfig, "generator" | "discriminator"), or (None, None)."""
     kernels = [w.get("kernel", ()) for layer, w in shapes.items() if LAYER.fullmatch(layer)[1] == "conv2d"]
-    sound = next((k for k in kernels if len(k) == 4 and k[2] == 1), None)
-    if sound is None or len(kernels[0]) != 4:
+    if not kernels or any(len(kernel) != 4 for kernel in kernels):
         return None, None
-    size, _, channels, filters = kernels[0]
+    size, _, channels, _ = kernels[0]
     if channels == 6 and size in (7, 11):
-        variant, audio = "residual" if size == 7 else "basic", {1: "mel", 4: "mfcc"}.get(sound[3] / filters)
-        network, width = "generator", filters / 32
+        network, variant = "generator", "residual" if size == 7 else "basic"
+    elif channels == 3 and size == 7:
+        network, variant = "discriminator", "residual"
     else:
-        variant, audio = "residual", {0.5: "mel", 1: "mfcc"}.get(sound[3] / filters)
-        network, width = "discriminator", filters / 64
-    if audio is None or (network == "discriminator" and channels != 3):
         return None, None
+    audio = "mfcc" if any(kernel[:2] == (4, 5) for kernel in kernels) else "mel"
+    width = max(kernel[3] for kernel in kernels) / 512  # not the first's, which small widths do not go below
     return ModelConfig(variant, audio, width), network
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import math
 import os
 import signal
 import sys
@@ -45,6 +46,14 @@ def integer(minimum: int) -> Callable[[str], int]:
 def positive(kind: type = float) -> Callable[[str], float]:
     """An argparse type: a finite number above 0."""
     return _number(kind, "a number", 0, above=True)
+
+
+def finite(text: str) -> float:
+    """An argparse type: any number but infinity and NaN."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
 
 
 def fraction(text: str) -> float:
@@ -103,6 +112,7 @@ def describe_os_error(error: OSError) -> str:
     advice = {
         errno.ENOSPC: "; free some space or write to another disc",
         errno.EDQUOT: "; free some space or write to another disc",
+        errno.EFBIG: "; free some space or write to another disc",
         errno.EACCES: "; choose a place that you may write to",
         errno.EPERM: "; choose a place that you may write to",
         errno.EROFS: "; choose a place that you may write to",
@@ -132,6 +142,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == name:
+            error.filename = os.fspath(path)  # the name that the user gave
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -148,3 +162,21 @@ def check_writable(folder: str | os.PathLike) -> None:
             pass
     except OSError as error:
         raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Send what C libraries write to standard error to nowhere."""
+    try:
+        sys.stderr.flush()
+        saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except (AttributeError, OSError):  # there is no standard error
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)

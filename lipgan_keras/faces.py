@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lipgan_keras.cli import UserError
+from lipgan_keras.cli import UserError, quiet_stderr
 from lipgan_keras.video import Frame
 
 STYLES = ("lipgan_keras", "dlib")
@@ -132,12 +132,12 @@ def _detect(images, size) -> list[list[Face]]:
 
 @functools.cache
 def _mtcnn():
-    from lipgan_keras.backend import BACKEND, _quiet_stderr
+    from lipgan_keras.backend import BACKEND
 
     if BACKEND != "tensorflow":
         raise UserError("face detection (mtcnn) needs Keras on TensorFlow; set KERAS_BACKEND=tensorflow for this step")
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             import mtcnn
             import tensorflow
 
@@ -242,26 +242,27 @@ def to_crop(points: np.ndarray, box: Sequence[float], size: int = 96) -> np.ndar
 
 
 def paste(
-    image: np.ndarray, box: Sequence[float], crop: np.ndarray, whole: bool = False, feather: float = 0.12
+    image: np.ndarray, box: Sequence[float], crop: np.ndarray, whole: bool = False, feather: float = 0.2
 ) -> np.ndarray:
     """Blend a crop back into the picture at `box`.
 
     The network only redraws the lower half, so only that is blended in: fully from the middle down, fading out over
-    the tenth above it and towards the other sides. Outside the box no bit changes.
+    the eighth above it and towards the other sides. Outside the box no bit changes.
 
     Args:
         image: (height, width, 3) uint8; not changed.
         box: as given to `extract`.
         crop: (size, size, 3) uint8.
         whole: blend in the upper half too.
-        feather: width of the fade at the left and right edges, in box widths; half of it at the lower edge, where
-            the chin is near.
+        feather: width of the fade at the left and right edges, in box widths; at the lower edge, where the chin is
+            near, 0.4 times that.
 
     Returns:
         A new picture.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
-    left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
+    above = y1 if whole else y1 + 0.375 * (y2 - y1)
+    left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(above)))
     right, bottom = min(image.shape[1], int(np.ceil(x2))), min(image.shape[0], int(np.ceil(y2)))
     result = image.copy()
     if right <= left or bottom <= top:
@@ -280,7 +281,7 @@ def paste(
     u = (np.arange(left, right) + 0.5 - x1) / (x2 - x1)
     v = (np.arange(top, bottom) + 0.5 - y1) / (y2 - y1)
     across = _ramp(u / feather) * _ramp((1 - u) / feather)
-    down = _ramp((1 - v) / (feather / 2)) * (_ramp(v / feather) if whole else _ramp((v - 0.4) / 0.1))
+    down = _ramp((1 - v) / (0.4 * feather)) * (_ramp(v / feather) if whole else _ramp((v - 0.375) / 0.125))
     weight = (down[:, None] * across).astype(np.float32)[..., None]
     old = result[top:bottom, left:right]
     result[top:bottom, left:right] = np.rint(old + weight * (new.astype(np.float32) - old)).astype(np.uint8)

@@ -93,7 +93,12 @@ class LipGAN(keras.Model):
             return self._iteration(_first(args[0]))
         # Keras's JAX trainer hands the state over and wants it back; in between it lives in a scope.
         state, data = args
-        variables = [self.trainable_variables, self.non_trainable_variables, self.optimizer.variables, []]
+        variables = [
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        ]
         mapping = [pair for group, values in zip(variables, state) for pair in zip(group, values)]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             logs = self._iteration(_first(data))

@@ -5,6 +5,7 @@ Frames stream through it one batch at a time, so that memory does not grow with 
 
 import dataclasses
 import itertools
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from .cli import UserError
 from .dataset import assemble
 
 FRAME_BYTES = 1 << 28  # frames of a batch that are held at once
-PROBES = (12, 48)  # frames, spread over the video, in which a face is looked for before any work
+PROBES = (1, 48)  # frames, spread over the video, in which a face is looked for before any work
+MAX_FPS = 240
 END = 5e-3  # seconds of sound that no frame of its own is made for
 
 
@@ -73,8 +75,12 @@ def lipsync(
     """
     outfile = Path(outfile)
     _check_outfile(outfile, face, audio)
-    config = checkpoints.read_config(checkpoint_path)
+    if fps is not None and not 1 <= fps <= MAX_FPS:
+        raise UserError(f"--fps {fps:g}: is not a frame rate; give 1 to {MAX_FPS}")
+    checkpoints.read_config(checkpoint_path)  # complains at once of what is no checkpoint
     info = video.probe(face)
+    if max(map(abs, pads)) > max(info.width, info.height):
+        raise UserError(f"--pads {' '.join(map(str, pads))}: exceeds the picture's {info.width}x{info.height} pixels")
     wave = sound.load_audio(audio, max_sec)
     seconds = len(wave) / sound.SAMPLE_RATE
     cli.check_writable(outfile.parent)
@@ -84,17 +90,17 @@ def lipsync(
         print(f"the sound is cut at {max_sec:g} s; --max_sec changes that", file=sys.stderr)
     if fps and not still:
         print("--fps is for stills and left out of account: the video keeps its own times", file=sys.stderr)
+    generator, config = checkpoints.load_generator(checkpoint_path, audio_offset_ms)
+    if not info.is_still:
+        _check_for_faces(face)
     if still:
         tracked = _still(face, config.crop, pads)
-    else:
-        _check_for_faces(face)
-    generator, config = checkpoints.load_generator(checkpoint_path, audio_offset_ms)
     rate = (fps or 25.0) if still else info.fps
     shots = _still_shots(tracked, seconds, rate) if still else _video_shots(face, seconds, config.crop, pads)
 
-    expected = max(1, round(seconds * rate))
+    expected = max(1, math.ceil((seconds - END) * rate))
     fitting = max(4, FRAME_BYTES // (info.width * info.height * 3))
-    batch_size = min(batch_size, expected, batch_size if still else fitting)
+    batch_size = min(batch_size, expected, fitting)
     talk = Talker(generator, config, sound.features(wave, config.audio), batch_size)
     summary = Summary(outfile, 0.0, 0, 0)
     with (
@@ -120,6 +126,8 @@ def lipsync(
 
 
 def _check_outfile(outfile, *inputs):
+    if outfile.is_dir():
+        raise UserError(f"{outfile}: is a folder; name a file in it")
     if outfile.suffix.lower() != ".mp4":
         raise UserError(f"{outfile}: the output is an MP4 file; let its name end in .mp4")
     for path in inputs:
@@ -184,8 +192,9 @@ def _still_shots(tracked, seconds, rate) -> Iterator[Shot]:
 def _check_for_faces(path):
     """Say that there is no face before minutes of work, not after them."""
     for count in PROBES:
-        for frame in video.sample_frames(path, count):
-            if faces.detect([frame.image])[0]:
+        frames = video.sample_frames(path, count)
+        while images := [frame.image for frame in itertools.islice(frames, 12)]:
+            if any(faces.detect(images)):
                 return
     raise UserError(f"{path}: no face found in {PROBES[-1]} frames all over it; give a video that shows a face")
 
@@ -213,7 +222,7 @@ def _video_shots(path, seconds, style, pads) -> Iterator[Shot]:
             if turn % 2:
                 time, until = length - until, length - time
             time = begin + time if shown else 0.0  # the sound may start before the picture does
-            if time >= seconds - END:
+            if shown and time >= seconds - END:
                 return
             shown = True
             yield Shot(tracked, time, min(begin + until, seconds) - time)

@@ -10,12 +10,16 @@ The folder appears under its name when it is complete.
 """
 
 import argparse
+import collections
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
+import threading
+import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -58,8 +62,11 @@ def preprocess(args: argparse.Namespace) -> None:
     skipped = len(jobs) - len(todo) - len(failures)
 
     workers = max(1, min(args.num_workers, len(todo), os.cpu_count() or 1))
-    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar:
-        for source, reason in _run(todo, args.img_size, workers):
+    with (
+        tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
+        contextlib.closing(_run(todo, args.img_size, workers)) as results,
+    ):
+        for source, reason in results:
             if reason:
                 failures.append((source, reason))
                 bar.write(reason if str(source) in reason else f"{source}: {reason}", file=sys.stderr)
@@ -78,7 +85,7 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
     """[(video file, its folder in the output, relative)], sorted.
 
     With a list file `<filelists>/<split>.txt` of `<video>/<clip>` lines (a second column is ignored) those clips, looked
-    for below `<root>/main`, `<root>/<split>` and `<root>`, as LRS2 is laid out; else every video below the root.
+    for below `<root>/<split>`, `<root>/main` and `<root>`, as LRS2 is laid out; else every video below the root.
 
     Raises:
         UserError: no such folder or list, or no video.
@@ -95,21 +102,28 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
     if not paths:
         raise UserError(f"{root}: holds no video file; give the folder that holds the videos")
     names = [p.relative_to(root).with_suffix("") for p in paths]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    return [(p, p.relative_to(root) if name in twice else name) for p, name in zip(paths, names, strict=True)]
+    # Each clip needs a folder of its own: where two videos differ in the suffix only, or one bears the name of
+    # a folder of others, the suffix stays.
+    count = collections.Counter(names)
+    taken = {name for name, times in count.items() if times > 1} | {folder for name in count for folder in name.parents}
+    return [(p, p.relative_to(root) if name in taken else name) for p, name in zip(paths, names, strict=True)]
 
 
 def _listed_videos(root, path, split):
     try:
-        lines = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.split()]
+        lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists, --split") from error
     if not lines:
         raise UserError(f"{path}: is empty; it should hold <video>/<clip> lines")
+    for line in lines:
+        if Path(line).is_absolute() or ".." in Path(line).parts:
+            raise UserError(f"{path}: {line} leads out of the data root; its lines should be <video>/<clip>")
     jobs = []
+    lines = [line.removesuffix(".mp4").strip("/") for line in lines]
     for line in dict.fromkeys(lines):
-        for folder in ("main", split, "."):
-            found = [root / folder / (line + suffix) for suffix in (".mp4", "", *sorted(VIDEO_SUFFIXES))]
+        for folder in (split, "main", "."):  # LRS2's `pretrain` is a folder too, its other splits are lists of `main`
+            found = [root / folder / (line + suffix) for suffix in (".mp4", *sorted(VIDEO_SUFFIXES), "")]
             source = next((p for p in found if p.is_file()), None)
             if source:
                 break
@@ -126,7 +140,7 @@ def finished(target: Path, img_size: int) -> str | None:
     try:
         with np.load(target / "landmarks.npz", allow_pickle=False) as saved:
             size = int(saved["img_size"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
         return f"{target}: is there, but not made by this program; choose another --final_data_root"
     if size != img_size:
         return f"{target}: was preprocessed with --img_size {size}; choose another --final_data_root"
@@ -137,22 +151,27 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
     """Preprocess in parallel; yields (video, None or the reason why it failed) as they end."""
     waiting = list(todo)
     while waiting:
-        lost = []
+        ended = set()
         threads = max(1, (os.cpu_count() or 1) // workers)
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
         pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
         try:
-            futures = {pool.submit(preprocess_clip, source, target, img_size): (source, target) for source, target in waiting}
+            futures = {}
+            with _uninterrupted(), contextlib.suppress(BrokenProcessPool):
+                for job in waiting:
+                    futures[pool.submit(_work, *job, img_size)] = job
             for future in concurrent.futures.as_completed(futures):
-                try:
-                    yield futures[future][0], future.result()
-                except BrokenProcessPool:
-                    lost.append(futures[future])
+                with contextlib.suppress(BrokenProcessPool):
+                    reason = future.result()
+                    ended.add(futures[future])
+                    yield futures[future][0], reason
         finally:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
-        # A video that kills its worker (a crash in a decoder, memory) takes the pool along: go on one at a time.
+        lost = [job for job in waiting if job not in ended]
+        # A video that kills its worker (a crash in a decoder, memory) takes the pool along: go on one at a time. Of a
+        # single worker the first that is lost is the one.
         if lost and workers == 1:
             source, target = lost.pop(0)
             _remove_partial(target)
@@ -160,12 +179,35 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
         waiting, workers = lost, 1
 
 
+@contextlib.contextmanager
+def _uninterrupted():
+    """Put off Ctrl-C; processes started in here never see it: it is their parent's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(threads):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # If the parent is killed, end at once, rather than write into the folders of the run that takes over.
+    threading.Thread(target=_follow_parent, daemon=True).start()
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     cv2.setNumThreads(threads)
     faces.limit_threads(threads)
+
+
+def _follow_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _work(source, target, img_size):
+    try:
+        return preprocess_clip(source, target, img_size)
+    except SystemExit:
+        os._exit(143)  # the pool would take it for a result, and go on
 
 
 def _partial(target):
@@ -179,7 +221,10 @@ def _remove_partial(target):
 def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
     """Make one clip's folder; returns None, or the reason why it could not be made."""
     partial = _partial(target)
+    if finished(target, img_size) == "finished":
+        return None
     try:
+        video.probe(source)  # says best what is wrong with a file
         _remove_partial(target)  # half-written by a run that was killed
         partial.mkdir(parents=True)
         wave = audio.load_audio(source)

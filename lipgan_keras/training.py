@@ -1,19 +1,22 @@
 """What train.py does: build, resume, drive Keras's `fit`, and the callbacks that log, validate and save."""
 
 import argparse
-import contextlib
 import csv
 import dataclasses
 import io
+import os
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from . import checkpoints, cli, dataset, faces, metrics
-from .backend import keras
+from .backend import BACKEND, keras
 from .checkpoints import ModelConfig
 from .cli import UserError
 from .gan import LipGAN
@@ -32,20 +35,28 @@ def train(args: argparse.Namespace) -> None:
     """Train as the flags of train.py say, or go on where `args.logdir` stands.
 
     Raises:
-        UserError: bad data, checkpoints or flags; before training starts.
+        UserError: bad data, checkpoints or flags, before training starts; later a file that cannot be read, or a loss
+            that is not a number.
     """
     recipe = RECIPES[args.recipe]
     lr = args.lr or recipe["lr"]
     logdir = Path(args.logdir)
     cli.check_writable(logdir)
-    for left in logdir.glob(".checkpoint.*.tmp.h5"):  # of a run killed while it saved
-        left.unlink()
+    for pattern in (".checkpoint.*.tmp.h5", ".log.*.tmp.csv", "samples/.step_*.tmp.png"):
+        for left in logdir.glob(pattern):  # of a run killed while it saved
+            left.unlink(missing_ok=True)
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, args) if latest.exists() else None
     config = _config(args, latest if state else None)
+    if args.resume_disc and not recipe["discriminator"]:
+        raise UserError(f"--resume_disc {args.resume_disc}: --recipe {args.recipe} has no discriminator; leave it away")
 
     clips = dataset.find_clips(args.data_root, args.audio)
     train_clips, val_clips = dataset.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    if not state:
+        # Folders of other programs hold the rectangles of their detectors: dlib's, or one much like it.
+        ours = sum(len(clip.frames) for clip in train_clips if clip.layout == "lipgan_keras")
+        config.crop = "lipgan_keras" if 2 * ours >= sum(len(clip.frames) for clip in train_clips) else "dlib"
     data = dataset.Dataset(train_clips, config, args.batch_size, args.seed, pairs=recipe["discriminator"])
     steps = args.steps or args.epochs * -(-len(data) // args.batch_size)
     if config.step >= steps:
@@ -79,14 +90,26 @@ def train(args: argparse.Namespace) -> None:
     settings = {name: getattr(args, name) for name in FIXED} | {"lr": lr}
     log = Log(model, config, logdir, args.checkpoint_freq, steps, settings, validation)
     # One Keras epoch: Keras's epochs would have to begin where checkpoints do, and a resumed run need not.
-    batches = data.batches(config.step)
-    with contextlib.closing(batches):
-        model.fit(batches, steps_per_epoch=steps - config.step, epochs=1, shuffle=False, verbose=0, callbacks=[log])
+    left = steps - config.step
+    try:
+        with log, dataset.Loader(data, config.step) as loader:
+            model.fit(iter(loader), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[log])
+    except OSError as error:  # a full disc: a failing write does not name its file
+        if error.filename or not error.errno:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(logdir)) from error
+    print(f"{latest}: {config.step} steps")
 
 
 def _config(args, latest):
     if latest:
-        return checkpoints.read_config(latest)
+        config = checkpoints.read_config(latest)
+        if args.audio_offset_ms not in (None, config.audio_offset_ms):
+            raise UserError(
+                f"{latest}: belongs to a run with --audio_offset_ms {config.audio_offset_ms:g}, not "
+                f"{args.audio_offset_ms:g}; give the same command, or another --logdir"
+            )
+        return config
     config = ModelConfig(args.model, args.audio, args.width, args.img_size)
     if args.resume_gen:
         # The new run hears what the weights are used to hearing.
@@ -142,8 +165,14 @@ class Validation:
         return data.window(other, int(rng.integers(len(data.clips[other].frames))))
 
     def __call__(self, generator: keras.Model) -> dict[str, float]:
-        """`val_mae`, `val_lip_mae` and `val_lip_mae_wrong_sound`; keeps the predictions for `grid`."""
+        """`val_mae`, `val_lip_mae` and `val_lip_mae_wrong_sound`; keeps the predictions for `grid`.
+
+        Raises:
+            FloatingPointError: a prediction is not a number.
+        """
         self.predictions = predict(generator, self.faces, self.audio)
+        if not np.isfinite(self.predictions).all():
+            raise FloatingPointError("the generator's output is not a number")
         wrong = predict(generator, self.faces, self.wrong)
         return {
             "val_mae": float(np.abs(self.targets - self.predictions).mean()),
@@ -192,12 +221,23 @@ class Log(keras.callbacks.Callback):
             self.columns += ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"]
         self.values = []
 
-    def on_train_begin(self, logs=None):
+    def __enter__(self):
         self._cut_log()
-        self.events = SummaryWriter(str(self.logdir), purge_step=self.config.step or None, write_to_disk=True)
+        # Not SummaryWriter: its thread takes a failing write (a full disc) to its grave, and the run waits for it forever.
+        self.events = EventsWriter(str(self.logdir / "events"))
+        self._event(session_log=SessionLog(status=SessionLog.START), step=self.config.step + 1)  # hides what came after
         self.bar = tqdm(
             initial=self.config.step, total=self.steps, unit="step", dynamic_ncols=True, smoothing=0.05, mininterval=0.5
         )
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        self.bar.close()
+        try:
+            self.events.close()
+        except OSError:  # the disc is full: an error on its way out says so
+            if kind is None:
+                raise
 
     def on_train_batch_end(self, batch, logs=None):
         self.config.step += 1
@@ -206,31 +246,36 @@ class Log(keras.callbacks.Callback):
         recent = self.values[-20:]
         self.bar.set_postfix({k: f"{np.mean([v[k] for v in recent]):.4f}" for k in recent[-1]}, refresh=False)
         self.bar.update()
+        if not np.isfinite(list(self.values[-1].values())).all():
+            self._diverged()
         last = step == self.steps
         if last or step % self.checkpoint_freq == 0:
             self._row(self._validate())
             self._save()
         elif step % LOG_FREQ == 0:
             self._row({})
-        if not all(np.isfinite(list(self.values[-1].values()) if self.values else [0])):
-            raise UserError(f"{self.logdir}: the loss is not a number at step {step}; use a smaller --lr")
 
-    def on_train_end(self, logs=None):
-        self.bar.close()
-        self.events.close()
-        print(f"{self.logdir / 'checkpoint.h5'}: {self.config.step} steps")
+    def _diverged(self):
+        raise UserError(f"{self.logdir}: the loss is not a number at step {self.config.step}; use a smaller --lr")
 
     def _validate(self):
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # `fit` keeps the weights to itself between the steps
+        if BACKEND == "jax":
+            self.lipgan.jax_state_sync()  # `fit` keeps the weights to itself between the steps
+        if not all(np.isfinite(v).all() for model in self.lipgan.models.values() for v in model.get_weights()):
+            self._diverged()  # the next loss would not be a number
         if not self.validation:
             return {}
-        values = self.validation(self.lipgan.generator)
+        try:
+            values = self.validation(self.lipgan.generator)
+        except FloatingPointError:
+            self._diverged()
         picture = self.validation.grid()
         path = self.logdir / "samples" / f"step_{self.config.step:08d}.png"
+        png = cv2.imencode(".png", picture)[1].tobytes()
         with cli.replacing(path) as temporary:
-            cv2.imwrite(str(temporary), picture)
-        self.events.add_image("samples", picture[..., ::-1], self.config.step, dataformats="HWC")
+            temporary.write_bytes(png)
+        image = Summary.Image(height=len(picture), width=picture.shape[1], colorspace=3, encoded_image_string=png)
+        self._event(summary=Summary(value=[Summary.Value(tag="samples", image=image)]))
         self.bar.write(f"step {self.config.step}: " + ", ".join(f"{k} {v:.5f}" for k, v in values.items()))
         return values
 
@@ -242,10 +287,14 @@ class Log(keras.callbacks.Callback):
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
-        for name in row.keys() - {"step"}:
-            self.events.add_scalar(name, row[name], self.config.step)
-        self.events.flush()
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "step"]
+        self._event(summary=Summary(value=scalars))
         self.values = []
+
+    def _event(self, step=None, **what):
+        step = self.config.step if step is None else step
+        self.events.write_event(Event(wall_time=time.time(), step=step, **what))
+        self.events.flush()
 
     def _save(self):
         checkpoints.save_checkpoint(
@@ -257,7 +306,8 @@ class Log(keras.callbacks.Callback):
         path = self.logdir / "log.csv"
         if not path.exists():
             return
-        rows = [row for row in csv.DictReader(io.StringIO(path.read_text("utf-8"))) if _step(row) <= self.config.step]
+        text = io.StringIO(path.read_text("utf-8", errors="replace"))
+        rows = [row for row in csv.DictReader(text) if _step(row) <= self.config.step]
         with cli.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
@@ -265,7 +315,5 @@ class Log(keras.callbacks.Callback):
 
 
 def _step(row):
-    try:
-        return int(row["step"])
-    except (KeyError, TypeError, ValueError):  # a line cut short
-        return float("inf")
+    whole = None not in row.values()  # else a line cut short, by a full disc
+    return int(row["step"]) if whole and row.get("step", "").isdecimal() else float("inf")

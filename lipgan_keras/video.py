@@ -23,12 +23,9 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from lipgan_keras.cli import UserError
+from lipgan_keras.cli import UserError, quiet_stderr
 
 av.logging.set_level(None)  # what goes wrong is raised, or mended here
-with contextlib.suppress(AttributeError):
-    cv2.setLogLevel(0)
-    cv2.utils.logging.setLogLevel(0)
 
 STILL_SECONDS = 1 / 25  # how long the one frame of a still lasts
 
@@ -114,6 +111,8 @@ def _kind(path) -> str:
             size = os.fstat(file.fileno()).st_size
             if _is_boxes(head):
                 _check_boxes(path, file, size)
+            elif (missing := _declared_size(head) - size) > 1:
+                raise UserError(f"{path}: is cut off, {missing} of its bytes are missing; copy or download it again")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the name") from None
     except OSError as error:
@@ -130,6 +129,8 @@ def _kind(path) -> str:
         return "video"
     if cv2.haveImageReader(str(path)):
         return "still"
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        raise UserError(f"{path}: is a HEIC picture, which cannot be read here; convert it to JPEG")
     if _is_text(head):
         raise UserError(f"{path}: is a text file; name a picture or a video file")
     return "video"
@@ -174,6 +175,30 @@ def _check_boxes(path, file, size: int) -> None:
         raise UserError(f"{path}: is cut off, its index (moov) is missing; copy, download or record it again")
 
 
+def _declared_size(head: bytes) -> int:
+    """How long an AVI, WebP (RIFF), Matroska or WebM (EBML, RFC 8794) file says to be; 0 where it does not say."""
+    if head[:4] == b"RIFF" and len(head) >= 8:
+        size = struct.unpack("<I", head[4:8])[0]
+        return 8 + size if size < 0xFFFFFF00 else 0  # written before the size was known
+    if head[:4] != b"\x1aE\xdf\xa3":
+        return 0
+
+    def number(at):  # the place after a variable-size integer, and its value
+        length = 9 - head[at].bit_length()
+        value = int.from_bytes(head[at : at + length], "big") - (1 << 7 * length)
+        return at + length, None if value == (1 << 7 * length) - 1 else value
+
+    try:
+        at, length = number(4)
+        segment = at + length
+        if head[segment : segment + 4] != b"\x18S\x80g":
+            return 0
+        at, length = number(segment + 4)
+        return at + length if length is not None else 0
+    except (IndexError, TypeError):
+        return 0
+
+
 def _has_two_frames(path) -> bool:
     with _open(path) as (container, stream):
         packets = (packet for packet in container.demux(stream) if packet.size)
@@ -208,19 +233,23 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     if _kind(path) != "still":
         return next(read_frames(path)).image
-    data = np.fromfile(path, np.uint8)
+    with quiet_stderr():  # libpng and others complain there, besides returning nothing
+        image = _decode_still(np.fromfile(path, np.uint8))
+    if image is None:
+        raise UserError(f"{path}: is a damaged picture; copy or download it again")
+    return image
+
+
+def _decode_still(data: np.ndarray) -> np.ndarray | None:
     try:
         raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
             image = _over_white(raw)
             upright = cv2.imdecode(data, cv2.IMREAD_COLOR)  # only this one heeds EXIF
             return _like(image, cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), upright)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
-        image = None
-    if image is None:
-        raise UserError(f"{path}: is a damaged picture; copy or download it again")
-    return image
+        return None
 
 
 def _over_white(image: np.ndarray) -> np.ndarray:
@@ -272,8 +301,10 @@ def read_frames(path: str | os.PathLike, start: float = 0.0) -> Iterator[Frame]:
             if time >= start - duration / 2:
                 yield Frame(image, time, duration)
         return
-    with _open(path) as (_, stream):
-        earliest = start - 0.5 / _rate(stream)
+    earliest = float("-inf")
+    if start > 0:
+        with _open(path) as (_, stream):
+            earliest = start - 0.5 / _rate(stream)
     with _open_at(path, earliest) as (container, stream):
         yield from _frames(path, container, stream, earliest)
 
@@ -334,7 +365,8 @@ def _open(path) -> Iterator[tuple[Any, Any]]:
             "is it complete? Convert it to MP4 (H.264) and try again"
         ) from None
     with container:
-        streams = [s for s in container.streams.video if not s.disposition.value & 0x400]  # 0x400: the cover of an album
+        cover = 0x400  # AV_DISPOSITION_ATTACHED_PIC, of an album
+        streams = [s for s in container.streams.video if not s.disposition.value & cover]
         if not streams:
             found = "sound only" if container.streams.audio else "no picture stream"
             raise UserError(f"{path}: holds {found}; name a picture or a video file")
@@ -521,9 +553,7 @@ class _Converter:
             self._shape = image.shape
         if image.shape != self._shape:
             shrinks = image.size > np.prod(self._shape)
-            image = cv2.resize(
-                image, self._shape[1::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            )
+            image = cv2.resize(image, self._shape[1::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return image
 
 
@@ -548,7 +578,8 @@ def _webp_frames(path) -> Iterator[tuple[float, float, np.ndarray]]:
     time, first = 0.0, 0
     while True:
         try:
-            read, animation = cv2.imreadanimation(os.fspath(path), start=first, count=32)
+            with quiet_stderr():
+                read, animation = cv2.imreadanimation(os.fspath(path), start=first, count=32)
         except (cv2.error, AttributeError):
             read = False
         if not read or not len(animation.frames):
@@ -576,9 +607,9 @@ class VideoWriter:
         path: the MP4 file.
         width, height: of the pictures; odd ones are padded by repeating the last column or row.
         fps: the nominal rate, for rate control and for frames written without a duration.
-        audio: a file with sound, or (wave, rate): float array (n,) or (n, channels) in -1..1 at `rate` Hz. Its own
-            rate and channels are kept where AAC has them (more than two: 5.1 stays, others become stereo). The sound
-            starts at time 0 of its file's clock; gaps in it become silence.
+        audio: a file with sound, or (wave, rate): float array (n,) or (n, 1, 2 or 6 channels) in -1..1 at `rate` Hz.
+            Its own rate and channels are kept where AAC has them (of a file's more than two, 5.1 stays, others become
+            stereo). The sound starts at time 0 of its file's clock; gaps in it become silence.
         max_seconds: the sound is cut here.
         sample_aspect_ratio: width of a pixel over its height.
         duration: the sound is cut or padded with silence to last this many seconds; without it, it keeps its length.
@@ -604,7 +635,7 @@ class VideoWriter:
         self.path = os.fspath(path)
         self._size = width, height
         self._step = 1 / fps
-        self._last = self._end = -1
+        self._last = -1
         self._durations: dict[int, int] = {}
         self._reformatter = VideoReformatter()
         self._sound = None
@@ -724,6 +755,8 @@ class _Sound:
             wave, self._source_rate = np.asarray(audio[0], np.float32), int(audio[1])
             wave = wave[None] if wave.ndim == 1 else wave.T
             self.channels = len(wave)
+            if self.channels not in (1, 2, 6):
+                raise ValueError(f"a wave of {self.channels} channels; 1, 2 and 6 can be written")
             self._blocks = (wave[:, i : i + 65536] for i in range(0, wave.shape[1], 65536))
         else:
             container, stream = self._opened.enter_context(_open_sound(audio))

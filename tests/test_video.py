@@ -13,7 +13,16 @@ import pytest
 from lipgan_keras import video
 from lipgan_keras.cli import UserError
 
-COLOURS = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255), (0, 255, 255), (40, 90, 200), (128, 128, 128), (0, 0, 0)]
+COLOURS = [
+    (0, 0, 255),
+    (0, 255, 0),
+    (255, 0, 0),
+    (255, 255, 255),
+    (0, 255, 255),
+    (40, 90, 200),
+    (128, 128, 128),
+    (0, 0, 0),
+]
 
 
 def bars(width, height):
@@ -95,7 +104,9 @@ def set_matrix(path, a, b, c, d):
 
 def beep(at, seconds, rate):
     n = np.arange(round(seconds * rate))
-    return np.where(np.abs(n / rate - at - 0.02) < 0.02, 0.5 * np.sin(2 * np.pi * 1000 * n / rate), 0).astype(np.float32)
+    return np.where(np.abs(n / rate - at - 0.02) < 0.02, 0.5 * np.sin(2 * np.pi * 1000 * n / rate), 0).astype(
+        np.float32
+    )
 
 
 def decode_sound(path):
@@ -462,7 +473,9 @@ def test_animations_are_videos(tmp_path):
 # Time, seeking, backwards
 
 
-@pytest.mark.parametrize("name, codec", [("a.mp4", "libx264"), ("a.mpg", "mpeg2video"), ("a.avi", "mpeg4"), ("a.mkv", "ffv1")])
+@pytest.mark.parametrize(
+    "name, codec", [("a.mp4", "libx264"), ("a.mpg", "mpeg2video"), ("a.avi", "mpeg4"), ("a.mkv", "ffv1")]
+)
 def test_seeking_and_backwards(tmp_path, name, codec):
     pix_fmt = "yuv420p"
     options = {"qscale": "2"} if codec.startswith("mpeg") else {}
@@ -612,6 +625,15 @@ def test_mp4_without_its_index_is_cut_off(tmp_path):
         video.probe(path)
 
 
+@pytest.mark.parametrize("name, codec", [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.avi", "mpeg4")])
+def test_other_containers_cut_off(tmp_path, name, codec):
+    path = encode(tmp_path / name, [numbered(i) for i in range(30)], codec, "yuv420p")
+    assert video.probe(path).width == 64
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(UserError, match="cut off"):
+        video.probe(path)
+
+
 def test_damage_in_the_middle_names_the_second(tmp_path):
     rng = np.random.default_rng(0)
     images = [cv2.resize(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8), (320, 240)) for _ in range(75)]
@@ -643,9 +665,11 @@ def test_nothing_is_printed(tmp_path, capfd):
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(UserError):
         video.probe(path)
-    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
-    with pytest.raises(UserError):
-        video.read_image(tmp_path / "b.jpg")
+    for name in ("b.jpg", "b.png", "b.tiff"):
+        data = cv2.imencode(name[1:], bars(64, 48))[1].tobytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        with pytest.raises(UserError, match="damaged"):
+            video.read_image(tmp_path / name)
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,0 +1,330 @@
+import itertools
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from lipgan_keras import audio, dataset
+from lipgan_keras.checkpoints import ModelConfig
+from lipgan_keras.cli import UserError
+
+POINTS = np.array([[30, 40], [66, 40], [48, 55], [34, 70], [62, 70]], "float32")
+
+
+def make_clip(folder, layout="lipgan_keras", frames=range(14), click=None, rate=16000, seconds=1.6, size=96, delay=0.0, seed=0):
+    """A clip's folder as each program writes it. Picture N is of brightness N; the sound is noise, or one click.
+
+    delay: of the source frames' times against N/25, for "lipgan_keras".
+    """
+    folder.mkdir(parents=True)
+    frames = list(frames)
+    if click is None:
+        wave = np.random.default_rng(seed).standard_normal(int(seconds * rate)).astype("float32") * 0.1
+    else:
+        wave = np.zeros(int(seconds * rate), "float32")
+        wave[round(click * rate)] = 1
+    for n in frames:
+        picture = np.full((size, size + 5 * (layout == "wav2lip"), 3), n % 256, "uint8")
+        cv2.imwrite(str(folder / f"{n}.jpg"), picture)
+    if layout == "lipgan_mfcc":
+        for n in frames:
+            np.savez(folder / f"{n}.npz", mfcc=np.full((12, 35), n, "float32"))
+        return folder
+    audio.save_wav(folder / "audio.wav", wave, rate)
+    if layout != "wav2lip":
+        np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio.load_audio(folder / "audio.wav")))
+    if layout == "lipgan_keras":
+        arrays = {"landmarks": np.tile(POINTS, (len(frames), 1, 1)), "box": np.tile([0.0, 0, 96, 96], (len(frames), 1))}
+        time = np.array(frames) / 25 + delay
+        np.savez(folder / "landmarks.npz", frames=frames, time=time, duration=np.full(len(frames), 0.03), img_size=96, **arrays)
+    return folder
+
+
+def make_root(root, clips=4, **options):
+    for i in range(clips):
+        make_clip(root / "main" / "video" / f"clip{i}", seed=i, **options)
+    return root
+
+
+def find(root, kind="mel"):
+    return dataset.find_clips(root, kind, progress=False)
+
+
+def data_of(root, kind="mel", batch_size=4, **options):
+    return dataset.Dataset(find(root, kind), ModelConfig("basic", kind), batch_size, **options)
+
+
+# When picture 15 is shown, by layout: N/25 is the grid, the originals number from the fifth frame, and ours says itself.
+MIDDLE = {"lipgan_mel": 19.5 / 25, "wav2lip": 15.5 / 25, "lipgan_keras": 15 / 25 + 0.05 + 0.015}
+
+
+@pytest.mark.parametrize(
+    "layout, kind, rate",
+    [
+        ("lipgan_mel", "mel", 16000),
+        ("lipgan_mel", "mfcc", 16000),
+        ("wav2lip", "mel", 44100),
+        ("wav2lip", "mfcc", 44100),
+        ("lipgan_keras", "mel", 16000),
+        ("lipgan_keras", "mfcc", 16000),
+    ],
+)
+def test_each_layout_has_its_sound_and_its_clock(tmp_path, layout, kind, rate):
+    """A click in the middle of picture 15's time is in the middle of its window, and nowhere else."""
+    make_clip(tmp_path / "v" / "c", layout, range(3, 25), MIDDLE[layout], rate, size=120, delay=0.05)
+    data = data_of(tmp_path, kind)
+    (clip,) = data.clips
+    assert clip.layout == layout
+    middle = audio.WINDOW_SHAPE[kind][1] // 2
+
+    def loudest(frame):
+        window = data.window(0, frame)[..., 0]
+        assert window.shape == audio.WINDOW_SHAPE[kind]
+        different = np.abs(window - audio.features(np.zeros(16000), kind)[:, :1]).max(axis=0) > 1e-3
+        return np.flatnonzero(different).mean()
+
+    at = clip.frames.tolist().index(15)
+    assert abs(loudest(at) - middle) <= 1
+    step = audio.STEPS_PER_SECOND[kind] / 25
+    assert loudest(at + 2) == pytest.approx(middle - 2 * step, abs=1.1)  # a later frame hears the click earlier
+    assert loudest(at - 2) == pytest.approx(middle + 2 * step, abs=1.1)
+
+
+def test_the_windows_that_the_mfcc_original_saved(tmp_path):
+    make_clip(tmp_path / "main" / "v" / "c", "lipgan_mfcc", [0, 1, 2, 3, *range(10, 22)])
+    (tmp_path / "main" / "v" / "c" / "30.jpg").write_bytes(b"a picture without a window")
+    data = data_of(tmp_path, "mfcc")
+    (clip,) = data.clips
+    assert clip.layout == "lipgan_mfcc" and 30 not in clip.frames
+    assert clip.start[0] == pytest.approx(4 / 25)
+    assert all((data.window(0, i) == n).all() for i, n in enumerate(clip.frames))
+    assert data.window(0, 0).shape == (12, 35, 1)
+    data.config.audio_offset_ms = 80.0
+    assert (data.window(0, 0) == 2).all()
+
+
+def test_offset_and_alignment_move_the_window(tmp_path):
+    make_clip(tmp_path / "v" / "c", "wav2lip", range(25))
+    data = data_of(tmp_path)
+    mel = data.clips[0].features("mel")
+    assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 40 - 13 : 40 + 14])  # 12.5 / 25 s is step 40
+    data.config.audio_offset_ms = -100.0
+    assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 32 - 13 : 32 + 14])
+    data.config.audio_offset_ms, data.config.alignment = 0.0, "released"
+    assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 38 : 38 + 27])  # int(80 * 12 / 25)
+
+
+def test_a_spectrogram_stored_the_other_way_round(tmp_path):
+    folder = make_clip(tmp_path / "v" / "c", "lipgan_mel")
+    spec = np.load(folder / "mels.npz")["spec"]
+    assert spec.shape == (80, 129)
+    before = find(tmp_path)[0].features("mel")
+    np.savez(folder / "mels.npz", spec=spec.T)
+    assert np.array_equal(find(tmp_path)[0].features("mel"), before)
+    np.savez(folder / "mels.npz", spec=spec[:40])
+    with pytest.raises(UserError, match=r"mels.npz: spec has shape \(40, 129\)"):
+        find(tmp_path)[0].features("mel")
+
+
+def test_a_front_end_that_the_folder_lacks(tmp_path):
+    make_clip(tmp_path / "a" / "v" / "c", "lipgan_mfcc")
+    with pytest.raises(UserError, match="--audio mel"):
+        find(tmp_path / "a", "mel")
+    folder = make_clip(tmp_path / "b" / "v" / "c", "lipgan_mel")
+    (folder / "audio.wav").unlink()
+    assert len(find(tmp_path / "b", "mel")) == 1
+    with pytest.raises(UserError, match="--audio mfcc"):
+        find(tmp_path / "b", "mfcc")
+
+
+def test_which_folders_are_clips(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        find(tmp_path / "none")
+    with pytest.raises(UserError, match="no preprocessed clip"):
+        find(tmp_path)
+    make_clip(tmp_path / "main" / "v" / "short", frames=range(11))
+    with pytest.raises(UserError, match="under 12 frames"):
+        find(tmp_path)
+    make_clip(tmp_path / "main" / "v" / "long", frames=range(12))
+    make_clip(tmp_path / "main" / "v" / ".half.partial", frames=range(12))
+    (tmp_path / "main" / "v" / "long" / "cover.jpg").write_bytes(b"")
+    (clip,) = find(tmp_path)
+    assert clip.folder.name == "long" and clip.frames.tolist() == list(range(12))
+
+
+def test_identity_frames_are_six_frames_away(tmp_path):
+    frames = [0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 40, 41]
+    make_clip(tmp_path / "v" / "c", frames=frames)
+    data = data_of(tmp_path)
+    rng = np.random.default_rng(0)
+    for i, number in enumerate(frames):
+        identities = set()
+        for _ in range(60):
+            faces, _, target = data.sample(0, i, rng)
+            identities.add(round(float(faces[0, 0, 0]) * 255))
+            assert round(float(target[0, 0, 0]) * 255) == number
+        assert identities == {n for n in frames if abs(n - number) >= 6}
+
+
+def test_the_lower_half_of_the_target_is_hidden():
+    rng = np.random.default_rng(0)
+    identity, target = rng.integers(1, 256, (2, 96, 96, 3), dtype="uint8")
+    faces, truth = dataset.assemble(identity, target)
+    assert faces.shape == (96, 96, 6) and faces.dtype == truth.dtype == np.float32
+    np.testing.assert_allclose(faces[..., :3] * 255, identity, rtol=1e-6)
+    np.testing.assert_allclose(truth * 255, target, rtol=1e-6)
+    assert np.array_equal(faces[:48, :, 3:], truth[:48]) and not faces[48:, :, 3:].any()
+
+
+def equal(a, b):
+    return all(np.array_equal(a[0][name], b[0][name]) for name in a[0].keys() | b[0].keys())
+
+
+def test_batches_depend_on_seed_and_number_alone(tmp_path):
+    make_root(tmp_path)
+    alone = [data_of(tmp_path, seed=3).batch(i) for i in (5, 17)]
+    data = data_of(tmp_path, seed=3, cache_bytes=0)
+    for start, workers in ((0, 1), (0, 3), (5, 2)):
+        with dataset.Loader(data, start, workers) as loader:
+            batches = dict(zip(range(start, 18), loader, strict=False))
+        assert equal(batches[5], alone[0]) and equal(batches[17], alone[1])
+    assert not equal(data_of(tmp_path, seed=4).batch(5), alone[0])
+    assert not equal(data.batch(6), alone[0])
+
+
+def test_an_epoch_has_every_frame_once(tmp_path):
+    make_root(tmp_path, clips=2, frames=range(12))
+    data = data_of(tmp_path, batch_size=4)
+    seen = [data._target(i) for i in range(3 * len(data))]
+    epochs = [seen[i : i + 24] for i in (0, 24, 48)]
+    assert all(sorted(epoch) == list(itertools.product(range(2), range(12))) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("size", [*range(2, 13), 20])
+def test_unsynced_pairs_are_never_in_sync(tmp_path, size):
+    """Not even where half of the sound is silence, and neighbours of a clip share a batch."""
+    root = make_root(tmp_path, clips=2, frames=range(12), seconds=0.6)
+    silent = make_clip(root / "main" / "video" / "silent", frames=range(24), click=0.0)
+    assert silent.exists()
+    data = data_of(root, batch_size=size)
+    coins = set()
+    for number in range(40):
+        (batch,) = data.batch(number)
+        sounds = batch["audio"].reshape(size, -1)
+        assert not np.isclose(sounds, sounds[batch["unsynced"]], atol=1e-3).all(axis=1).any()
+        coins.add(float(batch["train_on_fakes"][0]))
+    assert coins == {0.0, 1.0}
+
+
+def test_neighbours_are_not_called_unsynced(tmp_path):
+    make_root(tmp_path, clips=1, frames=range(14))
+    data = data_of(tmp_path, batch_size=4)
+    for number in range(50):
+        (batch,) = data.batch(number)
+        frames = np.rint(batch["targets"][:, 0, 0, 0] * 255)
+        assert (np.abs(frames - frames[batch["unsynced"]]) >= dataset.SAME_SOUND).all()
+
+
+def test_batch_sizes_and_sounds_without_unsynced_pairs(tmp_path):
+    root = make_root(tmp_path / "a")
+    with pytest.raises(UserError, match="batch_size 1 "):
+        data_of(root, batch_size=1)
+    (batch,) = data_of(root, batch_size=1, pairs=False).batch(0)
+    assert set(batch) == {"faces", "audio", "targets"} and batch["audio"].shape == (1, 80, 27, 1)
+    make_clip(tmp_path / "b" / "v" / "silent", frames=range(24), click=0.0, seconds=0.1)
+    np.savez(tmp_path / "b" / "v" / "silent" / "mels.npz", spec=np.full((80, 80), -4.0))
+    with pytest.raises(UserError, match="no unsynced pair"):
+        data_of(tmp_path / "b").batch(0)
+
+
+def test_list_files(tmp_path):
+    clips = find(make_root(tmp_path / "data"))
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    with pytest.raises(UserError, match="train.txt"):
+        dataset.split_clips(clips, 0.5, 0, lists)
+    (lists / "train.txt").write_text("video/clip0 0\nvideo/clip2   9\n\nvideo/elsewhere 1\n")
+    train, held_out = dataset.split_clips(clips, 0.0, 0, lists)
+    assert [c.folder.name for c in train] == ["clip0", "clip2"] and not held_out
+    train, held_out = dataset.split_clips(clips, 0.5, 0, lists)
+    assert sorted(c.folder.name for c in train + held_out) == ["clip0", "clip2"] and len(held_out) == 1
+    (lists / "val.txt").write_text("video/clip3\n")
+    train, held_out = dataset.split_clips(clips, 0.5, 0, lists)
+    assert [c.folder.name for c in train] == ["clip0", "clip2"] and [c.folder.name for c in held_out] == ["clip3"]
+    (lists / "val.txt").write_text("video/elsewhere\n")
+    with pytest.raises(UserError, match="val.txt: names none"):
+        dataset.split_clips(clips, 0.5, 0, lists)
+    (lists / "val.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="val.txt: cannot be read"):
+        dataset.split_clips(clips, 0.5, 0, lists)
+
+
+def test_held_out_clips(tmp_path):
+    clips = find(make_root(tmp_path))
+    for fraction, count in ((0.0, 0), (0.01, 1), (0.5, 2), (0.99, 3)):
+        train, held_out = dataset.split_clips(clips, fraction, 7)
+        assert len(held_out) == count and not set(held_out) & set(train) and len(train) + count == 4
+    assert dataset.split_clips(clips[:1], 0.5, 0) == (clips[:1], [])
+    assert dataset.split_clips(clips, 0.5, 7) == dataset.split_clips(clips, 0.5, 7)
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    inside = max(data.find(b"landmarks.npy"), data.find(b"spec.npy")) + 300
+    data[inside : inside + 8] = b"\xa5" * 8
+    path.write_bytes(data)
+
+
+def objects(path):
+    np.savez(path, frames=np.array([{}, None]), spec=np.array([{}, None]))
+
+
+def short(path):
+    np.savez(path, frames=np.arange(14), landmarks=np.zeros((9, 5, 2)), time=np.zeros(14), duration=np.zeros(14), spec=0)
+
+
+@pytest.mark.parametrize("name", ["landmarks.npz", "mels.npz"])
+@pytest.mark.parametrize("damage", [truncate, flip, objects, short, lambda path: path.write_text("text")])
+def test_damaged_arrays_are_named(tmp_path, name, damage):
+    folder = make_root(tmp_path, clips=1) / "main" / "video" / "clip0"
+    damage(folder / name)
+    with pytest.raises(UserError, match=rf"clip0/{name}: ") as error:
+        data_of(tmp_path).batch(0)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_pictures_and_sounds_are_named(tmp_path):
+    folder = make_root(tmp_path, clips=1, layout="wav2lip") / "main" / "video" / "clip0"
+    shutil.copy(folder / "audio.wav", folder / "kept")
+    (folder / "audio.wav").write_text("text")
+    with pytest.raises(UserError, match="clip0/audio.wav"):
+        data_of(tmp_path).batch(0)
+    shutil.move(folder / "kept", folder / "audio.wav")
+    for n in range(14):
+        (folder / f"{n}.jpg").write_text("text")
+    with pytest.raises(UserError, match=r"clip0/\d+.jpg"):
+        data_of(tmp_path).batch(0)
+    mfcc = make_clip(tmp_path / "mfcc" / "v" / "c", "lipgan_mfcc")
+    for n in range(14):
+        np.savez(mfcc / f"{n}.npz", mfcc=np.zeros((13, 35)))
+    with pytest.raises(UserError, match=r"c/\d+.npz: mfcc has shape \(13, 35\)"):
+        data_of(tmp_path / "mfcc", "mfcc").batch(0)
+
+
+def test_what_keeps_a_loader_from_a_batch_comes_out(tmp_path):
+    make_root(tmp_path)
+    data = data_of(tmp_path)
+    (tmp_path / "main" / "video" / "clip1" / "7.jpg").write_text("text")
+    with pytest.raises(UserError, match="clip1/7.jpg"), dataset.Loader(data) as loader:
+        try:
+            for _ in loader:
+                pass
+        except UserError as error:
+            raise RuntimeError("as TensorFlow has it: " + repr(error)) from None
