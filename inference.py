@@ -8,9 +8,9 @@ from lipgan_keras import cli
 
 def main():
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint_path", required=True, help="generator, of train.py or of the original LipGAN")
-    parser.add_argument("--face", required=True, help="picture or video of the face")
-    parser.add_argument("--audio", required=True, help="sound file, or video with the sound to say")
+    parser.add_argument("--checkpoint_path", type=cli.existing, required=True, help="generator, of train.py or of the original LipGAN")
+    parser.add_argument("--face", type=cli.existing, required=True, help="picture or video of the face")
+    parser.add_argument("--audio", type=cli.existing, required=True, help="sound file, or video with the sound to say")
     parser.add_argument("--outfile", help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")
     parser.add_argument("--results_dir", default="results/", help="folder for the result where --outfile is not given")
     parser.add_argument(

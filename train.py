@@ -20,7 +20,7 @@ def main():
     parser.add_argument("--logdir", default="logs/", help="checkpoint and logs; the same command goes on from there")
     parser.add_argument("--resume_gen", help="checkpoint to take the generator's weights from")
     parser.add_argument("--resume_disc", help="checkpoint to take the discriminator's weights from")
-    parser.add_argument("--audio_offset_ms", type=float, help="shift of the audio windows (default: of --resume_gen, or 0)")
+    parser.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: of --resume_gen, or 0)")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=1000, help="steps between checkpoints")
     parser.add_argument("--seed", type=cli.integer(0), default=0, help="decides weights, batches and coins")
     args = parser.parse_args()

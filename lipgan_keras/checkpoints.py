@@ -332,7 +332,7 @@ def main() -> None:
     convert = commands.add_parser("convert", help="write a generator as a checkpoint of this project")
     convert.add_argument("file")
     convert.add_argument("out")
-    convert.add_argument("--audio_offset_ms", type=float, help="kept in the file; positive is a later window")
+    convert.add_argument("--audio_offset_ms", type=cli.finite, help="kept in the file; positive is a later window")
     args = parser.parse_args()
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))

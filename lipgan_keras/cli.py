@@ -56,6 +56,13 @@ def finite(text: str) -> float:
     return value
 
 
+def existing(path: str) -> str:
+    """An argparse type: a path where something is, so that a typing error is said at once."""
+    if not os.path.exists(path):
+        raise argparse.ArgumentTypeError(f"{path}: no such file; check the path")
+    return path
+
+
 def fraction(text: str) -> float:
     """An argparse type: at least 0 and below 1."""
     value = _number(float, "a number", 0)(text)
@@ -180,3 +187,13 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C; processes started in here never see it: it is their parent's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

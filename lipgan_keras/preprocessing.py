@@ -157,7 +157,7 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
         pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
         try:
             futures = {}
-            with _uninterrupted(), contextlib.suppress(BrokenProcessPool):
+            with cli.uninterrupted(), contextlib.suppress(BrokenProcessPool):
                 for job in waiting:
                     futures[pool.submit(_work, *job, img_size)] = job
             for future in concurrent.futures.as_completed(futures):
@@ -177,16 +177,6 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
             _remove_partial(target)
             yield source, f"{source}: the process that decoded it died (damaged file, or out of memory)"
         waiting, workers = lost, 1
-
-
-@contextlib.contextmanager
-def _uninterrupted():
-    """Put off Ctrl-C; processes started in here never see it: it is their parent's to handle."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(threads):

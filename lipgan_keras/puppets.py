@@ -20,7 +20,6 @@ import json
 import math
 import multiprocessing
 import os
-import signal
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -685,7 +684,9 @@ def _run_jobs(jobs, workers):
     context = multiprocessing.get_context("spawn")
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
     try:
-        for future in concurrent.futures.as_completed([executor.submit(_make_clip, job) for job in jobs]):
+        with cli.uninterrupted():
+            futures = [executor.submit(_make_clip, job) for job in jobs]
+        for future in concurrent.futures.as_completed(futures):
             yield future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError("a process was ended from outside, perhaps for want of memory; lower --num_workers") from error
@@ -694,7 +695,6 @@ def _run_jobs(jobs, workers):
 
 
 def _start_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     cv2.setNumThreads(1)
 
 

@@ -836,7 +836,7 @@ def _open_sound(path) -> Iterator[tuple[Any, Any]]:
     with container:
         if not container.streams.audio:
             raise UserError(f"{path}: has no sound; name a file with an audio track")
-        yield container, container.streams.audio[0]
+        yield container, container.streams.best("audio")  # the one that `audio.load_audio` hears
 
 
 def _sound_blocks(container, stream, layout, rate) -> Iterator[np.ndarray]:

@@ -338,6 +338,7 @@ def run(capfd, *arguments):
 
 def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("c.h5").touch()  # `quick` reads none
     face, sound = media / "face.mp4", media / "speech.wav"
     required = ["--checkpoint_path", "c.h5", "--face", face, "--audio", sound]
     result = run(capfd, *required)
