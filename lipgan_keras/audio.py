@@ -16,7 +16,7 @@ import librosa
 import numpy as np
 import scipy.fft
 
-from lipgan_keras.cli import UserError, replacing
+from .cli import UserError, replacing
 
 SAMPLE_RATE = 16000
 WINDOW_SHAPE = {"mel": (80, 27), "mfcc": (12, 35)}

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from lipgan_keras.cli import UserError, quiet_stderr
-from lipgan_keras.video import Frame
+from .cli import UserError, quiet_stderr
+from .video import Frame
 
 STYLES = ("lipgan_keras", "dlib")
 
@@ -132,7 +132,7 @@ def _detect(images, size) -> list[list[Face]]:
 
 @functools.cache
 def _mtcnn():
-    from lipgan_keras.backend import BACKEND
+    from .backend import BACKEND
 
     if BACKEND != "tensorflow":
         raise UserError("face detection (mtcnn) needs Keras on TensorFlow; set KERAS_BACKEND=tensorflow for this step")

@@ -31,8 +31,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
-from lipgan_keras import audio, cli
-from lipgan_keras.cli import UserError
+from . import audio, cli
+from .cli import UserError
 
 FPS = 25.0
 FRAME_SIZE = 256
@@ -476,7 +476,7 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = FR
     Raises:
         UserError: not a picture, or no face in it.
     """
-    from lipgan_keras import video
+    from . import video
 
     path = Path(path)
     name = name or "_".join(path.stem.split())
@@ -484,7 +484,7 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = FR
     for shipped, file in shipped_photos().items():
         if path.samefile(file):
             return Puppet(photo, _SHIPPED[shipped], name, size)
-    from lipgan_keras import faces
+    from . import faces
 
     face = faces.select(faces.detect([photo])[0])
     if face is None:
@@ -565,7 +565,7 @@ def write_clip(
     Raises:
         UserError: the folder cannot be written to.
     """
-    from lipgan_keras import video
+    from . import video
 
     frames = len(opening)
     puppet = puppet.varied(rng)

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from lipgan_keras.cli import UserError, quiet_stderr
+from .cli import UserError, quiet_stderr
 
 av.logging.set_level(None)  # what goes wrong is raised, or mended here
 
