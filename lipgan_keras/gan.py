@@ -55,7 +55,7 @@ class LipGAN(keras.Model):
             # Keras carries the state of one optimizer through a JAX step; this makes the other's part of the model.
             self.discriminator_optimizer_state = list(self.optimizers["discriminator"].variables)
         self.built = True
-        # On a CPU TensorFlow's own kernels train these networks faster than XLA's.
+        # XLA compiles the step for JAX and for a GPU; on a CPU TensorFlow runs its own kernels.
         gpu = BACKEND == "tensorflow" and bool(_tensorflow_gpus())
         self.compile(optimizer=self.optimizers["generator"], jit_compile=BACKEND == "jax" or gpu)
 
