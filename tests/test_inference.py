@@ -338,9 +338,8 @@ def run(capfd, *arguments):
 
 def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("c.h5").touch()  # `quick` reads none
     face, sound = media / "face.mp4", media / "speech.wav"
-    required = ["--checkpoint_path", "c.h5", "--face", face, "--audio", sound]
+    required = ["--checkpoint_path", __file__, "--face", face, "--audio", sound]
     result = run(capfd, *required)
     assert result.returncode == 0
     assert result.stdout == "results/face_speech.mp4: 2.30 s, 58 frames, 0 of them with no face\n"
@@ -432,7 +431,7 @@ def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
 
 
 def test_pads_that_leave_nothing(tmp_path, media, quick, capfd):
-    required = ["--checkpoint_path", "c.h5", "--face", media / "face.png", "--audio", media / "speech.wav"]
+    required = ["--checkpoint_path", __file__, "--face", media / "face.png", "--audio", media / "speech.wav"]
     result = run(capfd, *required, "--outfile", tmp_path / "b.mp4", "--pads", -60, -60, 0, 0)
     assert_one_line(result, "--pads")
 
@@ -464,7 +463,7 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
     try:
-        result = run(capfd, "--checkpoint_path", "c.h5", "--face", source, "--audio", media / "speech.wav", "--outfile", out)
+        result = run(capfd, "--checkpoint_path", __file__, "--face", source, "--audio", media / "speech.wav", "--outfile", out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -510,7 +509,7 @@ for name in ("2", "10"):
 
 def test_ctrl_c_leaves_no_file(tmp_path, media):
     (tmp_path / "b.mp4").write_bytes(b"the old one")
-    arguments = ["--checkpoint_path", "c", "--face", media / "face.mp4", "--audio", media / "speech.wav"]
+    arguments = ["--checkpoint_path", __file__, "--face", media / "face.mp4", "--audio", media / "speech.wav"]
     code = "import inference\ncli.run(inference.main)"
     process = program(code, *arguments, "--outfile", tmp_path / "b.mp4", "--lipgan_batch_size", 4, SECONDS_A_FRAME="0.5")
     end = time.monotonic() + 60
