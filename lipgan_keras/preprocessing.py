@@ -165,9 +165,11 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
                     reason = future.result()
                     ended.add(futures[future])
                     yield futures[future][0], reason
-        finally:
+        except BaseException:  # Ctrl-C, or the caller wants no more: do not finish the clips under way
             for process in list((pool._processes or {}).values()):
                 process.terminate()
+            raise
+        finally:
             pool.shutdown(wait=True, cancel_futures=True)
         lost = [job for job in waiting if job not in ended]
         # A video that kills its worker (a crash in a decoder, memory) takes the pool along: go on one at a time. Of a
@@ -181,6 +183,8 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
 
 def _start_worker(threads):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # What goes wrong is returned. A worker that is ended while it waits for work would print how it died.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # If the parent is killed, end at once, rather than write into the folders of the run that takes over.
     threading.Thread(target=_follow_parent, daemon=True).start()
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
