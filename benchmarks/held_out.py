@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lipgan_keras import checkpoints, cli, dataset, faces, metrics
-from lipgan_keras.training import predict
+from lipgan_keras.networks import predict
 
 
 def main():

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import audio as sound
-from . import checkpoints, cli, faces, video
+from . import checkpoints, cli, faces, networks, video
 from .cli import UserError
 from .dataset import assemble
 
@@ -161,8 +161,7 @@ class Talker:
         face = np.stack([assemble(crop, crop)[0] for crop in crops])
         centres = [self._centre(shots[i]) for i in seen]
         window = sound.windows(self.features, centres, self.config.audio)
-        missing = [(0, self.batch_size - len(seen))] + [(0, 0)] * 3
-        output = self.generator.predict_on_batch([np.pad(face, missing), np.pad(window, missing)])[: len(seen)]
+        output = networks.predict(self.generator, face, window, self.batch_size)
         output = np.clip(np.rint(output * 255), 0, 255).astype("uint8")
         for i, crop in zip(seen, output, strict=True):
             images[i] = faces.paste(images[i], shots[i].tracked.box, crop)

@@ -7,6 +7,8 @@ weights of a released checkpoint to these models.
 
 from collections import Counter
 
+import numpy as np
+
 from .audio import WINDOW_SHAPE
 from .backend import keras
 from .cli import UserError
@@ -219,3 +221,22 @@ def _check(audio, width, img_size):
         raise UserError(f"img_size {img_size} is not supported; the networks take faces of {IMG_SIZE}x{IMG_SIZE} only")
     if not 0 < width < float("inf"):
         raise UserError(f"width {width} is not a positive number; 1.0 is the reference's size")
+
+
+def predict(generator: keras.Model, faces: np.ndarray, audio: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Run a generator on any number of samples.
+
+    Args:
+        faces, audio: as `build_generator` describes its inputs.
+        batch_size: of every call, the last one filled up with zeros, so that the generator is compiled once.
+
+    Returns:
+        (n,96,96,3) float32 in 0..1.
+    """
+    outputs = []
+    for i in range(0, len(faces), batch_size):
+        batch = [array[i : i + batch_size] for array in (faces, audio)]
+        count = len(batch[0])
+        missing = [(0, batch_size - count)] + [(0, 0)] * 3
+        outputs.append(generator.predict_on_batch([np.pad(array, missing) for array in batch])[:count])
+    return np.concatenate(outputs)

@@ -20,6 +20,7 @@ from .backend import BACKEND, keras
 from .checkpoints import ModelConfig
 from .cli import UserError
 from .gan import LipGAN
+from .networks import predict
 
 # What a recipe trains, and the reference's learning rate for it.
 RECIPES = {
@@ -170,10 +171,11 @@ class Validation:
         Raises:
             FloatingPointError: a prediction is not a number.
         """
-        self.predictions = predict(generator, self.faces, self.audio)
+        size = min(64, len(self.faces))
+        self.predictions = predict(generator, self.faces, self.audio, size)
         if not np.isfinite(self.predictions).all():
             raise FloatingPointError("the generator's output is not a number")
-        wrong = predict(generator, self.faces, self.wrong)
+        wrong = predict(generator, self.faces, self.wrong, size)
         return {
             "val_mae": float(np.abs(self.targets - self.predictions).mean()),
             "val_lip_mae": float(np.nanmean(metrics.lip_mae(self.masks, self.targets, self.predictions))),
@@ -186,17 +188,6 @@ class Validation:
         columns = self.faces[..., :3], self.faces[..., 3:], self.targets, self.predictions
         picture = np.concatenate([np.concatenate(list(column[chosen])) for column in columns], axis=1)
         return np.clip(np.rint(picture * 255), 0, 255).astype("uint8")
-
-
-def predict(generator: keras.Model, face: np.ndarray, audio: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """(n,96,96,3) float32 in 0..1; every call has the same batch size, so that nothing is compiled twice."""
-    outputs = []
-    for i in range(0, len(face), batch_size):
-        x, a = face[i : i + batch_size], audio[i : i + batch_size]
-        short = [(0, min(batch_size, len(face)) - len(x))]
-        x, a = (np.pad(array, short + [(0, 0)] * 3) for array in (x, a))
-        outputs.append(generator.predict_on_batch([x, a])[: len(face[i : i + batch_size])])
-    return np.concatenate(outputs)
 
 
 class Log(keras.callbacks.Callback):
