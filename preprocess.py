@@ -12,7 +12,7 @@ def main():
         "--filelists", help="folder with <split>.txt of <video>/<clip> lines (default: ./filelists/ if it has that file, else every video)"
     )
     parser.add_argument("--num_workers", type=cli.integer(1), default=10, help="processes, at most one a core")
-    parser.add_argument("--img_size", type=int, choices=[96], default=96, help="side of the face crops")
+    parser.add_argument("--img_size", type=int, choices=[96, 192], default=96, help="side of the face crops in pixels")
     args = parser.parse_args()
 
     from lipgan_keras import preprocessing

@@ -45,10 +45,9 @@ def main():
             neighbour = (c + 1) % len(clips)
             other.append(data.window(neighbour, min(i, len(clips[neighbour].frames) - 1)))
             frozen.append(identity / 255)
-            points = None if clip.landmarks is None else clip.landmarks
-            moved.append(identity / 255 if points is None else align(identity, points[far[0]], points[i]) / 255)
-            default = faces.default_landmarks(config.img_size, "dlib")
-            masks.append(faces.lip_mask(default if points is None else points[i], config.img_size))
+            before, points = (clip.points(j, config.img_size) for j in (far[0], i))
+            moved.append((identity if points is None else align(identity, before, points)) / 255)
+            masks.append(faces.lip_mask(data.points(c, i), config.img_size))
         inputs, masks, targets = np.stack(inputs), np.stack(masks), np.stack(targets)
         results = [predict(generator, inputs, np.stack(sound)) for sound in (right, other, later)]
         results += [np.stack(frozen), np.stack(moved)]

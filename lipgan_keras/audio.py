@@ -9,12 +9,14 @@ import functools
 import math
 import os
 import wave as wave_file
+from collections.abc import Callable
 
 import av
 import av.logging
 import librosa
 import numpy as np
 import scipy.fft
+import scipy.sparse
 
 from .cli import UserError, replacing
 
@@ -172,8 +174,10 @@ def melspectrogram(wave: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _mel_filters() -> np.ndarray:
-    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_MEL_FFT, n_mels=80, fmin=55, fmax=7600)
+def _mel_filters() -> scipy.sparse.csr_array:
+    """(80, 401). Sparse: 2 % of it is not 0, and BLAS's threads would get in the way of those that make batches."""
+    filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_MEL_FFT, n_mels=80, fmin=55, fmax=7600)
+    return scipy.sparse.csr_array(filters)
 
 
 def mfcc(wave: np.ndarray) -> np.ndarray:
@@ -197,14 +201,14 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _htk_filters() -> np.ndarray:
+def _htk_filters() -> scipy.sparse.csr_array:
     """40 triangles of height 1, equally spaced on HTK's mel scale from 300 to 3700 Hz: (40, 257)."""
     mel = np.linspace(*(1127 * np.log(1 + np.array([300, 3700]) / 700)), 42)
     edges = 700 * (np.exp(mel / 1127) - 1)
     frequencies = np.linspace(0, SAMPLE_RATE / 2, _MFCC_FFT // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising, falling = (frequencies - low) / (centre - low), (high - frequencies) / (high - centre)
-    return np.clip(np.minimum(rising, falling), 0, None)
+    return scipy.sparse.csr_array(np.clip(np.minimum(rising, falling), 0, None))
 
 
 def _pre_emphasis(wave: np.ndarray) -> np.ndarray:
@@ -246,13 +250,52 @@ def windows(features: np.ndarray, times, kind: str) -> np.ndarray:
     rows, length = WINDOW_SHAPE[kind]
     if features.shape[0] != rows:
         raise ValueError(f"{kind} features have {rows} rows, these {features.shape[0]}")
+    index = _first_step(times, kind)[:, None] + np.arange(length)  # (N, length)
+    inside = (index >= 0) & (index < features.shape[1])
+    heard = np.empty((rows, *index.shape), np.float32)
+    heard[:] = _silence(kind)[:, :, None]
+    heard[:, inside] = features[:, index[inside]]
+    return np.ascontiguousarray(heard.transpose(1, 0, 2)[..., None])
+
+
+def _first_step(times, kind: str) -> np.ndarray:
+    """The first step of the window around each of N moments: int64 (N,)."""
     steps = STEPS_PER_SECOND[kind] * (np.asarray(times, np.float64).reshape(-1) - FIRST_STEP_SECONDS[kind])
     # Halves go up; 1e-6 so that a float error just under a half cannot choose the step.
-    first = np.floor(steps + 0.5 + 1e-6).astype(np.int64) - length // 2
-    index = first[:, None] + np.arange(length)  # (N, length)
-    index = np.where((index >= 0) & (index < features.shape[1]), index, features.shape[1])
-    padded = np.concatenate([features, _silence(kind)], axis=1).astype(np.float32)
-    return np.ascontiguousarray(padded[:, index].transpose(1, 0, 2)[..., None])
+    return np.floor(steps + 0.5 + 1e-6).astype(np.int64) - WINDOW_SHAPE[kind][1] // 2
+
+
+def windows_of(
+    wave: np.ndarray, times, kind: str, change: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
+    """`windows(features(wave, kind), times, kind)`, from only the stretch of the sound that the windows need.
+
+    Args:
+        wave: (n,) 16 kHz mono in [-1, 1].
+        times: N moments, seconds; near one another, as all that lies between them is computed too.
+        kind: "mel" or "mfcc".
+        change: is given that stretch (m,), continued with zeros where it reaches beyond the sound, and returns what
+            is to be heard instead, (m,) in [-1, 1]. Without it the ends of the sound are as in `features`: mirrored
+            for "mel", and digital silence beyond.
+
+    Returns:
+        float32 (N, 80, 27, 1) or (N, 12, 35, 1).
+    """
+    times = np.asarray(times, np.float64).reshape(-1)
+    first = _first_step(times, kind)
+    if not len(first):
+        return np.empty((0, *WINDOW_SHAPE[kind], 1), np.float32)
+    hop = SAMPLE_RATE // STEPS_PER_SECOND[kind]
+    # Whole steps, with so many to spare that the stretch's own ends are not heard (and that the first window lies
+    # beyond the steps of a stretch that `features` had to lengthen).
+    begin, end = hop * (int(first.min()) - 5), hop * (int(first.max()) + WINDOW_SHAPE[kind][1] + 2)
+    stretch = wave[max(0, begin) : max(0, end)]
+    if change is None:
+        begin = max(0, begin)
+    else:
+        before = min(max(0, -begin), end - begin)
+        stretch = change(np.pad(stretch, (before, end - begin - before - len(stretch))))
+    return windows(features(stretch, kind), times - begin / SAMPLE_RATE, kind)
 
 
 def window_centre(start: float, end: float, alignment: str, offset_ms: float = 0.0) -> float:

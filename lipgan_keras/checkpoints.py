@@ -24,7 +24,8 @@ from .backend import keras
 from .cli import UserError
 
 FORMAT = 1
-KINDS = ("conv2d", "conv2d_transpose", "batch_normalization", "instance_normalization")
+KINDS = ("conv2d", "conv2d_transpose", "spectral_conv2d", "batch_normalization", "instance_normalization")
+CALLED = {"sync": "lip-sync discriminator", "quality": "visual-quality discriminator"}
 LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
 NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
 
@@ -43,6 +44,8 @@ class ModelConfig:
         audio_offset_ms: added to the window's place; positive is a later window.
         crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `faces.crop_box`).
         step: training steps that the weights have seen.
+        sync_frames: consecutive frames that the lip-sync discriminator sees, where there is one.
+        sync_width: factor on its channel counts.
     """
 
     variant: str = "residual"
@@ -53,15 +56,23 @@ class ModelConfig:
     audio_offset_ms: float = 0.0
     crop: str = "lipgan_keras"
     step: int = 0
+    sync_frames: int = 5
+    sync_width: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.variant} {self.audio}, width {self.width:g}"
+        return f"{self.variant} {self.audio}, width {self.width:g}, {self.img_size}x{self.img_size} pixels"
 
     def build_generator(self) -> keras.Model:
         return networks.build_generator(self.variant, self.audio, self.width, self.img_size)
 
     def build_discriminator(self) -> keras.Model:
         return networks.build_discriminator(self.audio, self.width, self.img_size)
+
+    def build_sync_discriminator(self) -> keras.Model:
+        return networks.build_sync_discriminator(self.audio, self.sync_width, self.sync_frames)
+
+    def build_quality_discriminator(self) -> keras.Model:
+        return networks.build_quality_discriminator(self.width, self.img_size)
 
 
 def save_checkpoint(
@@ -74,7 +85,7 @@ def save_checkpoint(
     """Write one file, all or nothing: a run killed at any moment leaves the old file or the new one.
 
     Args:
-        models: networks by name, "generator" and "discriminator".
+        models: networks by name, "generator", "discriminator", "sync" and "quality".
         optimizers: by the same names, for an exact continuation.
         training: anything JSON can hold; `read_training` gives it back.
     """
@@ -99,7 +110,7 @@ def save_checkpoint(
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
-    """Read into `model` (a generator or a discriminator) the weights of a project or Keras 2.2.4 checkpoint.
+    """Read into `model` (any of `networks`) the weights of a project or Keras 2.2.4 checkpoint.
 
     Layers of one kind are matched in the order of their numbers, which need not start at 1 and may have gaps. Nothing is
     changed if the file does not fit.
@@ -111,12 +122,11 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
         UserError: no such file, not a checkpoint, cut short, or of another model: then the first layer that differs is
             named, and what the file holds where that can be told.
     """
-    network = "discriminator" if model.inputs[0].name.startswith("input_face_disc") else "generator"
     with _open(path) as file:
         config = _config(file, path)
-        stored = _stored_weights(file, path, network)
+        stored = _stored_weights(file, path, model.name)
         wanted = model_weights(model)
-        _refuse_misfit(wanted, stored, path)
+        _refuse_misfit(model.name, wanted, stored, path)
         values = [
             (variable, _read(stored[theirs][name], path))
             for ours, theirs in _pairs(wanted, stored)
@@ -145,6 +155,20 @@ def read_config(path: str | os.PathLike) -> ModelConfig:
     """The configuration of a checkpoint, without its weights."""
     with _open(path) as file:
         return _config(file, path)
+
+
+def read_networks(path: str | os.PathLike) -> list[str]:
+    """The names of the networks that a checkpoint of this project holds; none for a Keras 2.2.4 file."""
+    with _open(path) as file:
+        _config(file, path)
+        return [name for name in file if name != "optimizers"] if "lipgan_keras" in file.attrs else []
+
+
+def check_holds(path: str | os.PathLike, network: str) -> None:
+    """Raise the UserError of `load_weights` if a checkpoint holds no such network."""
+    with _open(path) as file:
+        _config(file, path)
+        _stored_weights(file, path, network)
 
 
 def read_training(path: str | os.PathLike) -> dict | None:
@@ -206,8 +230,9 @@ def _stored_weights(file, path, network=None):
     """{layer: {weight: dataset}} of a network in a project file, or of the one model in a Keras 2.2.4 file."""
     if "lipgan_keras" in file.attrs:
         if network not in file:
-            held = " and ".join(name for name in file if name != "optimizers") or "nothing"
-            raise UserError(f"{path}: holds no {network} (it holds: {held}); choose a checkpoint with one")
+            held = " and ".join(CALLED.get(name, name) for name in file if name != "optimizers") or "nothing"
+            called = CALLED.get(network, network)
+            raise UserError(f"{path}: holds no {called} (it holds: {held}); choose a checkpoint with one")
         file = file[network]
     elif "model_weights" in file:
         file = file["model_weights"]
@@ -243,16 +268,20 @@ def _config(file, path):
         raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
     try:
         values = json.loads(file.attrs["config"])
-        config = ModelConfig(**{field.name: values[field.name] for field in dataclasses.fields(ModelConfig)})
+        names = [field.name for field in dataclasses.fields(ModelConfig)]
+        # Files of before there was a lip-sync discriminator do not name its fields.
+        config = ModelConfig(**{name: values[name] for name in names if name in values or not name.startswith("sync_")})
         valid = (
             config.variant in networks.VARIANTS
             and config.audio in networks.AUDIO
             and 0 < float(config.width) <= 8
-            and config.img_size == networks.IMG_SIZE
+            and config.img_size in networks.IMG_SIZES
             and config.alignment in ("centred", "released")
             and config.crop in ("lipgan_keras", "dlib")
             and abs(float(config.audio_offset_ms)) < 1e6
             and int(config.step) >= 0
+            and 0 < int(config.sync_frames) < 1000
+            and 0 < float(config.sync_width) <= 8
         )
     except (KeyError, TypeError, ValueError):
         valid = False
@@ -289,10 +318,12 @@ def _recognise(shapes):
         return None, None
     audio = "mfcc" if any(kernel[:2] == (4, 5) for kernel in kernels) else "mel"
     width = max(kernel[3] for kernel in kernels) / 512  # not the first's, which small widths do not go below
-    return ModelConfig(variant, audio, width), network
+    levels = sum(kernel[0] == kernel[1] > 3 for kernel in kernels)  # the larger model's top one has a large kernel
+    img_size = networks.IMG_SIZES[levels > (3 if size == 11 else 2)]
+    return ModelConfig(variant, audio, width, img_size), network
 
 
-def _refuse_misfit(wanted, stored, path):
+def _refuse_misfit(network, wanted, stored, path):
     ours = {layer: _shapes(w) for layer, w in wanted.items()}
     theirs = {layer: _shapes(w) for layer, w in stored.items()}
     for mine, other in _pairs(ours, theirs):
@@ -301,14 +332,16 @@ def _refuse_misfit(wanted, stored, path):
     else:
         return
     difference = f"its {other or mine} {_words(theirs.get(other))}, the model's {mine or other} {_words(ours.get(mine))}"
-    held, network = _recognise(theirs)
-    held = f"; the file holds a {_kind(held, network)}, width {held.width:g}" if held else ""
-    config, network = _recognise(ours)
-    raise UserError(f"{path}: does not fit the {_kind(config, network)}, width {config.width:g}: {difference}{held}")
+    if network in CALLED:
+        raise UserError(f"{path}: does not fit the {CALLED[network]}: {difference}")
+    held, kind = _recognise(theirs)
+    held = f"; the file holds a {_kind(held, kind)}" if held else ""
+    raise UserError(f"{path}: does not fit the {_kind(*_recognise(ours))}: {difference}{held}")
 
 
 def _kind(config, network):
-    return f"{config.variant} {config.audio} generator" if network == "generator" else f"{config.audio} discriminator"
+    variant = f"{config.variant} " if network == "generator" else ""
+    return f"{variant}{config.audio} {network}, width {config.width:g}, img_size {config.img_size}"
 
 
 def _words(shapes):

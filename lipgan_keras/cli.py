@@ -48,6 +48,19 @@ def positive(kind: type = float) -> Callable[[str], float]:
     return _number(kind, "a number", 0, above=True)
 
 
+def at_least(minimum: float) -> Callable[[str], float]:
+    """An argparse type: a finite number of at least `minimum`."""
+    return _number(float, "a number", minimum)
+
+
+def share(text: str) -> float:
+    """An argparse type: above 0 and below 1."""
+    value = positive()(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not below 1")
+    return value
+
+
 def finite(text: str) -> float:
     """An argparse type: any number but infinity and NaN."""
     value = float(text)

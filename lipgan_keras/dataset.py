@@ -4,20 +4,22 @@ A batch depends on the seed and its number alone, so that a resumed run sees wha
 """
 
 import concurrent.futures
+import itertools
 import os
 import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import audio as sound
-from . import gan
+from . import augment, faces, gan, networks
 from .checkpoints import ModelConfig
 from .cli import UserError
 
@@ -26,6 +28,8 @@ MIN_FRAMES = 12  # shorter clips are left out, as in the reference
 MIN_DISTANCE = 6  # frames between a target and its identity frame, likewise
 MAX_REDRAWS = 100  # until the sounds of a batch are given up as all the same
 SAME_SOUND = 3  # windows of a clip that are fewer frames apart make no unsynced pair
+SHIFTED = 2  # hard negatives of a lip-sync sample: its own clip's sound at other times
+CUT = 30  # grey levels by which the middle of a picture's parts change at a cut
 
 
 class Cache:
@@ -60,7 +64,9 @@ class Clip:
         frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
         start, end: (n,) float seconds on the sound's clock, when each frame is shown.
         front_ends: those of "mel" and "mfcc" that the clip can train.
-        landmarks: (n,5,2) float32 in crop pixels, or None where the folder has none.
+        landmarks: (n,5,2) float32 in pixels of the saved pictures, or None where the folder has none.
+        saved_size: side of the saved pictures in pixels, or None where the folder does not say it.
+        has_sound: whether there is a sound to change, and not its features alone.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -68,7 +74,8 @@ class Clip:
         names = set(os.listdir(folder))
         numbers = [int(name[:-4]) for name in names if name.endswith(".jpg") and name[:-4].isdecimal()]
         self.frames = np.array(sorted(numbers), dtype=np.int64)
-        self.landmarks = None
+        self.landmarks = self.saved_size = None
+        self.has_sound = "audio.wav" in names
         shift = 0
         if "landmarks.npz" in names:
             self.layout = "lipgan_keras"
@@ -92,12 +99,13 @@ class Clip:
 
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
-        frames, landmarks, time, duration = _load_npz(path, "frames", "landmarks", "time", "duration")
+        arrays = _load_npz(path, "frames", "landmarks", "time", "duration", "img_size")
+        frames, landmarks, time, duration, size = arrays
         n = frames.size
-        if [x.shape for x in (frames, landmarks, time, duration)] != [(n,), (n, 5, 2), (n,), (n,)]:
+        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), ()] or not size > 0:
             raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
         self.frames, _, rows = np.intersect1d(self.frames, frames.astype(np.int64), return_indices=True)
-        self.landmarks = landmarks[rows].astype("float32")
+        self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
 
@@ -109,7 +117,7 @@ class Clip:
             if mel.ndim == 2 and 80 in mel.shape:
                 return (mel if mel.shape[0] == 80 else mel.T).astype("float32")
             raise UserError(f"{path}: spec has shape {mel.shape}, not (80,T); preprocess this clip again")
-        return sound.features(sound.load_audio(self.folder / "audio.wav"), kind)
+        return sound.features(self.wave(), kind)
 
     def picture(self, index: int, size: int) -> np.ndarray:
         """(size,size,3) uint8 BGR."""
@@ -121,6 +129,16 @@ class Clip:
             shrinks = min(image.shape[:2]) > size
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return image
+
+    def points(self, index: int, size: int) -> np.ndarray | None:
+        """(5,2) float32, the landmarks of a frame in a picture of `size`; None where the folder has none."""
+        if self.landmarks is None:
+            return None
+        return self.landmarks[index] * np.float32(size / self.saved_size)
+
+    def wave(self) -> np.ndarray:
+        """(samples,) float32, 16 kHz mono."""
+        return sound.load_audio(self.folder / "audio.wav")
 
     def saved_window(self, index: int) -> np.ndarray:
         """(12,35) float32, the MFCC window that the original saved with a frame."""
@@ -214,17 +232,26 @@ def _listed(clips, path):
 
 
 class Dataset:
-    """Batches of (identity and masked target, audio window, target) from clips.
+    """Batches for `gan.LipGAN` from clips.
+
+    A sample of the generator is a run of `frames` consecutive frames, never across a gap or a cut, with one identity
+    frame and one augmentation for all of them. A batch holds `batch_size // frames` of them, flattened to frames.
 
     Args:
-        config: gives front end, image size, and how audio windows align to frames.
-        batch_size: samples a batch.
+        config: gives front end, image size, how audio windows align to frames, and the frames of a lip-sync sample.
+        batch_size: frames a batch; without a generator, lip-sync samples a batch.
         seed: decides everything.
+        generator: whether to yield samples for a generator.
         pairs: whether each batch also says which audio is unsynced for which face, and tosses a coin.
+        sync: whether to yield samples for the lip-sync discriminator, runs of `config.sync_frames` real frames: the
+            generator's own runs first, then others.
+        sync_runs: how many of those in all; None: `batch_size`.
+        augmentation: names of `augment.NAMES`.
+        sound: what changes the sound, where "gain" or "noise" are among them.
         cache_bytes: memory for decoded pictures, and as much again for features, which take longer to make.
 
     Raises:
-        UserError: `pairs` with a batch of one sample.
+        UserError: the batch is too small, or no clip has such a run.
     """
 
     def __init__(
@@ -233,39 +260,84 @@ class Dataset:
         config: ModelConfig,
         batch_size: int,
         seed: int = 0,
+        generator: bool = True,
         pairs: bool = True,
+        sync: bool = False,
+        sync_runs: int | None = None,
+        augmentation: Sequence[str] = (),
+        sound: augment.Sound | None = None,
         cache_bytes: int = 2 << 30,
     ):
-        if pairs and batch_size < 2:
-            raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
         self.clips = clips
         self.config = config
-        self.batch_size = batch_size
         self.seed = seed
-        self.pairs = pairs
-        self.pictures, self.features = Cache(cache_bytes), Cache(cache_bytes)
-        self.clip_of = np.repeat(np.arange(len(clips)), [len(clip.frames) for clip in clips])
-        self.frame_of = np.concatenate([np.arange(len(clip.frames)) for clip in clips])
+        self.pairs = generator and pairs
+        self.frames = config.sync_frames if sync else 1
+        self.samples = batch_size // self.frames if generator else 0  # of the generator
+        self.sync_samples = max(self.samples, batch_size if sync_runs is None else sync_runs) if sync else 0
+        self.augmentation = tuple(augmentation)
+        self.sound = sound
+        if generator and not self.samples:
+            raise UserError(f"batch_size {batch_size} holds no run of {self.frames} frames; use at least {self.frames}")
+        if self.pairs and batch_size < 2:
+            raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
+        if sync and self.sync_samples < 2:
+            raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
+        self.pictures, self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes), Cache(cache_bytes)
+        starts = [_run_starts(clip.frames, self.frames) for clip in clips]
+        if not sum(map(len, starts)):
+            longest = max((_longest_run(clip.frames) for clip in clips), default=0)
+            raise UserError(
+                f"--sync_frames {self.frames}: no clip has so many frames in a row and an identity frame besides (the "
+                f"longest run has {longest}); use fewer, or longer clips"
+            )
+        self.starts = starts
+        self.clip_of = np.repeat(np.arange(len(clips)), [len(s) for s in starts])
+        self.frame_of = np.concatenate(starts)
+        self._levels = {}
         self._orders = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Frames in all: one epoch has each of them as a target once."""
+        """Samples in all: one epoch has each of them once. Where a sample is one frame, every frame."""
         return len(self.clip_of)
 
     def picture(self, clip: int, frame: int) -> np.ndarray:
+        """(size,size,3) uint8 BGR."""
         size = self.config.img_size
         return self.pictures.get((clip, frame), lambda: self.clips[clip].picture(frame, size))
 
+    def points(self, clip: int, frame: int) -> np.ndarray:
+        """(5,2) float32 landmarks in pixels of the crop; the default region's where the folder has none."""
+        points = self.clips[clip].points(frame, self.config.img_size)
+        return faces.default_landmarks(self.config.img_size, "dlib") if points is None else points
+
     def window(self, clip: int, frame: int) -> np.ndarray:
         """(80,27,1) or (12,35,1) float32, what the network hears for a frame."""
+        return self.windows(clip, [frame])[0]
+
+    def windows(self, clip: int, indices: Sequence[int], change: Callable | None = None) -> np.ndarray:
+        """(n,80,27,1) or (n,12,35,1) float32, what the network hears for frames of a clip.
+
+        Args:
+            change: what `augment.Sound.change` drew, for the samples before they become features; does nothing where a
+                folder keeps features in place of sound.
+        """
         kind, item, offset_ms = self.config.audio, self.clips[clip], self.config.audio_offset_ms
         if item.layout == "lipgan_mfcc":  # no sound, but windows centred on each frame: the nearest to the moment
-            other = int(np.abs(item.frames - (item.frames[frame] + offset_ms / 1000 * FPS)).argmin())
-            return self.features.get((clip, other), lambda: item.saved_window(other))[..., None]
-        features = self.features.get(clip, lambda: item.features(kind))
-        centre = sound.window_centre(item.start[frame], item.end[frame], self.config.alignment, offset_ms)
-        return sound.window(features, centre, kind)[..., None]
+            numbers = item.frames[list(indices)] + offset_ms / 1000 * FPS
+            others = [int(np.abs(item.frames - number).argmin()) for number in numbers]
+            saved = [self.features.get((clip, o), lambda o=o: item.saved_window(o)) for o in others]
+            return np.stack(saved)[..., None]
+        centres = [
+            sound.window_centre(item.start[i], item.end[i], self.config.alignment, offset_ms) for i in indices
+        ]
+        if change is None or not item.has_sound:
+            return sound.windows(self.features.get(clip, lambda: item.features(kind)), centres, kind)
+        wave = self.waves.get(clip, item.wave)
+        if clip not in self._levels:
+            self._levels[clip] = float(np.sqrt(np.mean(np.square(wave))))
+        return sound.windows_of(wave, centres, kind, lambda stretch: change(stretch, self._levels[clip]))
 
     def batch(self, number: int) -> tuple[dict[str, np.ndarray]]:
         """Batch `number` of the endless sequence, as `gan.make_batch` makes it.
@@ -277,44 +349,176 @@ class Dataset:
             UserError: a file cannot be read, or the clips hold nothing but one sound.
         """
         rng = np.random.default_rng([self.seed, number])
-        chosen = [self._target(number * self.batch_size + i) for i in range(self.batch_size)]
-        samples = [self.sample(clip, frame, rng) for clip, frame in chosen]
-        if not self.pairs:
-            return gan.make_batch(*_stack(samples))
+        batch = {}
+        chosen, samples = [], []
+        for i in range(self.samples):
+            chosen.append(self._whole(self._target(number * self.samples + i), rng))
+            samples.append(self.sample(*chosen[-1], rng))
+        if self.pairs:
+            batch |= self._pair(chosen, samples, rng)
+        if self.samples:
+            batch |= {name: np.concatenate([s[name] for s in samples]) for name in ("faces", "audio", "targets", "masks")}
+        if self.sync_samples:
+            batch |= self._sync(number, chosen, samples, rng)
+        return (batch,)
+
+    def _pair(self, chosen, samples, rng):
+        """The unsynced sound of each frame and the coin; replaces samples that find none."""
         for _ in range(MAX_REDRAWS):
-            same = self._same_sound(chosen, samples)
-            alone = np.flatnonzero(same.all(axis=1))
+            same = self._same_sound(chosen, np.concatenate([sample["audio"] for sample in samples]))
+            alone = np.unique(np.flatnonzero(same.all(axis=1)) // self.frames)
             if not len(alone):
                 break
             for i in alone[1:] if len(alone) > 1 else alone:
-                at = int(rng.integers(len(self)))
-                chosen[i] = int(self.clip_of[at]), int(self.frame_of[at])
+                chosen[i] = self._whole(self._any(rng), rng)
                 samples[i] = self.sample(*chosen[i], rng)
-        return gan.make_batch(*_stack(samples), gan.unsynced_order(same), bool(rng.integers(2)))
+        return gan.pairs(gan.unsynced_order(same), bool(rng.integers(2)))
 
-    def _same_sound(self, chosen, samples):
-        """(B,B) bool: pairs that would be in sync, because they sound alike or are neighbours in a clip."""
-        clips, numbers = np.array([(clip, self.clips[clip].frames[frame]) for clip, frame in chosen]).T
+    def _same_sound(self, chosen, audio):
+        """(B,B) bool: pairs of frames that would be in sync, because they sound alike or are neighbours in a clip."""
+        runs = [(clip, self.clips[clip].frames[first + t]) for clip, first in chosen for t in range(self.frames)]
+        clips, numbers = np.array(runs).T
         near = (clips[:, None] == clips) & (np.abs(numbers[:, None] - numbers) < SAME_SOUND)
-        return near | gan.same_windows(np.stack([audio for _, audio, _ in samples]))
+        return near | gan.same_windows(audio)
 
-    def _target(self, position):
+    def _sync(self, number, chosen, samples, rng):
+        """What the lip-sync discriminator compares; see `gan.make_batch`."""
+        chosen = list(chosen)
+        mouths, sounds, shifted = [], [], []
+        for i in range(self.sync_samples):
+            if i < self.samples:
+                mouths.append(samples[i]["mouths"])
+                sounds.append(samples[i]["audio"])
+            else:
+                position = number * self.sync_samples + i
+                run = self._whole(self._target(position, stream=2), rng)
+                chosen.append(run)
+                mouth, audio = self.sync_sample(*run, rng)
+                mouths.append(mouth)
+                sounds.append(audio)
+        for clip, first in chosen[: self.sync_samples]:
+            for _ in range(SHIFTED):
+                other = self.shifted(clip, first, rng)
+                shifted.append((clip, other))
+                sounds.append(self.heard(clip, other, rng))
+        # Which sounds are not in sync with which mouth: other clips', and the clip's own at SAME_SOUND frames and more.
+        sounds = np.stack(sounds)[..., 0]  # (M,T,80,27)
+        clips, firsts = np.array(chosen[: self.sync_samples] + shifted).T
+        numbers = np.array([self.clips[clip].frames[first] for clip, first in zip(clips, firsts, strict=True)])
+        n = self.sync_samples
+        near = (clips[:n, None] == clips) & (np.abs(numbers[:n, None] - numbers) < SAME_SOUND)
+        wrong = ~(near | gan.same_windows(sounds[:, [0, -1]])[:n])  # the others lie between
+        relation = np.eye(n, len(sounds), dtype="float32") - wrong
+        batch = {"mouths": np.stack(mouths), "sounds": np.moveaxis(sounds, 1, -1), "relation": relation}
+        if self.samples:
+            batch |= {name: np.stack([s[name] for s in samples]) for name in ("crop_rows", "crop_columns")}
+        return batch
+
+    def shifted(self, clip: int, first: int, rng: np.random.Generator) -> int:
+        """Another run of the same clip for a hard negative: at least `SAME_SOUND` frames away, and near where it can be."""
+        numbers = self.clips[clip].frames[self.starts[clip]]
+        distance = np.abs(numbers - self.clips[clip].frames[first])
+        near = np.flatnonzero((distance >= SAME_SOUND) & (distance <= FPS))
+        if len(near) == 0:
+            near = np.array([int(distance.argmax())])
+        return int(self.starts[clip][rng.choice(near)])
+
+    def _target(self, position, stream=1):
         epoch, index = divmod(position, len(self))
         with self._lock:
-            if epoch not in self._orders:
-                kept = {e: order for e, order in self._orders.items() if abs(e - epoch) < 2}  # threads straddle an end
-                order = np.random.default_rng([self.seed, epoch, 1]).permutation(len(self))
-                self._orders = kept | {epoch: order}
-            at = self._orders[epoch][index]
+            if (epoch, stream) not in self._orders:
+                # Threads straddle the end of an epoch.
+                kept = {k: order for k, order in self._orders.items() if k[1] != stream or abs(k[0] - epoch) < 2}
+                order = np.random.default_rng([self.seed, epoch, stream]).permutation(len(self))
+                self._orders = kept | {(epoch, stream): order}
+            at = self._orders[epoch, stream][index]
         return int(self.clip_of[at]), int(self.frame_of[at])
 
-    def sample(self, clip: int, frame: int, rng: np.random.Generator):
-        """(faces (96,96,6), window, target (96,96,3)), float32 in 0..1, identity frame chosen by `rng`."""
+    def _any(self, rng):
+        at = int(rng.integers(len(self)))
+        return int(self.clip_of[at]), int(self.frame_of[at])
+
+    def _whole(self, run, rng):
+        """The run, or a random other where a cut goes through it."""
+        for _ in range(MAX_REDRAWS):
+            clip, first = run
+            pictures = [self.picture(clip, first + t) for t in range(self.frames)] if self.frames > 1 else []
+            if not any(is_cut(a, b) for a, b in itertools.pairwise(pictures)):
+                return run
+            run = self._any(rng)
+        raise UserError(f"--sync_frames {self.frames}: hardly a run of so many frames has no cut in it; use fewer")
+
+    def heard(self, clip, first, rng):
+        """(T,80,27,1) or (T,12,35,1), as the augmentation makes it sound."""
+        change = self.sound.change(rng) if self.sound else None
+        return self.windows(clip, range(first, first + self.frames), change)
+
+    def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Mouths (48,48,3T) float32 in 0..1 and the sound (T,80,27,1) or (T,12,35,1) of a run of real frames."""
+        picture = augment.Picture(rng, self.config.img_size, self.augmentation)
+        frames = range(first, first + self.frames)
+        box = faces.mouth_box(np.stack([picture.points(self.points(clip, i)) for i in frames]))
+        crops = np.stack([picture.apply(self.picture(clip, i)) for i in frames])
+        matrices = faces.crop_matrices(box, self.config.img_size, networks.MOUTH_SIZE)
+        return mouths_of(crops, *matrices), self.heard(clip, first, rng)
+
+    def sample(self, clip: int, frame: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A run of T frames from `frame` on for the generator, its identity frame chosen by `rng`.
+
+        Returns:
+            faces (T,96,96,6), audio (T,80,27,1) or (T,12,35,1), targets (T,96,96,3), masks (T,96,96,1), all float32 in
+            0..1 but the audio; with the lip-sync discriminator also mouths (48,48,3T) and the matrices crop_rows and
+            crop_columns (48,96) that cut them out.
+        """
+        size = self.config.img_size
         numbers = self.clips[clip].frames
-        far = np.flatnonzero(np.abs(numbers - numbers[frame]) >= MIN_DISTANCE)
-        identity = self.picture(clip, int(rng.choice(far)))
-        faces, target = assemble(identity, self.picture(clip, frame))
-        return faces, self.window(clip, frame), target
+        run = range(frame, frame + self.frames)
+        far = (numbers <= numbers[run[0]] - MIN_DISTANCE) | (numbers >= numbers[run[-1]] + MIN_DISTANCE)
+        identity = self.picture(clip, int(rng.choice(np.flatnonzero(far))))
+        picture = augment.Picture(rng, size, self.augmentation)
+        identity = picture.apply(identity)
+        crops = np.stack([picture.apply(self.picture(clip, i)) for i in run])
+        points = np.stack([picture.points(self.points(clip, i)) for i in run])
+        inputs = [assemble(identity, crop) for crop in crops]
+        sample = {
+            "faces": np.stack([face for face, _ in inputs]),
+            "audio": self.heard(clip, frame, rng),
+            "targets": np.stack([target for _, target in inputs]),
+            "masks": np.stack([faces.lip_mask(p, size) for p in points])[..., None],
+        }
+        if self.sync_samples:
+            matrices = faces.crop_matrices(faces.mouth_box(points), size, networks.MOUTH_SIZE)
+            sample |= {"mouths": mouths_of(crops, *matrices), "crop_rows": matrices[0], "crop_columns": matrices[1]}
+        return sample
+
+
+def _run_starts(numbers, length):
+    """Indices of the first frames of runs of `length` frames in a row that leave an identity frame."""
+    if len(numbers) < length:
+        return np.zeros(0, np.int64)
+    first, last = numbers[: len(numbers) - length + 1], numbers[length - 1 :]
+    identity = (first - numbers[0] >= MIN_DISTANCE) | (numbers[-1] - last >= MIN_DISTANCE)
+    return np.flatnonzero((last - first == length - 1) & identity)
+
+
+def _longest_run(numbers):
+    if not len(numbers):
+        return 0
+    return max(len(run) for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1))
+
+
+def is_cut(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two neighbouring crops, (H,W,3) uint8, show different scenes: then most of the picture changes."""
+    a, b = (cv2.resize(x, (12, 12), interpolation=cv2.INTER_AREA).astype("float32") for x in (a, b))
+    return float(np.median(np.abs(a - b).max(axis=-1))) > CUT
+
+
+def mouths_of(crops: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Cut the mouths out of a run of uint8 crops (T,96,96,3), as `gan` does of generated ones: (48,48,3T) in 0..1."""
+    t, height, width, channels = crops.shape
+    x = rows @ (crops.reshape(t, height, width * channels).astype("float32") / 255)
+    x = columns @ x.reshape(t, len(rows), width, channels)
+    return np.moveaxis(x, 0, 2).reshape(len(rows), len(columns), t * channels)
 
 
 class Loader:
@@ -345,17 +549,16 @@ class Loader:
             yield batch
 
     def __enter__(self):
+        # Threads whose small matrix products are each spread over all cores wait for one another most of the time.
+        self.limits = threadpool_limits(1, "blas")
         return self
 
     def __exit__(self, kind, value, traceback):
+        self.limits.restore_original_limits()
         # The generator itself cannot be closed: a thread of TensorFlow's may be in it.
         self.pool.shutdown(wait=False, cancel_futures=True)
         if self.error is not None and isinstance(value, Exception):
             raise self.error from None
-
-
-def _stack(samples):
-    return (np.stack(arrays) for arrays in zip(*samples, strict=True))
 
 
 def assemble(identity: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

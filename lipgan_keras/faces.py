@@ -298,8 +298,9 @@ def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     """A soft mask of the lips, closed or open.
 
     An ellipse along the line of the mouth's corners, 1.3 times as wide as they are apart and 0.7 times as high as
-    that, shifted towards the chin by a quarter of its height, as mouths open downwards. Where the face is
-    turned and the corners come close together, the distance of nose and mouth bounds the width from below.
+    that, shifted towards the chin by a quarter of its height, as mouths open downwards. Where the face is turned and
+    the corners come close together, the distance of nose and mouth bounds the width from below and that of eyes and
+    mouth the height, and the line turns to lie across the face, whatever the order of the corners.
 
     Args:
         landmarks: (5, 2), in pixels of the crop.
@@ -310,20 +311,24 @@ def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     """
     points = np.asarray(landmarks, np.float32)
     middle = (points[3] + points[4]) / 2
-    along = points[4] - points[3]
-    apart = max(float(np.hypot(*along)), 1e-6)
-    along = along / apart
-    if apart < 1e-3:
-        along = np.array([1, 0], np.float32)
+    along, down = points[4] - points[3], middle - (points[0] + points[1]) / 2
+    apart, length = float(np.hypot(*along)), float(np.hypot(*down))
+    if apart < 0.5 * length:
+        along = along + np.array([down[1], -down[0]], np.float32) * (0.5 - apart / length)
+    along = along / np.hypot(*along) if along.any() else np.array([1, 0], np.float32)
     below = np.array([-along[1], along[0]])
     width = 1.3 * max(apart, float(np.hypot(*(middle - points[2]))), 1.0)
-    height = 0.7 * width
+    height = 0.7 * max(width, 0.85 * length)
     middle = middle + 0.25 * height * below
-    centre = np.arange(size, dtype=np.float32) + 0.5
-    x, y = centre - middle[0], (centre - middle[1])[:, None]
+    mask = np.zeros((size, size), np.float32)
+    reach = 1.25 * max(width, height) / 2  # all is 0 further away
+    first, last = np.clip([middle - reach, middle + reach + 1], 0, size).astype(int)
+    x, y = (np.arange(a, b, dtype=np.float32) + 0.5 - m for a, b, m in zip(first, last, middle, strict=True))
+    y = y[:, None]
     p = (x * along[0] + y * along[1]) * (2 / width)
     q = (x * below[0] + y * below[1]) * (2 / height)
-    return _ramp((1.25 - np.sqrt(p * p + q * q)) * 2).astype(np.float32)
+    mask[first[1] : last[1], first[0] : last[0]] = _ramp((1.25 - np.sqrt(p * p + q * q)) * 2)
+    return mask
 
 
 def default_landmarks(size: int = 96, style: str = "lipgan_keras") -> np.ndarray:
@@ -335,6 +340,45 @@ _MEAN_LANDMARKS = {
     "lipgan_keras": [[0.32, 0.21], [0.68, 0.21], [0.5, 0.41], [0.355, 0.615], [0.645, 0.615]],
     "dlib": [[0.295, 0.275], [0.705, 0.275], [0.5, 0.505], [0.335, 0.75], [0.665, 0.75]],
 }
+
+
+def mouth_box(landmarks: np.ndarray) -> np.ndarray:
+    """The square around mouth and upper chin, one for a run of frames, so that only the mouth moves in it.
+
+    Args:
+        landmarks: (5, 2), or (n, 5, 2) of n frames, in pixels of the crop.
+
+    Returns:
+        (4,) float32 x1, y1, x2, y2; its side is 1.2 times the distance of eyes and mouth.
+    """
+    points = np.asarray(landmarks, np.float32).reshape(-1, 5, 2).mean(axis=0)
+    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+    down = mouth - eyes
+    half = 0.6 * max(float(np.hypot(*down)), float(np.hypot(*(points[4] - points[3]))), 1.0)
+    centre = mouth + 0.15 * down
+    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+
+def crop_matrices(box: Sequence[float], size: int, out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cropping and scaling as two matrix products, which a gradient passes: `rows @ picture @ columns.T`.
+
+    Args:
+        box: x1, y1, x2, y2 in pixels of a square picture of side `size`; what lies beyond repeats the edge.
+        out: side of the result.
+
+    Returns:
+        rows, columns: (out, size) float32, each row a triangle that sums to 1: linear interpolation, or where the
+        picture is reduced a mean over the pixels that a new one covers.
+    """
+    x1, y1, x2, y2 = (float(v) for v in box)
+    matrices = []
+    for first, last in ((y1, y2), (x1, x2)):
+        step = (last - first) / out
+        at = np.clip(first + (np.arange(out) + 0.5) * step, 0.5, size - 0.5)
+        distance = np.abs(at[:, None] - (np.arange(size) + 0.5)) / max(1.0, step)
+        weights = np.maximum(0, 1 - distance)
+        matrices.append((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
+    return matrices[0], matrices[1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

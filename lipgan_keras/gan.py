@@ -1,16 +1,21 @@
-"""The joint training step of LipGAN (K R et al. 2019, section 4.3) as a Keras model that `fit` drives.
+"""The joint training step as a Keras model that `fit` drives: LipGAN's (K R et al. 2019, section 4.3) and its extensions.
 
-One iteration, in the reference's order:
+One iteration; each part is there if its network is:
     1. fakes = generator in inference mode;
-    2. with probability 1/2 train the discriminator on (fakes, audio) -> 1 and only evaluate it on (targets, unsynced
-       audio) -> 1, otherwise the other way round;
-    3. train the discriminator on (targets, audio) -> 0;
-    4. train the generator alone on MAE + 0.01 * contrastive(0, discriminator(prediction, audio)).
+    2. the contrastive discriminator, in the reference's order: with probability 1/2 train it on (fakes, audio) -> 1 and
+       only evaluate it on (targets, unsynced audio) -> 1, otherwise the other way round; then train it on
+       (targets, audio) -> 0;
+    3. train the lip-sync discriminator on real mouths, which have to find their own sound among others. Never on fakes:
+       it would learn to see what is generated and not what is in sync (Prajwal et al. 2020, arXiv 2008.10010, 3.1);
+    4. train the visual-quality discriminator on targets and fakes;
+    5. train the generator alone, on the lip-weighted MAE and on what each discriminator says of its output.
 """
+
+import dataclasses
 
 import numpy as np
 
-from . import losses
+from . import faces, losses
 from .backend import BACKEND, keras, update
 from .cli import UserError
 
@@ -18,57 +23,98 @@ ops = keras.ops
 
 ADVERSARIAL_WEIGHT = 0.01
 ROLL = 10
+SHARE_MOMENTUM = 0.99  # of the running means behind `lip_share`
+LARGEST_LIP_WEIGHT = 1000.0
+MOUTH_QUALITY = 4.0  # weight of the mouth in the visual-quality discriminator's judgement, against 1 elsewhere
+QUALITY_BETA = 0.5  # Adam's first momentum for it (Radford et al. 2016, arXiv 1511.06434)
+
+
+@dataclasses.dataclass
+class Weights:
+    """What each part counts in the generator's loss.
+
+    Attributes:
+        lips: weight of a pixel inside the lips, against 1 outside.
+        lip_share: in place of it: the share of the reconstruction loss that the lips shall have, 0..1.
+        disc, sync, quality: of the discriminators' losses, beside a reconstruction loss that counts 1.
+    """
+
+    lips: float = 1.0
+    lip_share: float | None = None
+    disc: float = ADVERSARIAL_WEIGHT
+    sync: float = 0.0
+    quality: float = 0.0
 
 
 class LipGAN(keras.Model):
-    """Trains a generator, jointly with a discriminator if one is given.
+    """Trains a generator, jointly with the discriminators that are given; or the lip-sync discriminator alone.
 
-    `fit` takes batches as `make_batch` makes them: a tuple that holds one dict. Logged are, per batch, `mae` and `total`
-    and with a discriminator `disc` (loss on the fakes), `unsync` (on real faces with another's sound), `sync` (on real
-    pairs) and `adv` (the contrastive loss that the generator sees).
+    `fit` takes batches as `make_batch` makes them: a tuple that holds one dict. Logged are, per batch:
+        mae, lip_mae    of the whole picture and inside the lips (soft mask);
+        lip_share       the share of the lips in the reconstruction loss;
+        lip_weight      what `Weights.lip_share` makes of it, where that is set;
+        total           the generator's loss;
+        disc, unsync, sync, adv     contrastive discriminator: loss on the fakes, on real faces with another's sound, on
+            real pairs; and the loss that the generator sees;
+        match, match_adv            lip-sync discriminator: its loss on real mouths, and the generator's;
+        quality, quality_adv        visual-quality discriminator: its loss, and the generator's.
 
     Args:
-        generator, discriminator: models of `networks`; with None only the generator trains, on its MAE.
-        lr: learning rate of Adam, for both networks.
+        generator: model of `networks`; None trains the lip-sync discriminator alone.
+        discriminator, sync, quality: models of `networks`; None: without it.
+        lr: learning rate of Adam, for all networks.
+        weights: of the generator's loss.
+        train_sync: False takes `sync` as an expert that does not learn.
         seed: decides the coins and the unsynced pairs of `train_iteration` where the caller does not.
     """
 
     def __init__(
         self,
-        generator: keras.Model,
+        generator: keras.Model | None,
         discriminator: keras.Model | None = None,
+        sync: keras.Model | None = None,
+        quality: keras.Model | None = None,
         lr: float = 1e-4,
-        adversarial_weight: float = ADVERSARIAL_WEIGHT,
+        weights: Weights | None = None,
+        train_sync: bool = True,
         seed: int = 0,
     ):
         super().__init__(name="lipgan")
         self.generator = generator
         self.discriminator = discriminator
-        self.adversarial_weight = adversarial_weight
+        self.sync = sync
+        self.quality = quality
+        self.weighting = weights or Weights()
         self.rng = np.random.default_rng(seed)
         # Adam exactly as in Keras 2.2.4, whose epsilon was the backend's 1e-7 as well.
-        self.optimizers = {"generator": keras.optimizers.Adam(lr)}
-        self.optimizers["generator"].build(generator.trainable_variables)
-        if discriminator is not None:
-            self.optimizers["discriminator"] = keras.optimizers.Adam(lr)
-            self.optimizers["discriminator"].build(discriminator.trainable_variables)
-            # Keras carries the state of one optimizer through a JAX step; this makes the other's part of the model.
-            self.discriminator_optimizer_state = list(self.optimizers["discriminator"].variables)
+        self.optimizers = {name: keras.optimizers.Adam(lr) for name in self.models if name != "sync" or train_sync}
+        if quality is not None:
+            self.optimizers["quality"] = keras.optimizers.Adam(lr, beta_1=QUALITY_BETA)
+        for name, optimizer in self.optimizers.items():
+            optimizer.build(self.models[name].trainable_variables)
+        if sync is not None:
+            self.mouth_tower = keras.Model(sync.inputs[0], sync.outputs[0])
+            self.sound_tower = keras.Model(sync.inputs[1], sync.outputs[1])
+        # Running means of the loss inside and outside of the lips.
+        self.lip_means = self.add_weight(name="lip_means", shape=(2,), initializer="zeros", trainable=False)
+        # Keras carries the state of one optimizer through a JAX step; this makes the others' part of the model.
+        first, *others = self.optimizers.values()
+        self.other_optimizers_state = [v for optimizer in others for v in optimizer.variables]
         self.built = True
         # XLA compiles the step for JAX and for a GPU; on a CPU TensorFlow runs its own kernels.
         gpu = BACKEND == "tensorflow" and bool(_tensorflow_gpus())
-        self.compile(optimizer=self.optimizers["generator"], jit_compile=BACKEND == "jax" or gpu)
+        self.compile(optimizer=first, jit_compile=BACKEND == "jax" or gpu)
 
     @property
     def models(self) -> dict[str, keras.Model]:
         """The networks by name, as `checkpoints.save_checkpoint` takes them."""
-        models = {"generator": self.generator, "discriminator": self.discriminator}
-        return {name: model for name, model in models.items() if model is not None}
+        names = "generator", "discriminator", "sync", "quality"
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def train_iteration(
         self, faces: np.ndarray, audio: np.ndarray, targets: np.ndarray, train_on_fakes: bool | None = None
     ) -> dict[str, float]:
-        """Run one iteration on a batch, with the very step that `fit` runs.
+        """Run one iteration on a batch of single frames, with the very step that `fit` runs.
 
         Args:
             faces: (B,96,96,6) float32 in 0..1, identity frame and masked target.
@@ -105,12 +151,19 @@ class LipGAN(keras.Model):
         return logs, tuple([scope.get_current_value(v) for v in group] for group in variables)
 
     def _iteration(self, batch):
-        faces, audio, targets = batch["faces"], batch["audio"], batch["targets"]
         logs = {}
+        fakes = None
+        if self.discriminator is not None or self.quality is not None:
+            fakes = ops.stop_gradient(self.generator([batch["faces"], batch["audio"]], training=False))
         if self.discriminator is not None:
-            fakes = ops.stop_gradient(self.generator([faces, audio], training=False))
             logs |= self._train_discriminator(batch, fakes)
-        return logs | self._train_generator(faces, audio, targets)
+        if "sync" in self.optimizers:
+            logs |= self._train_sync(batch)
+        if self.quality is not None:
+            logs |= self._train_quality(batch, fakes)
+        if self.generator is not None:
+            logs |= self._train_generator(batch)
+        return logs
 
     def _train_discriminator(self, batch, fakes):
         audio, targets = batch["audio"], batch["targets"]
@@ -145,38 +198,119 @@ class LipGAN(keras.Model):
             "sync": sync,
         }
 
-    def _train_generator(self, faces, audio, targets):
+    def _train_sync(self, batch):
         def loss():
-            prediction = self.generator([faces, audio], training=True)
-            mae = losses.mean_absolute_error(targets, prediction)
-            if self.discriminator is None:
-                return mae, {"total": mae, "mae": mae}
-            adv = losses.contrastive(0.0, self.discriminator([prediction, audio], training=False))
-            total = mae + self.adversarial_weight * adv
-            return total, {"total": total, "mae": mae, "adv": adv}
+            mouths, sounds = self.sync([batch["mouths"], batch["sounds"]], training=True)
+            value = losses.matching(mouths, sounds, batch["relation"])
+            return value, {"match": value}
 
-        state = [v for model in self.models.values() for v in model.variables]
+        return update(loss, self.sync.trainable_variables, self.optimizers["sync"], self.sync.variables)
+
+    def _train_quality(self, batch, fakes):
+        weights = self._quality_weights(batch["masks"])
+
+        def loss():
+            real, fake = self.quality(batch["targets"], training=True), self.quality(fakes, training=True)
+            value = losses.hinge_discriminator(real, fake, weights)
+            return value, {"quality": value}
+
+        return update(loss, self.quality.trainable_variables, self.optimizers["quality"], self.quality.variables)
+
+    def _quality_weights(self, masks):
+        """The mouth's share of each logit's place, as a weight."""
+        cell = masks.shape[1] // self.quality.output_shape[1]
+        return 1.0 + (MOUTH_QUALITY - 1.0) * ops.average_pool(masks, cell, cell)
+
+    def _train_generator(self, batch):
+        def loss():
+            prediction = self.generator([batch["faces"], batch["audio"]], training=True)
+            total, logs = self._reconstruction(batch, prediction)
+            if self.discriminator is not None:
+                distance = self.discriminator([prediction, batch["audio"]], training=False)
+                logs["adv"] = losses.contrastive(0.0, distance)
+                total = total + self.weighting.disc * logs["adv"]
+            if self.sync is not None:
+                logs["match_adv"] = self._match(batch, prediction)
+                total = total + self.weighting.sync * logs["match_adv"]
+            if self.quality is not None:
+                logits = self.quality(prediction, training=False)
+                logs["quality_adv"] = losses.hinge_generator(logits, self._quality_weights(batch["masks"]))
+                total = total + self.weighting.quality * logs["quality_adv"]
+            return total, {"total": total} | logs
+
+        state = [v for model in self.models.values() for v in model.variables] + [self.lip_means]
         return update(loss, self.generator.trainable_variables, self.optimizers["generator"], state)
 
+    def _reconstruction(self, batch, prediction):
+        """The loss, and its values for the log."""
+        targets, masks, weight = batch["targets"], batch["masks"], self.weighting.lips
+        mae = losses.mean_absolute_error(targets, prediction)
+        lips, rest = losses.lip_parts(targets, ops.stop_gradient(prediction), masks)
+        logs = {"mae": mae, "lip_mae": lips / ops.mean(masks)}
+        share = self.weighting.lip_share
+        if share is not None:
+            # Both means start at 0 and have seen the same steps, so that their ratio needs no correction.
+            now = ops.stack([lips, rest])
+            means = SHARE_MOMENTUM * ops.convert_to_tensor(self.lip_means) + (1 - SHARE_MOMENTUM) * now
+            self.lip_means.assign(means)
+            weight = share / (1 - share) * means[1] / ops.maximum(means[0], 1e-12)
+            weight = ops.stop_gradient(ops.minimum(weight, LARGEST_LIP_WEIGHT))
+            logs["lip_weight"] = weight
+        logs["lip_share"] = weight * lips / ops.maximum(weight * lips + rest, 1e-12)
+        if share is None and weight == 1:
+            return mae, logs
+        return losses.lip_weighted_mae(targets, prediction, masks, weight), logs
 
-def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False) -> tuple[dict[str, np.ndarray]]:
-    """A batch as `LipGAN.fit` takes it.
+    def _match(self, batch, prediction):
+        """What the lip-sync discriminator says of the generated mouths, each run of which is to find its own sound."""
+        rows, columns = batch["crop_rows"], batch["crop_columns"]
+        frames = self.sync.inputs[1].shape[-1]
+        runs = ops.reshape(prediction, (-1, frames, *prediction.shape[1:]))
+        mouths = ops.einsum("nay,ntyxc->ntaxc", rows, runs)
+        mouths = ops.einsum("nbx,ntaxc->nabtc", columns, mouths)
+        mouths = ops.reshape(mouths, (-1, *self.sync.inputs[0].shape[1:]))
+        sounds = ops.stop_gradient(self.sound_tower(batch["sounds"], training=False))
+        relation = batch["relation"][: ops.shape(mouths)[0]]
+        return losses.matching(self.mouth_tower(mouths, training=False), sounds, relation)
+
+
+def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks=None) -> tuple[dict[str, np.ndarray]]:
+    """A batch as `LipGAN.fit` takes it, for a generator and the contrastive discriminator; `dataset.Dataset` makes more.
+
+    With the lip-sync discriminator the frames are R runs of T consecutive ones, and the dict also holds
+        crop_rows, crop_columns: (R,48,96) what cuts the mouths out of the generated frames (`faces.crop_matrices`);
+        mouths: (S,48,48,3T) real mouths, those of the R runs first;
+        sounds: (M,80,27,T) or (M,12,35,T) sounds, those of the mouths first;
+        relation: (S,M) see `losses.matching`.
 
     Args:
         faces, audio, targets: see `LipGAN.train_iteration`.
         unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without discriminator.
         train_on_fakes: the coin.
+        masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: a default region.
     """
     batch = {"faces": faces, "audio": audio, "targets": targets}
+    batch["masks"] = default_masks(len(targets), targets.shape[1]) if masks is None else masks
     if unsynced is not None:
-        batch |= {"unsynced": np.asarray(unsynced, "int32"), "train_on_fakes": np.array([train_on_fakes], "float32")}
+        batch |= pairs(unsynced, train_on_fakes)
     return (batch,)
+
+
+def pairs(unsynced, train_on_fakes) -> dict[str, np.ndarray]:
+    """What a batch holds for the contrastive discriminator; see `make_batch`."""
+    return {"unsynced": np.asarray(unsynced, "int32"), "train_on_fakes": np.array([train_on_fakes], "float32")}
+
+
+def default_masks(count, size):
+    mask = faces.lip_mask(faces.default_landmarks(size, "dlib"), size)
+    return np.repeat(mask[None, ..., None], count, axis=0)
 
 
 def same_windows(audio: np.ndarray) -> np.ndarray:
     """(B,B) bool: which samples of a batch have the same sound, such as two windows of silence."""
-    _, label = np.unique(np.round(audio.reshape(len(audio), -1), 3), axis=0, return_inverse=True)
-    label = label.ravel()
+    rounded = np.round(audio.reshape(len(audio), -1), 3) + 0.0  # no negative zero
+    labels = {}
+    label = np.array([labels.setdefault(row.tobytes(), len(labels)) for row in rounded])
     return label[:, None] == label[None, :]
 
 

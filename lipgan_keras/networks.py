@@ -1,4 +1,5 @@
-"""The networks of LipGAN (K R et al. 2019, section 4): two generators and a discriminator, for two audio front ends.
+"""The networks of LipGAN (K R et al. 2019, section 4): two generators and a discriminator, for two audio front ends; then
+our own two, a lip-sync and a visual-quality discriminator.
 
 Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. Layers carry the names that Keras 2.2.4 would give
 them, numbered in the order in which they are made (face encoder, audio encoder, decoder): that order is what ties the
@@ -15,7 +16,9 @@ from .cli import UserError
 
 layers, ops = keras.layers, keras.ops
 
-IMG_SIZE = 96
+IMG_SIZE = 96  # the reference's
+IMG_SIZES = (96, 192)
+MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 VARIANTS = ("residual", "basic")
 AUDIO = tuple(WINDOW_SHAPE)
 
@@ -63,6 +66,10 @@ class Blocks:
         x = InstanceNormalization(name=self.name("instance_normalization"))(x)
         return layers.LeakyReLU(negative_slope=0.2, name=self.name("leaky_re_lu"))(x)
 
+    def spectral(self, x, filters, k, s=1, last=False):
+        x = SpectralConv2D(filters, k, strides=s, padding="same", name=self.name("spectral_conv2d"))(x)
+        return x if last else layers.LeakyReLU(negative_slope=0.2, name=self.name("leaky_re_lu"))(x)
+
     def pad_top(self, x):
         return layers.ZeroPadding2D(((1, 0), (0, 0)), name=self.name("zero_padding2d"))(x)
 
@@ -83,8 +90,16 @@ class InstanceNormalization(layers.Layer):
 
 
 def face_encoder(b: Blocks, face):
-    """(96,96,6) -> the list of feature maps f0 (96x96) ... f5 (3x3), and the embedding f7 (1x1)."""
-    f0 = b.conv(face, 32, k=7 if b.residual else 11)
+    """(96,96,6) -> the list of feature maps f0 (96x96) ... f5 (3x3), and the embedding f7 (1x1).
+
+    (192,192,6): the same below one more map (192x192), the first of the list.
+    """
+    top, first = [], 7 if b.residual else 11
+    if face.shape[1] == IMG_SIZE:
+        f0 = b.conv(face, 32, k=first)
+    else:
+        top = [b.conv(face, 16, k=first)]
+        f0 = b.rb(b.conv(top[0], 32, k=5 if b.residual else 7, s=2), 32, 1)
     f1 = b.rb(b.conv(f0, 64, k=5 if b.residual else 7, s=2), 64, 2)
     f2 = b.rb(b.conv(f1, 128, k=3 if b.residual else 5, s=2), 128, 3)
     f3 = b.rb(b.conv(f2, 256, s=2), 256, 2)
@@ -92,7 +107,7 @@ def face_encoder(b: Blocks, face):
     f5 = b.conv(f4, 512, s=2)
     f6 = b.conv(f5, 512, pad="valid")
     f7 = b.conv(f6, 512 if b.residual else 256, k=1)
-    return [f0, f1, f2, f3, f4, f5], f7
+    return [*top, f0, f1, f2, f3, f4, f5], f7
 
 
 def mel_encoder(b: Blocks, mel):
@@ -123,8 +138,8 @@ def mfcc_encoder(b: Blocks, mfcc):
 
 
 def decoder(b: Blocks, skips, embedding):
-    """Joint face and audio embedding (1x1), and the face encoder's maps -> (96,96,3) in 0..1."""
-    f0, f1, f2, f3, f4, f5 = skips
+    """Joint face and audio embedding (1x1), and the face encoder's maps -> (96,96,3) or (192,192,3) in 0..1."""
+    *top, f0, f1, f2, f3, f4, f5 = skips
 
     def join(skip, x):
         return layers.Concatenate(name=b.name("concatenate"))([skip, x])
@@ -135,6 +150,8 @@ def decoder(b: Blocks, skips, embedding):
     for n, skip in ((256, f3), (128, f2), (64, f1)):
         x = join(skip, b.rb(b.conv_transpose(x, n), n, 2))
     x = join(f0, b.conv_transpose(x, 32))
+    for skip in top:
+        x = join(skip, b.conv_transpose(x, 16))
     x = b.conv(b.conv(x, 16), 16)
     x = layers.Conv2D(3, 1, name=b.name("conv2d"))(x)
     return layers.Activation("sigmoid", dtype="float32", name="prediction")(x)
@@ -146,12 +163,14 @@ def build_generator(
     """The generator: [`input_face`, `input_audio`] -> `prediction`.
 
     `input_face` (B,96,96,6) float32 in 0..1 is the identity frame, then the target frame with rows 48: set to 0;
-    `input_audio` (B,80,27,1) mel or (B,12,35,1) MFCC; `prediction` (B,96,96,3) in 0..1.
+    `input_audio` (B,80,27,1) mel or (B,12,35,1) MFCC; `prediction` (B,96,96,3) in 0..1. With `img_size` 192 the faces
+    are (B,192,192,...), masked from row 96, and encoder and decoder have one more level at the top.
 
     Args:
         variant: "residual" (the released one) or "basic".
         audio: the front end, "mel" or "mfcc".
         width: factor on every channel count, none of which falls below 8.
+        img_size: 96 (the reference's) or 192.
 
     Raises:
         UserError: an unknown variant, front end, width or image size.
@@ -172,7 +191,8 @@ def build_discriminator(audio: str = "mel", width: float = 1.0, img_size: int = 
     """The contrastive discriminator: [`input_face_disc`, audio] -> distance.
 
     Face (B,96,96,3) float32 in 0..1 and audio (B,80,27,1) mel or (B,12,35,1) MFCC -> (B,1), the Euclidean distance
-    (0..2) of the two L2-normalised embeddings: small when the face says the sound.
+    (0..2) of the two L2-normalised embeddings: small when the face says the sound. With `img_size` 192 the face is
+    (B,192,192,3).
 
     Raises:
         UserError: an unknown front end, width or image size.
@@ -192,7 +212,8 @@ def unit(x):
 
 
 def face_critic(b: Blocks, face):
-    x = b.disc(face, 64, k=7, s=2)
+    x = face if face.shape[1] == IMG_SIZE else b.disc(face, 32, k=7, s=2)
+    x = b.disc(x, 64, k=7, s=2)
     x = b.disc(x, 128, k=5, s=2)
     for n in (256, 512, 512):
         x = b.disc(x, n, s=2)
@@ -214,11 +235,97 @@ def mfcc_critic(b: Blocks, mfcc):
     return layers.Flatten(name=b.name("flatten"))(b.plain_conv(x, 512, (4, 5), pad="valid"))
 
 
+@keras.saving.register_keras_serializable("lipgan_keras")
+class SpectralConv2D(layers.Conv2D):
+    """A convolution whose kernel is divided by its largest singular value (Miyato et al. 2018, arXiv 1802.05957).
+
+    The value comes from one power iteration a training step, which `u` (1,filters) carries on.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        start = keras.initializers.RandomNormal(seed=self.filters)
+        self.u = self.add_weight(name="u", shape=(1, self.filters), initializer=start, trainable=False)
+
+    def call(self, x, training=False):
+        matrix = ops.reshape(self.kernel, (-1, self.filters))
+        fixed = ops.stop_gradient(matrix)
+        v = unit(self.u @ ops.transpose(fixed))
+        u = unit(v @ fixed)
+        if training:
+            self.u.assign(u)
+        sigma = ops.sum(v @ matrix * u)
+        return self.convolution_op(x, self.kernel / sigma) + self.bias
+
+
+def build_sync_discriminator(audio: str = "mel", width: float = 1.0, frames: int = 5) -> keras.Model:
+    """The lip-sync discriminator: [`input_mouths`, `input_sounds`] -> two embeddings.
+
+    It sees mouths alone, so that nothing but their movement can tell, and several frames at once, as SyncNet (Chung and
+    Zisserman 2016) and Wav2Lip's expert do (arXiv 2008.10010).
+
+    `input_mouths` (B,48,48,3T) float32 in 0..1, T = `frames` consecutive mouths, BGR each (`faces.mouth_box`);
+    `input_sounds` (B,80,27,T) mel or (B,12,35,T) MFCC, the windows of those frames. Both outputs are (B,512 * width)
+    and L2-normalised: their scalar product is the cosine similarity, -1..1, high where the mouths say the sound.
+
+    Raises:
+        UserError: an unknown front end, width, or number of frames.
+    """
+    _check(audio, width, IMG_SIZE)
+    if frames < 1:
+        raise UserError(f"sync_frames {frames} is not a number of frames; 5 is Wav2Lip's")
+    b = Blocks(width)
+    mouths = keras.Input((MOUTH_SIZE, MOUTH_SIZE, 3 * frames), name="input_mouths")
+    sounds = keras.Input((*WINDOW_SHAPE[audio], frames), name="input_sounds")
+    return keras.Model([mouths, sounds], [mouth_tower(b, mouths), sound_tower(b, sounds, audio)], name="sync")
+
+
+def mouth_tower(b: Blocks, x):
+    x = b.conv(x, 64, k=5, s=2)
+    for n in (128, 256, 512):
+        x = b.conv(b.conv(x, n, s=2), n)
+    return embedding(b, b.conv(x, 512, pad="valid"))
+
+
+def sound_tower(b: Blocks, x, audio):
+    if audio == "mel":
+        x = b.conv(x, 64)
+        for n, s in ((128, 3), (256, (3, 1)), (512, 3)):
+            x = b.conv(b.conv(x, n, s=s), n)
+    else:
+        x = b.pad_top(b.conv(b.conv(x, 128), 128))
+        for n, s in ((256, (1, 2)), (256, 2), (512, 2)):
+            x = b.conv(b.conv(x, n, s=s), n)
+    return embedding(b, b.conv(x, 512, k=x.shape[1:3], pad="valid"))
+
+
+def embedding(b: Blocks, x):
+    return unit(layers.Flatten(name=b.name("flatten"))(b.plain_conv(x, 512, 1)))
+
+
+def build_quality_discriminator(width: float = 1.0, img_size: int = IMG_SIZE) -> keras.Model:
+    """The visual-quality discriminator: `input_face_quality` (B,96,96,3) float32 in 0..1 -> (B,6,6,1) logits.
+
+    Each logit, high for real, judges the piece of 79 pixels around its place (Isola et al. 2017, arXiv 1611.07004); all
+    layers are spectrally normalised. With `img_size` 192 there is one more level, and faces are (B,192,192,3).
+
+    Raises:
+        UserError: an unknown width or image size.
+    """
+    _check("mel", width, img_size)
+    b = Blocks(width)
+    face = keras.Input((img_size, img_size, 3), name="input_face_quality")
+    x = 2 * face - 1
+    for n in (32, 64, 128, 256, 512)[0 if img_size > IMG_SIZE else 1 :]:
+        x = b.spectral(x, b.channels(n), k=5 if n == 64 else 4, s=2)
+    return keras.Model(face, b.spectral(x, 1, k=3, last=True), name="quality")
+
+
 def _check(audio, width, img_size):
     if audio not in AUDIO:
         raise UserError(f"audio front end {audio!r} is unknown; choose one of {', '.join(AUDIO)}")
-    if img_size != IMG_SIZE:
-        raise UserError(f"img_size {img_size} is not supported; the networks take faces of {IMG_SIZE}x{IMG_SIZE} only")
+    if img_size not in IMG_SIZES:
+        raise UserError(f"img_size {img_size} is not supported; choose one of {', '.join(map(str, IMG_SIZES))}")
     if not 0 < width < float("inf"):
         raise UserError(f"width {width} is not a positive number; 1.0 is the reference's size")
 
@@ -231,7 +338,7 @@ def predict(generator: keras.Model, faces: np.ndarray, audio: np.ndarray, batch_
         batch_size: of every call, the last one filled up with zeros, so that the generator is compiled once.
 
     Returns:
-        (n,96,96,3) float32 in 0..1.
+        (n,96,96,3) or (n,192,192,3) float32 in 0..1.
     """
     outputs = []
     for i in range(0, len(faces), batch_size):

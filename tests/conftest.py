@@ -13,6 +13,17 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "real: needs real clips, in the folder that LIPGAN_CLIPS names")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores, so that each needs one thread
+        os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """As many processes as cores, up to 4 for the memory's sake (1.5 GB each); for tests of a file or two, this one."""
+    if any("::" in argument or argument.endswith(".py") for argument in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, 4) if cores > 1 else 0
 
 
 @pytest.fixture
@@ -39,6 +50,16 @@ def real_clips():
     if "LIPGAN_CLIPS" not in os.environ:
         pytest.skip("LIPGAN_CLIPS is not set")
     return Path(os.environ["LIPGAN_CLIPS"])
+
+
+@pytest.fixture
+def eagerly():
+    """Tiny runs are over before TensorFlow would have traced a graph."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

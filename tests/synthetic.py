@@ -1,5 +1,6 @@
 """Clips whose frames tell their number, and a detector and a generator that are exact and fast, for the tests."""
 
+import importlib
 import os
 import signal
 import sys
@@ -106,13 +107,13 @@ def loudness_painted(image):
 
 
 def call(script, *arguments, capfd=None):
-    """Run a script's `main` in this process as its command line would: returncode, stdout and stderr."""
+    """Run the `main` of a script or module in this process as its command line would: returncode, stdout and stderr."""
     name = script.removesuffix(".py")
     before, handler = sys.argv, signal.getsignal(signal.SIGTERM)
     sys.argv = [script, *map(str, arguments)]
     capfd.readouterr()
     try:
-        cli.run(__import__(name).main)
+        cli.run(importlib.import_module(name).main)
         code = 0
     except SystemExit as end:
         code = end.code

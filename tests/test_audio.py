@@ -201,3 +201,65 @@ def test_bad_input_is_one_line(tmp_path, capfd):
     with pytest.raises(UserError, match="silent.mp4: has no audio stream"):
         audio.load_audio(tmp_path / "silent.mp4")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["mel", "mfcc"])
+def test_windows_take_what_the_formula_says_to_the_last_bit(kind):
+    rng = np.random.default_rng(0)
+    rows, length = audio.WINDOW_SHAPE[kind]
+    for steps, dtype in ((300, np.float32), (5, np.float64), (0, np.float32)):
+        features = rng.standard_normal((rows, steps)).astype(dtype)
+        times = rng.uniform(-1, 5, 50)
+        silence = audio.features(np.zeros(8000), kind)[:, 0]
+        for time, heard in zip(times, audio.windows(features, times, kind)):
+            rate = audio.STEPS_PER_SECOND[kind] * (time - audio.FIRST_STEP_SECONDS[kind])
+            first = int(np.floor(rate + 0.5 + 1e-6)) - length // 2
+            expected = [features[:, k] if 0 <= k < steps else silence for k in range(first, first + length)]
+            np.testing.assert_array_equal(heard[:, :, 0], np.stack(expected, axis=1).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["mel", "mfcc"])
+@pytest.mark.parametrize("samples", [32000, 16123, 12345, 900, 799, 401, 1])
+def test_windows_of_a_stretch_are_those_of_the_whole_sound(kind, samples):
+    rng = np.random.default_rng(samples)
+    wave = (rng.uniform(-0.5, 0.5, samples) * (np.arange(samples) % 9000 > 3000)).astype(np.float32)
+    features = audio.features(wave, kind)
+    seconds = samples / audio.SAMPLE_RATE
+    for start in [*np.arange(-0.5, seconds + 0.6, 0.037), -60.0, 60.0]:
+        for times in ([start], start + np.arange(5) / 25, start + np.array([0.3, 0.0, 0.9])):
+            computed = audio.windows_of(wave, times, kind)
+            assert computed.dtype == np.float32
+            np.testing.assert_allclose(computed, audio.windows(features, times, kind), rtol=0, atol=1e-5)
+    assert audio.windows_of(wave, [], kind).shape == (0, *audio.WINDOW_SHAPE[kind], 1)
+
+
+@pytest.mark.parametrize("kind", ["mel", "mfcc"])
+def test_windows_of_changed_sound(kind):
+    rng = np.random.default_rng(0)
+    wave = rng.uniform(-0.5, 0.5, 32000).astype(np.float32)
+    times = 1.0 + np.arange(5) / 25
+    # What the change does to the samples is heard, and in the middle of a sound that is all that differs.
+    computed = audio.windows_of(wave, times, kind, lambda stretch: 0.1 * stretch)
+    expected = audio.windows(audio.features(0.1 * wave, kind), times, kind)
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-5)
+
+    # It is given the sound's own samples, with silence before and after; stretches of one span are of one length.
+    lengths = set()
+    for start in (-9.0, -0.8, -0.2, 0.0, 1.0, 1.9, 2.3, 9.0):
+        given = []
+        heard = audio.windows_of(wave, start + np.arange(5) / 25, kind, lambda s, to=given: to.append(s) or s)
+        padded = np.concatenate([np.zeros(160000), wave, np.zeros(160000)]).astype(np.float32)
+        lengths.add(len(given[0]))
+        expected = audio.windows(audio.features(padded, kind), 10 + start + np.arange(5) / 25, kind)
+        np.testing.assert_allclose(heard, expected, rtol=0, atol=1e-5)
+        if given[0].any():
+            within = np.flatnonzero(given[0])
+            piece = given[0][within[0] : within[-1] + 1]
+            at = np.flatnonzero(wave == piece[0])[0]
+            np.testing.assert_array_equal(piece, wave[at : at + len(piece)])
+    assert max(lengths) - min(lengths) <= 200
+
+    # Noise goes on where the sound has ended.
+    silent = audio.windows_of(wave, [5.0], kind)
+    noisy = audio.windows_of(wave, [5.0], kind, lambda stretch: stretch + 0.1 * np.sin(np.arange(len(stretch))))
+    assert np.abs(noisy - silent).max(axis=(0, 1, 3)).min() > 0.5

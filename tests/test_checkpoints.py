@@ -4,6 +4,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import synthetic
 from conftest import assert_one_line
 
 from lipgan_keras import checkpoints, networks
@@ -74,13 +75,14 @@ def test_refuses_a_file_that_does_not_fit(golden_checkpoint, file, model, words)
     np.testing.assert_array_equal(flat(model), before)
 
 
-def test_the_offset_is_kept_when_saved_again(script, golden_checkpoint, tmp_path):
-    source = golden_checkpoint("mel_basic.full.h5")
-    script("-m", "lipgan_keras.checkpoints", "convert", source, "ours.h5", "--audio_offset_ms", "-320")
-    shown = script("-m", "lipgan_keras.checkpoints", "info", "ours.h5")
+def test_the_offset_is_kept_when_saved_again(script, golden_checkpoint, tmp_path, capfd):
+    source, ours = golden_checkpoint("mel_basic.full.h5"), tmp_path / "ours.h5"
+    made = script("-m", "lipgan_keras.checkpoints", "convert", source, "ours.h5", "--audio_offset_ms", "-320")
+    assert made.returncode == 0, made.stderr
+    shown = synthetic.call("lipgan_keras.checkpoints", "info", ours, capfd=capfd)
     assert json.loads(shown.stdout)["audio_offset_ms"] == -320
     assert json.loads(shown.stdout)["alignment"] == "released"
-    again = script("-m", "lipgan_keras.checkpoints", "convert", "ours.h5", "again.h5")
+    again = synthetic.call("lipgan_keras.checkpoints", "convert", ours, tmp_path / "again.h5", capfd=capfd)
     assert again.returncode == 0, again.stderr
     assert checkpoints.read_config(tmp_path / "again.h5").audio_offset_ms == -320
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, dataset
+from lipgan_keras import audio, augment, dataset, faces, video
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
@@ -38,7 +38,7 @@ def make_clip(folder, layout="lipgan_keras", frames=range(14), click=None, rate=
     if layout == "lipgan_keras":
         arrays = {"landmarks": np.tile(POINTS, (len(frames), 1, 1)), "box": np.tile([0.0, 0, 96, 96], (len(frames), 1))}
         time = np.array(frames) / 25 + delay
-        np.savez(folder / "landmarks.npz", frames=frames, time=time, duration=np.full(len(frames), 0.03), img_size=96, **arrays)
+        np.savez(folder / "landmarks.npz", frames=frames, time=time, duration=np.full(len(frames), 0.03), img_size=size, **arrays)
     return folder
 
 
@@ -162,9 +162,9 @@ def test_identity_frames_are_six_frames_away(tmp_path):
     for i, number in enumerate(frames):
         identities = set()
         for _ in range(60):
-            faces, _, target = data.sample(0, i, rng)
-            identities.add(round(float(faces[0, 0, 0]) * 255))
-            assert round(float(target[0, 0, 0]) * 255) == number
+            sample = data.sample(0, i, rng)
+            identities.add(round(float(sample["faces"][0, 0, 0, 0]) * 255))
+            assert round(float(sample["targets"][0, 0, 0, 0]) * 255) == number
         assert identities == {n for n in frames if abs(n - number) >= 6}
 
 
@@ -233,11 +233,124 @@ def test_batch_sizes_and_sounds_without_unsynced_pairs(tmp_path):
     with pytest.raises(UserError, match="batch_size 1 "):
         data_of(root, batch_size=1)
     (batch,) = data_of(root, batch_size=1, pairs=False).batch(0)
-    assert set(batch) == {"faces", "audio", "targets"} and batch["audio"].shape == (1, 80, 27, 1)
+    assert set(batch) == {"faces", "audio", "targets", "masks"} and batch["audio"].shape == (1, 80, 27, 1)
     make_clip(tmp_path / "b" / "v" / "silent", frames=range(24), click=0.0, seconds=0.1)
     np.savez(tmp_path / "b" / "v" / "silent" / "mels.npz", spec=np.full((80, 80), -4.0))
     with pytest.raises(UserError, match="no unsynced pair"):
         data_of(tmp_path / "b").batch(0)
+
+
+def brightness(pictures):
+    return np.rint(pictures[..., 40, 40, 0] * 255).astype(int)
+
+
+def test_runs_go_across_no_gap(tmp_path):
+    """T consecutive frames, with one identity frame that is far from all of them."""
+    frames = [*range(10), *range(12, 15), *range(20, 27)]
+    make_clip(tmp_path / "v" / "a", frames=frames)
+    data = data_of(tmp_path, batch_size=20, sync=True, pairs=False)
+    starts = {(number, number + 4) for number in [*range(6), *range(20, 23)]}
+    seen = set()
+    for number in range(12):
+        (batch,) = data.batch(number)
+        assert batch["faces"].shape == (20, 96, 96, 6) and batch["audio"].shape == (20, 80, 27, 1)
+        runs = brightness(batch["targets"]).reshape(4, 5)
+        identities = brightness(batch["faces"][..., :3]).reshape(4, 5)
+        assert (np.diff(runs, axis=1) == 1).all() and (identities == identities[:, :1]).all()
+        assert (np.abs(identities - runs) >= 6).all()
+        seen |= {(int(run[0]), int(run[-1])) for run in runs}
+    assert seen == starts
+
+
+def test_runs_go_across_no_cut(tmp_path):
+    folder = make_clip(tmp_path / "v" / "a", frames=range(30))
+    for n in range(13, 30):  # another scene
+        cv2.imwrite(str(folder / f"{n}.jpg"), np.full((96, 96, 3), 100 + n, "uint8"))
+    data = data_of(tmp_path, batch_size=20, sync=True, pairs=False)
+    for number in range(12):
+        runs = brightness(data.batch(number)[0]["targets"]).reshape(4, 5)
+        assert (np.diff(runs, axis=1) == 1).all()
+
+
+@pytest.mark.real
+def test_talking_people_are_no_cuts(real_clips):
+    """Neither a moving face nor a moving mouth looks like one; another person does."""
+    clips = []
+    for name in ("bbaf2n.mpg", "portrait_700p30.mp4"):
+        tracked = [t for t in faces.track(itertools.islice(video.read_frames(real_clips / name), 60)) if t.face]
+        clips.append([faces.extract(t.frame.image, t.box) for t in tracked])
+    for crops in clips:
+        assert not any(dataset.is_cut(a, b) for a, b in itertools.pairwise(crops))
+    assert dataset.is_cut(clips[0][0], clips[1][0])
+
+
+def test_what_the_lip_sync_discriminator_compares(tmp_path):
+    """Its own sound, its clip's at other times, and other clips' sound: never one that is in sync."""
+    make_root(tmp_path, clips=3, frames=range(20))
+    data = data_of(tmp_path, batch_size=10, sync=True, pairs=False, sync_runs=6)
+    for number in range(20):
+        (batch,) = data.batch(number)
+        assert batch["mouths"].shape == (6, 48, 48, 15) and batch["sounds"].shape == (6 * 3, 80, 27, 5)
+        own = batch["relation"] == 1
+        assert np.array_equal(own, np.eye(6, 18)) and (batch["relation"] == -1).any(axis=1).all()
+        # The generator's own runs come first.
+        generated = np.moveaxis(batch["audio"].reshape(2, 5, 80, 27), 1, -1)
+        assert np.array_equal(batch["sounds"][:2], generated)
+        for i, j in np.argwhere(batch["relation"] == -1):
+            heard, right = batch["sounds"][j], batch["sounds"][i]
+            for shift in range(-2, 3):  # within two frames it would be in sync
+                a, b = (heard[..., max(0, shift) : 5 + min(0, shift)], right[..., max(0, -shift) : 5 - max(0, shift)])
+                assert not np.allclose(a, b, atol=1e-4)
+
+
+def test_hard_negatives_are_near_but_not_in_sync(tmp_path):
+    make_clip(tmp_path / "v" / "a", frames=range(80), seconds=3.4)
+    data = data_of(tmp_path, batch_size=10, sync=True, pairs=False)
+    rng = np.random.default_rng(0)
+    distances = {abs(data.shifted(0, 40, rng) - 40) for _ in range(300)}
+    assert min(distances) == dataset.SAME_SOUND and max(distances) == dataset.FPS
+
+
+def test_clips_shorter_than_a_run(tmp_path):
+    make_root(tmp_path, frames=range(14))
+    config = ModelConfig("basic", "mel", sync_frames=9)
+    with pytest.raises(UserError, match="--sync_frames 9: no clip .* has 14"):
+        dataset.Dataset(find(tmp_path), config, 18, sync=True)
+    with pytest.raises(UserError, match="batch_size 4 holds no run of 5"):
+        data_of(tmp_path, batch_size=4, sync=True)
+
+
+@pytest.mark.parametrize("layout, default", [("lipgan_keras", False), ("wav2lip", True), ("lipgan_mel", True)])
+def test_masks_lie_on_the_landmarks_or_a_default_region(tmp_path, layout, default):
+    make_root(tmp_path, layout=layout)
+    (batch,) = data_of(tmp_path).batch(0)
+    points = faces.default_landmarks(96, "dlib") if default else POINTS
+    assert batch["masks"].shape == (4, 96, 96, 1)
+    assert all(np.array_equal(mask[..., 0], faces.lip_mask(points)) for mask in batch["masks"])
+
+
+def test_augmentation_changes_both_frames_and_the_mask_alike(tmp_path):
+    folder = make_clip(tmp_path / "v" / "a", frames=range(14))
+    picture = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype="uint8")
+    for n in range(14):
+        cv2.imwrite(str(folder / f"{n}.jpg"), picture)  # all frames are one picture
+    data = data_of(tmp_path, batch_size=8, pairs=False, augmentation=("flip", "crop", "colour"))
+    plain = data_of(tmp_path, batch_size=8, pairs=False).batch(0)[0]
+    (batch,) = data.batch(0)
+    assert np.array_equal(batch["faces"][..., :3], batch["targets"])  # identity and target
+    assert not np.allclose(batch["targets"], plain["targets"], atol=0.05)
+    assert not np.array_equal(batch["masks"], plain["masks"])
+    assert np.array_equal(batch["audio"], plain["audio"])
+
+
+def test_noise_reaches_the_windows(tmp_path):
+    make_root(tmp_path)
+    plain, noisy = (
+        data_of(tmp_path, batch_size=10, sync=True, pairs=False, sound=sound).batch(0)[0]
+        for sound in (None, augment.Sound(("noise", "gain")))
+    )
+    different = np.abs(plain["sounds"] - noisy["sounds"]).max(axis=(1, 2, 3)) > 0.05
+    assert different.mean() > 0.5
 
 
 def test_list_files(tmp_path):

@@ -216,6 +216,27 @@ def test_lip_mask_of_a_turned_face_stays_wide():
     assert np.isfinite(faces.lip_mask(np.full((5, 2), 48.0))).all()
 
 
+def test_lip_mask_of_a_profile_keeps_height_and_lies_below_the_nose():
+    """The corners of a profile lie close together, on any line and in any order."""
+    profile = np.array([[60, 20], [62, 20], [74, 40], [60, 59], [63, 59]], np.float32)
+    swapped = profile[[0, 1, 2, 4, 3]]
+    upright = profile.copy()
+    upright[3:] = [[61, 57], [62, 60]]
+    for points in (profile, swapped, upright):
+        mask = faces.lip_mask(points)
+        rows = np.flatnonzero(mask.max(1) > 0.5)
+        assert 22 < len(rows) < 30 and mask[59, 61] > 0.9 and mask[67, 61] > 0.9 and mask[49, 61] < 0.5
+        middle, _, _ = ellipse_of(mask)
+        np.testing.assert_allclose(middle, (61.5, 65), atol=2)
+
+
+@pytest.mark.parametrize("x", [-20, 3, 93, 130])
+def test_lip_mask_at_the_edge_of_the_crop(x):
+    points = faces.default_landmarks(96) + np.float32([x - 48, 0])
+    wide = faces.lip_mask(points + np.float32([96, 0]), 288)
+    np.testing.assert_allclose(faces.lip_mask(points), wide[:96, 96:192], atol=1e-5)
+
+
 @pytest.mark.parametrize("style", faces.STYLES)
 @pytest.mark.parametrize("size", [96, 192])
 def test_default_landmarks(style, size):

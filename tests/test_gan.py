@@ -1,3 +1,4 @@
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import noise_batch
 
-from lipgan_keras import gan, losses, networks
+from lipgan_keras import dataset, faces, gan, losses, networks
 from lipgan_keras.backend import keras
 from lipgan_keras.cli import UserError
 from lipgan_keras.gan import LipGAN
@@ -34,7 +35,7 @@ def assert_golden(steps, golden):
     expected = json.loads((golden / "trajectory_mel_basic.json").read_text())["steps"]
     assert len(steps) == len(expected)
     for ours, theirs in zip(steps, expected, strict=True):
-        assert set(ours) == {"disc", "unsync", "sync", "total", "mae", "adv"}
+        assert set(ours) == {"disc", "unsync", "sync", "total", "mae", "lip_mae", "lip_share", "adv"}
         for name in ("sync", "total", "mae", "adv"):
             assert ours[name] == pytest.approx(theirs[name], rel=0.01), name
         if theirs["unsync"] > 1e-3:
@@ -86,11 +87,11 @@ def test_what_the_coin_decides(model, coin):
     twin = networks.build_discriminator(width=0.125)
     for mine, theirs in zip(twin.variables, d.variables, strict=True):
         mine.assign(theirs)
-    fakes = model.generator.predict_on_batch([faces, audio])
+    fakes = np.array(model.generator([faces, audio], training=False))
     rolled = np.roll(audio, 10, axis=0)
     logs = model.train_iteration(faces, audio, targets, train_on_fakes=coin)
 
-    twin.compile(keras.optimizers.Adam(1e-3), loss=lambda y, d: losses.contrastive(y, d))
+    twin.compile(keras.optimizers.Adam(1e-3), loss=lambda y, d: losses.contrastive(y, d), run_eagerly=True)
     ones, zeros = np.ones((12, 1), "float32"), np.zeros((12, 1), "float32")
     if coin:
         disc = twin.train_on_batch([fakes, audio], ones)
@@ -110,8 +111,7 @@ def test_what_the_coin_decides(model, coin):
 
 def test_which_weights_move_in_which_update(model):
     """Each update, run alone, moves its own network's trainable weights and nothing else."""
-    faces, audio, targets = noise_batch(4)
-    (batch,) = gan.make_batch(faces, audio, targets, [1, 2, 3, 0], True)
+    (batch,) = gan.make_batch(*noise_batch(4), [1, 2, 3, 0], True)
     batch = {k: keras.ops.convert_to_tensor(v) for k, v in batch.items()}
     generator, discriminator = weights(model.generator), weights(model.discriminator)
     moving = {v.path for v in model.generator.variables} - {v.path for v in model.generator.trainable_variables}
@@ -123,7 +123,7 @@ def test_which_weights_move_in_which_update(model):
     assert {v.path for v in model.discriminator.variables if v.name == "kernel"} <= changed
 
     discriminator = after
-    model._train_generator(batch["faces"], batch["audio"], batch["targets"])
+    model._train_generator(batch)
     assert all(np.array_equal(discriminator[k], v) for k, v in weights(model.discriminator).items())
     after = weights(model.generator)
     changed = {k for k in after if not np.array_equal(after[k], generator[k])}
@@ -133,22 +133,22 @@ def test_which_weights_move_in_which_update(model):
 
 def test_the_generator_feels_the_discriminator(model):
     """The adversarial term reaches the generator: without it the same step moves the weights elsewhere."""
-    batch = [keras.ops.convert_to_tensor(x) for x in noise_batch(4)]
+    batch = tensors(gan.make_batch(*noise_batch(4))[0])
     start = weights(model.generator)
     kernels = [v.path for v in model.generator.variables if v.name == "kernel"]
-    model._train_generator(*batch)
+    model._train_generator(batch)
     with_term = weights(model.generator)
-    other = LipGAN(model.generator, model.discriminator, lr=1e-3, adversarial_weight=0.0)
+    other = LipGAN(model.generator, model.discriminator, lr=1e-3, weights=gan.Weights(disc=0.0))
     assign(model.generator, start)
-    other._train_generator(*batch)
+    other._train_generator(batch)
     assert any(not np.allclose(with_term[k], weights(model.generator)[k], atol=1e-6) for k in kernels)
 
 
-def test_unet_trains_the_generator_alone():
+def test_unet_trains_the_generator_alone(eagerly):
     model = LipGAN(networks.build_generator("basic", width=0.125), lr=1e-3)
     batch = noise_batch(2)
     first = model.train_iteration(*batch)
-    assert set(first) == {"total", "mae"} and first["total"] == first["mae"]
+    assert set(first) == {"total", "mae", "lip_mae", "lip_share"} and first["total"] == first["mae"]
     for _ in range(5):
         last = model.train_iteration(*batch)
     assert last["mae"] < first["mae"]
@@ -182,3 +182,166 @@ def test_contrastive_loss():
     assert float(losses.contrastive(0.0, d)) == pytest.approx((0 + 0.25 + 4) / 3)
     assert float(losses.contrastive(1.0, d)) == pytest.approx((1 + 0.25 + 0) / 3)
     assert sys.float_info.epsilon > abs(float(losses.mean_absolute_error(d, d)))
+
+
+# The extensions: lip-weighted loss, lip-sync and visual-quality discriminator
+
+
+def batch_of(runs=2, frames=2, size=96, seed=0):
+    """A batch with everything in it, of noise: `runs` runs of `frames` frames and as many wrong sounds again."""
+    rng = np.random.default_rng(seed)
+    inputs, audio, targets = noise_batch(runs * frames)
+    (batch,) = gan.make_batch(inputs, audio, targets, np.roll(np.arange(runs * frames), 1), True)
+    matrices = faces.crop_matrices((20, 40, 76, 96), size, networks.MOUTH_SIZE)
+    batch |= {name: np.stack([m] * runs) for name, m in zip(("crop_rows", "crop_columns"), matrices, strict=True)}
+    uint8 = (targets.reshape(runs, frames, size, size, 3) * 255).astype("uint8")
+    batch["mouths"] = np.stack([dataset.mouths_of(run, *matrices) for run in uint8])
+    own = np.moveaxis(audio.reshape(runs, frames, 80, 27), 1, -1)
+    batch["sounds"] = np.concatenate([own, rng.standard_normal(own.shape).astype("float32")])
+    batch["relation"] = np.concatenate([2 * np.eye(runs) - 1, -np.ones((runs, runs))], axis=1).astype("float32")
+    return batch
+
+
+def tensors(batch):
+    return {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
+
+
+def build(parts, frames=2, **options):
+    width = 0.125
+    models = {
+        "generator": lambda: networks.build_generator("basic", width=width),
+        "discriminator": lambda: networks.build_discriminator(width=width),
+        "sync": lambda: networks.build_sync_discriminator(width=width, frames=frames),
+        "quality": lambda: networks.build_quality_discriminator(width),
+    }
+    models = {"generator": None} | {name: models[name]() for name in parts}
+    return LipGAN(**models, lr=1e-3, **options)
+
+
+def moved(networks_before, model):
+    """Names of the networks of which any weight is another than before."""
+    return {
+        name
+        for name, network in model.models.items()
+        if any(not np.array_equal(networks_before[name][v.path], np.array(v)) for v in network.variables)
+    }
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return build(("generator", "discriminator", "sync", "quality"), weights=gan.Weights(6.0, None, 0.01, 0.1, 0.1))
+
+
+def test_each_update_moves_one_network(whole):
+    batch = tensors(batch_of())
+    fakes = batch["targets"][::-1]
+    updates = {
+        "discriminator": lambda: whole._train_discriminator(batch, fakes),
+        "sync": lambda: whole._train_sync(batch),
+        "quality": lambda: whole._train_quality(batch, fakes),
+        "generator": lambda: whole._train_generator(batch),
+    }
+    for name, run in updates.items():
+        before = {n: weights(network) for n, network in whole.models.items()}
+        logs = run()
+        assert moved(before, whole) == {name}
+        assert all(np.isfinite(float(value)) for value in logs.values())
+        kernels = {v.path for v in whole.models[name].trainable_variables if v.name == "kernel"}
+        assert all(not np.array_equal(before[name][v.path], np.array(v)) for v in whole.models[name].variables if v.path in kernels)
+
+
+@pytest.mark.parametrize("part, weight", [("sync", "sync"), ("quality", "quality"), ("discriminator", "disc")])
+def test_the_generator_feels_each_discriminator(part, weight):
+    batch = tensors(batch_of())
+    model = build(("generator", part), weights=gan.Weights(1.0, None, **{"disc": 0.0, "sync": 0.0, "quality": 0.0, weight: 1.0}))
+    start = weights(model.generator)
+    model._train_generator(batch)
+    with_term = weights(model.generator)
+    assign(model.generator, start)
+    model.weighting = gan.Weights(1.0, None, 0.0, 0.0, 0.0)
+    for variable in model.optimizers["generator"].variables[2:]:
+        variable.assign(np.zeros(variable.shape))
+    model._train_generator(batch)
+    kernels = [v.path for v in model.generator.variables if v.name == "kernel"]
+    assert any(not np.allclose(with_term[k], weights(model.generator)[k], atol=1e-6) for k in kernels)
+
+
+def test_an_expert_does_not_learn():
+    model = build(("generator", "sync"), weights=gan.Weights(sync=0.1), train_sync=False)
+    assert set(model.optimizers) == {"generator"}
+    before = {n: weights(network) for n, network in model.models.items()}
+    logs = model._iteration(tensors(batch_of()))
+    assert moved(before, model) == {"generator"}
+    assert "match_adv" in logs and "match" not in logs
+
+
+def test_the_lip_sync_discriminator_alone():
+    model = build(("sync",))
+    batch = {name: value for name, value in batch_of(4).items() if name in ("mouths", "sounds", "relation")}
+    losses_seen = [float(model._iteration(tensors(batch))["match"]) for _ in range(12)]
+    assert losses_seen[-1] < losses_seen[0]
+
+
+def test_the_mouths_of_generated_frames_are_cut_like_real_ones(whole):
+    """What `_match` cuts out of the targets, had the generator painted them, is what the data pipeline cut out."""
+    batch = batch_of(runs=3)
+    seen = []
+    tower, whole.mouth_tower = whole.mouth_tower, lambda x, training: seen.append(np.array(x)) or tower(x, training=training)
+    try:
+        whole._match(tensors(batch), keras.ops.convert_to_tensor(batch["targets"]))
+    finally:
+        whole.mouth_tower = tower
+    assert np.abs(seen[0] - batch["mouths"]).max() < 1.1 / 255  # the real ones were rounded to 8 bits
+    shuffled = seen[0].reshape(3, 48, 48, 2, 3)[:, :, :, ::-1].reshape(seen[0].shape)
+    assert np.abs(shuffled - batch["mouths"]).max() > 0.1
+
+
+def test_lip_share_is_reached_and_carries_no_gradient():
+    batch = tensors(batch_of())
+    model = build(("generator",), weights=gan.Weights(lip_share=0.5))
+    first = model._train_generator(batch)
+    plain = build(("generator",), weights=gan.Weights(lips=float(first["lip_weight"])))
+    for mine, theirs in zip(plain.generator.variables, model.generator.variables, strict=True):
+        mine.assign(theirs)
+    mine, theirs = (m._train_generator(batch) for m in (model, plain))
+    # The running means have seen one batch only: the weight hardly changes, and the losses are those of a fixed weight.
+    assert float(mine["total"]) == pytest.approx(float(theirs["total"]), rel=0.05)
+    for _ in range(30):
+        logs = model._train_generator(batch)
+    assert float(logs["lip_share"]) == pytest.approx(0.5, abs=0.05)
+    assert float(logs["lip_weight"]) > 2
+
+
+def test_the_share_of_the_lips_is_what_it_says():
+    batch = batch_of()
+    model = build(("generator",))
+    prediction = np.array(batch["targets"]) + 0.1 * batch["masks"]  # wrong in the lips only
+    _, logs = model._reconstruction(tensors(batch), keras.ops.convert_to_tensor(prediction))
+    m = batch["masks"]
+    assert float(logs["lip_share"]) == pytest.approx(float((m * m).sum() / m.sum()), rel=1e-4)
+    assert float(logs["lip_mae"]) == pytest.approx(0.1 * float((m * m).sum() / m.sum()), rel=1e-4)
+
+
+def test_spectral_normalisation():
+    layer = networks.SpectralConv2D(5, 3, padding="same")
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 4)).astype("float32")
+    layer(x)
+    layer.kernel.assign(7 * np.array(layer.kernel))
+    for _ in range(50):
+        layer(x, training=True)
+    singular = np.linalg.svd(np.array(layer.kernel).reshape(-1, 5), compute_uv=False)[0]
+    expected = keras.ops.conv(x, np.array(layer.kernel) / singular, padding="same")
+    np.testing.assert_allclose(np.array(layer(x)), np.array(expected), rtol=1e-3, atol=1e-4)
+
+
+COMBINATIONS = [[p for p, on in zip(("discriminator", "sync", "quality"), bits, strict=True) if on] for bits in itertools.product((0, 1), repeat=3)]
+
+
+@pytest.mark.parametrize("parts", COMBINATIONS, ids=lambda parts: "+".join(parts) or "none")
+@pytest.mark.parametrize("lips", [gan.Weights(6.0, None, 0.01, 0.1, 0.1), gan.Weights(1.0, 0.3, 0.01, 0.1, 0.1)], ids=["weight", "share"])
+def test_every_combination_trains(parts, lips):
+    model = build(("generator", *parts), weights=lips)
+    before = {n: weights(network) for n, network in model.models.items()}
+    logs = model._iteration(tensors(batch_of()))
+    assert moved(before, model) == {"generator", *parts}
+    assert all(np.isfinite(float(value)) for value in logs.values())

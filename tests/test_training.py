@@ -29,8 +29,8 @@ from lipgan_keras.cli import UserError
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
 TINY = ["--model", "basic", "--width", "0.125", "--batch_size", "4", "--val_fraction", "0.25"]
-LOSSES = ["disc", "unsync", "sync", "total", "mae", "adv"]
-VALIDATION = ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"]
+LOSSES = ["disc", "unsync", "sync", "total", "mae", "lip_mae", "lip_share", "adv"]
+VALIDATION = ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound", "val_disc_accuracy"]
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +50,6 @@ def train(root, monkeypatch):
     return run
 
 
-@pytest.fixture
-def eagerly():
-    """Tiny runs are over before TensorFlow would have traced a graph."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 JOINT = ["--recipe", "lipgan", "--steps", "12", "--checkpoint_freq", "4"]
 
 
@@ -76,7 +66,7 @@ def unbroken(root, tmp_path_factory):
 
 def rows_of(logdir):
     with open(logdir / "log.csv", newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
 def assert_same_rows(rows, others):
@@ -137,7 +127,7 @@ def test_what_a_run_leaves(unbroken):
     assert truth.std() == 0 and abs(int(identity[0, 0, 0]) - int(truth[0, 0, 0])) >= 6 and output.std() > 0
 
     config = checkpoints.read_config(unbroken / "checkpoint.h5")
-    assert config == ModelConfig("basic", "mel", 0.125, step=12)
+    assert config == ModelConfig("basic", "mel", 0.125, step=12, sync_width=0.125)
     assert checkpoints.read_training(unbroken / "checkpoint.h5")["recipe"] == "lipgan"
 
 
@@ -209,7 +199,7 @@ def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
     flags = ["--recipe", "unet", "--checkpoint_freq", "2", "--val_fraction", "0"]
     train(tmp_path / "one", *flags, "--steps", "5")
     one = rows_of(tmp_path / "one")
-    assert [row["step"] for row in one] == [2, 4, 5] and list(one[0]) == ["step", "total", "mae"]
+    assert [row["step"] for row in one] == [2, 4, 5] and list(one[0]) == ["step", "total", "mae", "lip_mae", "lip_share"]
     train(tmp_path / "two", *flags, "--steps", "3")
     train(tmp_path / "two", *flags, "--steps", "5")
     two = rows_of(tmp_path / "two")
@@ -219,6 +209,109 @@ def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
     capsys.readouterr()
     train(tmp_path / "two", *flags, "--steps", "5")
     assert "has 5 steps already" in capsys.readouterr().out
+
+
+# Every part that there is, with short runs of frames.
+WHOLE = ["--recipe", "lipsync", "--disc_weight", 0.01, "--sync_frames", 2]
+WHOLE_LOSSES = ["disc", "unsync", "sync", "match", "quality", "total", "mae", "lip_mae", "lip_share"]
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """From now on every checkpoint is kept under its step's number besides."""
+    save = checkpoints.save_checkpoint
+
+    def save_and_keep(path, models, config, *rest):
+        save(path, models, config, *rest)
+        shutil.copy(path, path.with_name(f"kept{config.step}.h5"))
+
+    monkeypatch.setattr(checkpoints, "save_checkpoint", save_and_keep)
+
+
+@pytest.mark.parametrize("start", [3, None], ids=["at a step", "when the sound is used"])
+def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch, start):
+    """From before, at, and after the visual-quality discriminator's start, with the running means behind the share."""
+    monkeypatch.setattr(training, "SOUND_USED", 0.0)  # at the first checkpoint
+    flags = [*WHOLE, "--lip_share", 0.3, "--checkpoint_freq", 2, "--steps", 6]
+    flags += ["--quality_start", start] if start else []
+    unbroken = tmp_path / "unbroken"
+    train(unbroken, *flags)
+    rows = rows_of(unbroken)
+    held = [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4, 6)]
+    assert held == [["discriminator", "generator", "sync"], *2 * [["discriminator", "generator", "quality", "sync"]]]
+    assert ["quality" in row for row in rows] == [False, True, True]
+    assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(rows[-1])
+    last = arrays_of(unbroken / "kept6.h5")
+    assert last["optimizers/quality/0000"] == 6 - (start or 2)
+    for step in (2, 4):
+        resumed = tmp_path / f"resumed{step}"
+        resumed.mkdir()
+        shutil.copy(unbroken / f"kept{step}.h5", resumed / "checkpoint.h5")
+        shutil.copy(unbroken / "log.csv", resumed)
+        train(resumed, *flags)
+        other = arrays_of(resumed / "checkpoint.h5")
+        assert other.keys() == last.keys()
+        for name in last:
+            np.testing.assert_allclose(last[name], other[name], atol=1e-5, err_msg=name)
+        assert_same_rows(rows_of(resumed), rows)
+        means = [checkpoints.read_training(logdir / "checkpoint.h5")["lip_means"] for logdir in (unbroken, resumed)]
+        assert means[0] == pytest.approx(means[1], rel=1e-5) and min(means[0]) > 0
+
+
+def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys):
+    flags = ["--sync_frames", 2, "--checkpoint_freq", 2, "--width", 0.125]
+    train(tmp_path / "sync", "--recipe", "sync", *flags, "--steps", 4)
+    expert = tmp_path / "sync" / "checkpoint.h5"
+    assert checkpoints.read_networks(expert) == ["sync"] and not (tmp_path / "sync" / "samples").exists()
+    assert list(rows_of(tmp_path / "sync")[-1]) == ["step", "match", "val_sync_accuracy"]
+
+    train(
+        tmp_path / "log", "--recipe", "lipsync", "--sync_mode", "expert", "--resume_sync", expert, "--width", 0.25,
+        "--checkpoint_freq", 2, "--steps", 2, "--quality_weight", 0,
+    )  # fmt: skip
+    before, after = arrays_of(expert), arrays_of(tmp_path / "log" / "checkpoint.h5")
+    mine = [name for name in after if name.startswith("sync/")]
+    assert mine and all(np.array_equal(before[name], after[name]) for name in mine)
+    assert not any(name.startswith("optimizers/sync") for name in after)
+    config = checkpoints.read_config(tmp_path / "log" / "checkpoint.h5")
+    assert (config.width, config.sync_width, config.sync_frames) == (0.25, 0.125, 2)
+    assert "match" not in rows_of(tmp_path / "log")[-1] and "match_adv" in rows_of(tmp_path / "log")[-1]
+
+
+def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
+    def refused(match, *flags, data_root=None):
+        options = {} if data_root is None else {"data_root": data_root}
+        with pytest.raises(UserError, match=match) as error:
+            train(tmp_path / "log", *flags, **options)
+        assert "\n" not in str(error.value)
+
+    ours = unbroken / "checkpoint.h5"
+    refused("holds no lip-sync discriminator .it holds: discriminator and generator", *WHOLE, "--resume_sync", ours)
+    refused("no such file", *WHOLE, "--resume_sync", tmp_path / "none.h5")
+    refused("--sync_mode expert: needs the checkpoint", "--recipe", "lipsync", "--sync_mode", "expert")
+    refused("--resume_sync .*no lip-sync discriminator", "--recipe", "unet", "--resume_sync", ours)
+    refused("--lip_share makes its own --lip_weight", "--lip_share", 0.5, "--lip_weight", 3)
+    refused("--sync_frames 40: no clip", "--recipe", "sync", "--sync_frames", 40)
+    refused("batch_size 4 holds no run of 5 frames", "--recipe", "lipsync")
+    refused("--recipe sync has no generator", "--recipe", "sync", "--resume_gen", ours)
+    refused("add --augment noise", "--recipe", "unet", "--noise_dir", tmp_path)
+    noise = ["--recipe", "lipsync", "--sync_frames", 2, "--noise_dir"]
+    refused("no such folder", *noise, tmp_path / "none")
+    (tmp_path / "silent").mkdir()
+    (tmp_path / "silent" / "notes.txt").write_text("no sound")
+    refused("silent: ", *noise, tmp_path / "silent")
+    assert not (tmp_path / "log" / "checkpoint.h5").exists()
+
+
+def test_lip_weight_zero_is_off(prepared, tmp_path):
+    assert prepared(tmp_path / "a", "--recipe", "unet", "--lip_weight", 0)[0].weighting.lips == 1
+    assert prepared(tmp_path / "b", "--recipe", "unet", "--lip_weight", 3)[0].weighting.lips == 3
+
+
+def test_folders_without_landmarks_are_named_once(train, tmp_path, eagerly, capsys):
+    root = make_root(tmp_path / "data", layout="wav2lip")
+    train(tmp_path / "log", "--recipe", "unet", "--steps", 4, "--checkpoint_freq", 2, data_root=root)
+    assert capsys.readouterr().out.count("have no landmarks") == 1
 
 
 DRIVER = """
@@ -247,12 +340,16 @@ assert not {"tensorflow", "mtcnn"} & sys.modules.keys()
 
 
 def test_jax_without_tensorflow(script, root, tmp_path):
-    """Weights and both optimizers' state are the step's when a checkpoint is written in the midst of `fit`."""
+    """Weights and all optimizers' state are the step's when a checkpoint is written in the midst of `fit`.
+
+    With every part that there is; the reference's step alone runs in test_gan.py.
+    """
     pytest.importorskip("jax")
     (tmp_path / "driver").write_text(DRIVER)
     env = without_tensorflow(tmp_path) | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # compiles sooner
-    flags = [*TINY, "--data_root", root, "--recipe", "lipgan", "--checkpoint_freq", 2, "--steps", 4]
+    flags = [*TINY, "--data_root", root, *WHOLE, "--lip_share", 0.3, "--quality_start", 0]
+    flags += ["--checkpoint_freq", 2, "--steps", 4]
     result = script(tmp_path / "driver", *flags, env=env)
     assert result.returncode == 0, result.stderr
     assert_same_rows(rows_of(tmp_path / "resumed"), rows_of(tmp_path / "unbroken"))
@@ -262,8 +359,11 @@ def test_jax_without_tensorflow(script, root, tmp_path):
         np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
         if name.split("/")[-1] in ("kernel", "moving_mean", "moving_variance"):
             assert not np.array_equal(one[name], early[name]), name
-    assert (one["optimizers/generator/0000"], one["optimizers/discriminator/0000"]) == (4, 8)
-    assert (early["optimizers/generator/0000"], early["optimizers/discriminator/0000"]) == (2, 4)
+    steps = {"generator": 1, "discriminator": 2, "sync": 1, "quality": 1}
+    for network, a_step in steps.items():
+        assert (early[f"optimizers/{network}/0000"], one[f"optimizers/{network}/0000"]) == (2 * a_step, 4 * a_step)
+    shares = [checkpoints.read_training(tmp_path / "unbroken" / f"kept{step}.h5")["lip_means"] for step in (2, 4)]
+    assert min(shares[0]) > 0 and min(shares[1]) > max(shares[0])
 
 
 def test_fit_runs_the_step_of_train_iteration(unbroken, root, monkeypatch):
@@ -281,7 +381,8 @@ def test_fit_runs_the_step_of_train_iteration(unbroken, root, monkeypatch):
         losses.append(model.train_iteration(batch["faces"], batch["audio"], batch["targets"], coin))
     row = rows_of(unbroken)[0]
     means = {name: np.mean([step[name] for step in losses]) for name in LOSSES}
-    assert means == pytest.approx({name: row[name] for name in LOSSES}, rel=1e-5, abs=1e-7)
+    # Adam's first steps amplify rounding, which depends on the number of threads.
+    assert means == pytest.approx({name: row[name] for name in LOSSES}, rel=3e-4, abs=1e-7)
 
 
 class Fitted(Exception):
@@ -334,7 +435,7 @@ def test_resume_gen_and_disc_load_weights_only(prepared, train, unbroken, golden
         train(tmp_path / "d", "--steps", 9, "--resume_gen", theirs)
     with pytest.raises(UserError, match="mel_basic.full.h5: does not fit the mel discriminator"):
         train(tmp_path / "d", "--steps", 9, "--resume_disc", theirs)
-    with pytest.raises(UserError, match="has no discriminator"):
+    with pytest.raises(UserError, match="has no contrastive discriminator"):
         train(tmp_path / "d", "--steps", 9, "--recipe", "unet", "--resume_disc", ours)
     with pytest.raises(UserError, match="no such file"):
         train(tmp_path / "d", "--steps", 9, "--resume_gen", tmp_path / "none.h5")
@@ -348,7 +449,8 @@ def test_the_crop_is_that_of_the_data(prepared, tmp_path):
 
 @pytest.mark.parametrize(
     "flag, value",
-    [("seed", 7), ("batch_size", 5), ("recipe", "unet"), ("model", "residual"), ("width", 0.25), ("audio", "mfcc")]
+    [("seed", 7), ("batch_size", 5), ("lip_weight", 2.0), ("augment", "flip"), ("lip_share", 0.5), ("sync_frames", 3)]
+    + [("recipe", "unet"), ("model", "residual"), ("width", 0.25), ("audio", "mfcc")]
     + [("audio_offset_ms", 40)],
 )
 def test_the_logdir_of_another_run(train, unbroken, flag, value):
@@ -438,6 +540,8 @@ def test_one_line_in_the_terminal(script, tmp_path):
 @pytest.mark.parametrize(
     "flag, value",
     [("batch_size", -3), ("lr", "abc"), ("lr", 0), ("val_fraction", 1.5), ("steps", 0), ("img_size", 128), ("seed", -1)]
+    + [("lip_weight", -1), ("disc_weight", -0.1), ("sync_weight", -1), ("quality_weight", "nan"), ("lip_share", 0)]
+    + [("lip_share", 1), ("lip_share", 1.2), ("sync_frames", 0), ("quality_start", -1), ("augment", "blur")]
     + [("recipe", "gan"), ("width", "nan"), ("epochs", 0), ("checkpoint_freq", 0)],
 )
 def test_odd_flags(train, tmp_path, capsys, flag, value):
@@ -462,8 +566,9 @@ def test_validation_measures_lips_under_both_sounds(tmp_path):
         for n in range(14):
             cv2.imwrite(str(folder / f"{n}.jpg"), np.full((96, 96, 3), round((level + 4) / 8 * 255), "uint8"))
     clips = dataset.find_clips(tmp_path, "mel", progress=False)
-    validation = training.Validation(clips, ModelConfig("basic"), 0)
-    values = validation(Loudness())
+    validation = training.Validation(clips, clips, ModelConfig("basic"), 0, {"generator": Loudness()})
+    values = validation()
+    assert validation.sound_used and list(values) == validation.columns
     assert values["val_mae"] < 0.02 and values["val_lip_mae"] < 0.02
     assert values["val_lip_mae_wrong_sound"] > 0.4
     assert len(validation.faces) == 42 and validation.grid().shape == (768, 384, 3)

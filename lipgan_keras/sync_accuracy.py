@@ -1,0 +1,214 @@
+"""How well do a checkpoint's discriminators tell synced from unsynced pairs?
+
+    python -m lipgan_keras.sync_accuracy --data_root crops/ --checkpoint logs/checkpoint.h5
+
+Real faces only. Each run of frames gives one synced pair and one unsynced: the same mouths with their clip's sound at
+least 3 frames and, where the clip allows, at most 1 s away. So half of the pairs are synced, and a guess is right half of the
+time. The threshold is the best one for pairs of the training clips; the accuracy is that on the held-out clips.
+
+In a pause or a steady vowel a shifted pair is the same pair. On puppets the true openings are known: `--puppets` also
+gives the accuracy on those pairs whose openings differ, and that of an oracle that sees the openings of both sides.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from . import checkpoints, cli, dataset
+from .backend import keras
+from .cli import UserError
+
+CHUNK = 64  # runs at a time
+DIFFERENT = 0.15  # mean absolute difference of the openings (0..1) of two runs from which on they look different
+ORACLE_STEP = 0.05  # the oracle reads openings to this
+
+
+@dataclasses.dataclass
+class Scores:
+    """Scores of `n` synced and `n` unsynced pairs; higher is more in sync.
+
+    Attributes:
+        synced, unsynced: {network: (n,) float}.
+        runs: (n,3) int, the clip, the first frame of the mouths, and that of the unsynced sound.
+    """
+
+    synced: dict[str, np.ndarray]
+    unsynced: dict[str, np.ndarray]
+    runs: np.ndarray
+
+
+def score(models: dict[str, keras.Model], data: dataset.Dataset, count: int, seed: int = 0, progress: bool = False) -> Scores:
+    """Score pairs of real frames, evenly spread over the clips of `data`.
+
+    Args:
+        models: "sync" and "discriminator", or one of them; the latter sees the middle frame of each run alone.
+        data: of `sync=True`, without augmentation.
+        count: runs at most, each of which gives a synced and an unsynced pair.
+    """
+    rng = np.random.default_rng([seed, 3])
+    chosen = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).astype(int))
+    runs = [(int(data.clip_of[i]), int(data.frame_of[i])) for i in chosen]
+    runs = [(clip, first, data.shifted(clip, first, rng)) for clip, first in runs]
+    middle = data.frames // 2
+    scores = {name: ([], []) for name in models if name in ("sync", "discriminator")}
+    for start in tqdm(range(0, len(runs), CHUNK), "pairs", disable=not progress, leave=False, delay=1):
+        chunk = runs[start : start + CHUNK]
+        samples = [(data.sync_sample(clip, a, rng), data.heard(clip, b, rng)) for clip, a, b in chunk]
+        sounds = [np.stack([sound for (_, sound), _ in samples]), np.stack([wrong for _, wrong in samples])]
+        mouths = np.stack([mouths for (mouths, _), _ in samples])
+        pictures = np.stack([data.picture(clip, a + middle) for clip, a, _ in chunk]).astype("float32") / 255
+        for side in range(2):
+            if "sync" in scores:
+                heard = np.moveaxis(sounds[side][..., 0], 1, -1)
+                scores["sync"][side].append(_predict(models["sync"], mouths, heard, _cosine))
+            if "discriminator" in scores:
+                scores["discriminator"][side].append(
+                    _predict(models["discriminator"], pictures, sounds[side][:, middle], _nearness)
+                )
+    synced, unsynced = ({name: np.concatenate(s[side]) for name, s in scores.items()} for side in range(2))
+    return Scores(synced, unsynced, np.array(runs))
+
+
+def _predict(model, pictures, sounds, finish):
+    missing = [(0, CHUNK - len(pictures))]  # filled up, so that the model is compiled once
+    inputs = [np.pad(x, missing + [(0, 0)] * (x.ndim - 1)) for x in (pictures, sounds)]
+    return finish(model.predict_on_batch(inputs))[: len(pictures)]
+
+
+def _cosine(embeddings):
+    return (np.asarray(embeddings[0]) * np.asarray(embeddings[1])).sum(axis=-1)
+
+
+def _nearness(distance):
+    return -np.asarray(distance)[:, 0]
+
+
+def best_threshold(synced: np.ndarray, unsynced: np.ndarray) -> float:
+    """The score from which on a pair is best called synced: it errs least often on these, balanced, pairs."""
+    values = np.sort(np.concatenate([synced, unsynced]))
+    cuts = np.concatenate([values[:1] - 1, (values[1:] + values[:-1]) / 2, values[-1:] + 1])
+    misses = np.searchsorted(np.sort(synced), cuts) / len(synced)  # synced below the cut
+    alarms = 1 - np.searchsorted(np.sort(unsynced), cuts) / len(unsynced)
+    return float(cuts[np.argmin(misses + alarms)])
+
+
+def accuracy(synced: np.ndarray, unsynced: np.ndarray, threshold: float) -> float:
+    """The share of right calls, 0..1, of as many synced as unsynced pairs."""
+    return float((np.mean(synced > threshold) + np.mean(unsynced <= threshold)) / 2)
+
+
+def held_out_accuracy(training: Scores, held_out: Scores) -> dict[str, float]:
+    """{network: accuracy on `held_out`}, with the thresholds that are best on `training`."""
+    return {
+        name: accuracy(held_out.synced[name], held_out.unsynced[name], best_threshold(synced, training.unsynced[name]))
+        for name, synced in training.synced.items()
+    }
+
+
+def opening_differences(clips: list[dataset.Clip], runs: np.ndarray, frames: int, data_root: str, puppets: str) -> np.ndarray:
+    """(n,) how much the true openings of mouths and sound differ in each unsynced pair, read to `ORACLE_STEP`.
+
+    Args:
+        runs: of `Scores`.
+        puppets: the folder of videos of which `data_root` was made, with the truth of each in an .npz beside it.
+
+    Raises:
+        UserError: a clip has no truth there.
+    """
+    truths, differences = {}, []
+    for clip, first, other in runs:
+        folder = clips[clip].folder
+        if clip not in truths:
+            path = Path(puppets) / folder.relative_to(data_root).with_suffix(".npz")
+            try:
+                with np.load(path, allow_pickle=False) as saved:
+                    truths[clip] = saved["opening"]
+            except (OSError, KeyError, ValueError) as error:
+                raise UserError(f"{path}: no truth of a puppet; give the folder that {data_root} was made of") from error
+        opening = np.round(truths[clip] / ORACLE_STEP) * ORACLE_STEP
+        numbers = clips[clip].frames
+        both = [opening[np.minimum(numbers[i] + np.arange(frames), len(opening) - 1)] for i in (first, other)]
+        differences.append(np.abs(both[0] - both[1]).mean())
+    return np.array(differences)
+
+
+def load(path: str) -> tuple[dict[str, keras.Model], checkpoints.ModelConfig]:
+    """The discriminators of a checkpoint that tell sync, by name, and its configuration.
+
+    Raises:
+        UserError: it has none, or cannot be read.
+    """
+    config = checkpoints.read_config(path)
+    held = checkpoints.read_networks(path)
+    models = {}
+    if "sync" in held:
+        models["sync"] = config.build_sync_discriminator()
+    if "discriminator" in held or not held:
+        models["discriminator"] = config.build_discriminator()
+    if not models:
+        raise UserError(f"{path}: holds neither a lip-sync nor a contrastive discriminator; give a checkpoint with one")
+    for model in models.values():
+        checkpoints.load_weights(model, path)
+    return models, config
+
+
+NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discriminator", "oracle": "oracle"}
+
+
+def measure(args) -> dict:
+    """What `main` prints, as a dict: {network: {"all": accuracy, "different": accuracy on those that look different}}."""
+    models, config = load(args.checkpoint)
+    clips = dataset.find_clips(args.data_root, config.audio)
+    sides = dataset.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    if not sides[1]:
+        raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
+    datasets = [dataset.Dataset(side, config, args.pairs, args.seed, generator=False, sync=True) for side in sides]
+    training, held_out = (score(models, data, args.pairs, args.seed, progress=True) for data in datasets)
+    differences = None
+    if args.puppets:
+        differences = opening_differences(sides[1], held_out.runs, config.sync_frames, args.data_root, args.puppets)
+        held_out.synced["oracle"], held_out.unsynced["oracle"] = np.zeros(len(differences)), -differences
+    results = {"pairs": 2 * len(held_out.runs), "clips": len(sides[1])}
+    for name, synced in held_out.synced.items():
+        unsynced = held_out.unsynced[name]
+        threshold = -1e-6 if name == "oracle" else best_threshold(training.synced[name], training.unsynced[name])
+        results[name] = {"all": accuracy(synced, unsynced, threshold)}
+        if differences is not None and (far := differences >= DIFFERENT).any():
+            results[name]["different"] = accuracy(synced[far], unsynced[far], threshold)
+            results["different_pairs"] = 2 * int(far.sum())
+    return results
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(prog="python -m lipgan_keras.sync_accuracy", description=__doc__.split("\n")[0])
+    parser.add_argument("--data_root", required=True, help="folder of preprocessed clips")
+    parser.add_argument("--checkpoint", required=True, help="with a lip-sync or a contrastive discriminator")
+    parser.add_argument("--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines")
+    parser.add_argument("--val_fraction", type=cli.fraction, default=0.05, help="share of the clips held out, as in train.py")
+    parser.add_argument("--seed", type=cli.integer(0), default=0, help="that of train.py; also decides the pairs")
+    parser.add_argument("--pairs", type=cli.integer(2), default=1000, help="runs of frames on each side, at most")
+    parser.add_argument("--puppets", help="the videos of puppets that --data_root was made of, with their .npz")
+    parser.add_argument("--json", help="file to write the results to")
+    args = parser.parse_args()
+    if args.json:
+        cli.check_writable(Path(args.json).parent)
+    results = measure(args)
+    print(f"{args.checkpoint}: accuracy on {results['pairs']} pairs of {results['clips']} held-out clips, half of them in sync")
+    for name, words in NAMES.items():
+        if name in results:
+            line = f"  {words:26} {results[name]['all']:6.1%}"
+            if "different" in results[name]:
+                line += f"   {results[name]['different']:6.1%} of the {results['different_pairs']} whose openings differ by {DIFFERENT}"
+            print(line)
+    if "oracle" in results:
+        print(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
+    if args.json:
+        with cli.replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    cli.run(main)

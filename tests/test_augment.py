@@ -1,0 +1,291 @@
+"""Augmentation: the same draw for all of a sample, landmarks that follow, levels that are what was asked."""
+
+import concurrent.futures
+import itertools
+
+import numpy as np
+import pytest
+
+from lipgan_keras import audio, augment, faces
+from lipgan_keras.augment import Picture, Sound
+from lipgan_keras.cli import UserError
+
+PICTURE_NAMES = ("flip", "crop", "colour")
+
+
+def random_picture(seed, size=96):
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def decibel(ratio):
+    return 20 * np.log10(ratio)
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    return [augment.music(6.0, np.random.default_rng(seed)) for seed in range(16)]
+
+
+# ---------------------------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another(size):
+    image = random_picture(0, size)
+    before = image.copy()
+    new = [Picture(np.random.default_rng(seed), size, PICTURE_NAMES).apply(image) for seed in (1, 1, 2)]
+    assert all(picture.shape == image.shape and picture.dtype == np.uint8 for picture in new)
+    np.testing.assert_array_equal(new[0], new[1])
+    assert (new[0] != new[2]).any() and (new[0] != image).any()
+    np.testing.assert_array_equal(image, before)
+
+
+def test_nothing_drawn_changes_nothing():
+    image, landmarks = random_picture(0), faces.default_landmarks()
+    for names in ((), ("gain", "noise")):
+        picture = Picture(np.random.default_rng(0), 96, names)
+        np.testing.assert_array_equal(picture.apply(image), image)
+        np.testing.assert_array_equal(picture.points(landmarks), landmarks)
+
+
+@pytest.mark.parametrize("name", PICTURE_NAMES)
+def test_each_name_does_its_own_part(name):
+    """A picture that only that part can change, and one that it cannot."""
+    across = np.linspace(0, 255, 96).astype(np.uint8)[None, :, None].repeat(96, 0).repeat(3, 2)
+    grey = np.full((96, 96, 3), 100, np.uint8)
+    pictures = [Picture(np.random.default_rng(seed), 96, (name,)) for seed in range(20)]
+    changed = [not np.array_equal(picture.apply(across), across) for picture in pictures]
+    assert 3 < sum(changed) < 17 if name == "flip" else sum(changed) > 15
+    same = [np.array_equal(picture.apply(grey), grey) for picture in pictures]
+    assert not any(same) if name == "colour" else all(same)
+    if name == "flip":
+        mirrored = next(picture for picture, change in zip(pictures, changed) if change)
+        image = random_picture(0)
+        np.testing.assert_array_equal(mirrored.apply(image), image[:, ::-1])
+
+
+def test_both_frames_are_changed_alike():
+    """Two frames that differ in the mouth only: the change must leave it so, whichever comes first."""
+    one = random_picture(0)
+    other = one.copy()
+    other[60:80, 30:66] = random_picture(1)[60:80, 30:66]
+    for seed in range(30):
+        picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
+        first, second = picture.apply(one), picture.apply(other)
+        np.testing.assert_array_equal(first, picture.apply(one))
+        assert (first != second).any()
+        np.testing.assert_array_equal(first[:48], second[:48])
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_landmarks_follow_the_picture(size):
+    rng = np.random.default_rng(3)
+    centre = np.arange(size) + 0.5
+    for seed in range(40):
+        picture = Picture(np.random.default_rng(seed), size, ("flip", "crop"))
+        points = rng.uniform(0.2 * size, 0.8 * size, (5, 2))
+        moved = picture.points(points.astype(np.float32))
+        assert moved.dtype == np.float32 and moved.shape == (5, 2)
+        order = [1, 0, 2, 4, 3] if picture.flip else range(5)
+        for point, expected in zip(points[order], moved):
+            dot = np.exp(-((centre - point[0]) ** 2 + (centre[:, None] - point[1]) ** 2) / 8)
+            image = picture.apply(np.rint(255 * dot).astype(np.uint8)[..., None].repeat(3, 2))[..., 0].astype(float)
+            found = np.array([(image * centre).sum(), (image * centre[:, None]).sum()]) / image.sum()
+            np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+def test_a_flip_swaps_left_and_right():
+    landmarks = faces.default_landmarks()
+    flips = 0
+    for seed in range(20):
+        picture = Picture(np.random.default_rng(seed), 96, ("flip",))
+        moved = picture.points(np.stack([landmarks, landmarks + 2]))
+        assert (moved[:, 0, 0] < moved[:, 1, 0]).all() and (moved[:, 3, 0] < moved[:, 4, 0]).all()
+        flips += picture.flip
+        if picture.flip:
+            np.testing.assert_allclose(moved[1, 3], [96 - landmarks[4, 0] - 2, landmarks[4, 1] + 2], atol=1e-4)
+    assert 3 < flips < 17
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_the_mouth_stays_in_the_lower_half(size):
+    """The topmost lips that occur, and the lowest; what the generator sees must never hold any."""
+    lips = np.float32([[0.5, 0.53], [0.5, 0.53], [0.5, 0.53], [0.25, 0.85], [0.75, 0.85]]) * size
+    moved = np.stack(
+        [Picture(np.random.default_rng(seed), size, PICTURE_NAMES).points(lips) for seed in range(1000)]
+    )
+    assert (moved[:, :3, 1] >= size / 2).all()
+    assert (moved > 0).all() and (moved < size).all()
+    spread = np.ptp(moved, axis=0) / size
+    assert (spread[2] > 0.04).all()  # and it does move
+
+
+# ------------------------------------------------------------------------------------------------------------- sound
+
+
+def test_mix_has_the_ratio_that_was_asked():
+    rng = np.random.default_rng(0)
+    speech, noise = 0.05 * rng.standard_normal(16000), rng.standard_normal(16000)
+    for snr in (0, 7, 20):
+        mixed = augment.mix(speech, noise, snr)
+        assert mixed.dtype == np.float32 and mixed.shape == speech.shape
+        assert decibel(augment.level(speech) / augment.level(mixed - speech)) == pytest.approx(snr, abs=0.01)
+    pause = augment.mix(np.zeros(16000), noise, 6, rms=0.1)
+    assert decibel(0.1 / augment.level(pause)) == pytest.approx(6, abs=0.01)
+    repeated = augment.mix(np.zeros(8), noise[:3], 0, rms=0.1)
+    np.testing.assert_allclose(repeated[3:6], augment.mix(np.zeros(3), noise[:3], 0, rms=0.1))
+    assert np.abs(augment.mix(speech * 20, noise, 0)).max() == 1
+    assert not augment.mix(np.zeros(100), noise, 0).any()
+    np.testing.assert_array_equal(augment.mix(speech, np.zeros(9), 0), speech.astype(np.float32))
+
+
+def test_nothing_drawn_leaves_the_sound_alone():
+    assert Sound(("flip", "crop", "colour")).change(np.random.default_rng(0)) is None
+    drawn = [Sound(("noise",)).change(np.random.default_rng(seed)) is None for seed in range(40)]
+    assert 8 < sum(drawn) < 32
+
+
+def test_gain_alone_is_one_factor():
+    wave = np.random.default_rng(0).uniform(-0.4, 0.4, 8000).astype(np.float32)
+    gains = []
+    for seed in range(100):
+        change = Sound(("gain",)).change(np.random.default_rng(seed))
+        louder = change(wave, 0.1)
+        gain = louder[0] / wave[0]
+        np.testing.assert_allclose(louder, gain * wave, atol=1e-6)
+        np.testing.assert_array_equal(change(wave[100:200], 0.7), louder[100:200])
+        assert louder.dtype == np.float32 and np.abs(change(np.ones(5, np.float32), 1)).max() <= 1
+        gains.append(decibel(gain))
+    assert -12 <= min(gains) < -10 and 4 < max(gains) <= 6
+
+
+def test_noise_has_the_level_of_the_clip_and_not_of_the_stretch():
+    """In silence what is left is the noise: 0 to 20 dB below the clip's level, the same under loud speech."""
+    sound = Sound(("noise",))
+    silence = np.zeros(round(augment.PIECE_SECONDS * audio.SAMPLE_RATE), np.float32)
+    speech = 0.05 * np.random.default_rng(0).standard_normal(len(silence)).astype(np.float32)
+    ratios, heard = [], set()
+    for seed in range(60):
+        change = sound.change(np.random.default_rng(seed))
+        if change is None:
+            continue
+        noise = change(silence, 0.01)
+        ratios.append(decibel(0.01 / augment.level(noise)))
+        heard.add(tuple(np.round(noise[:8000:100] / np.abs(noise).max(), 3)))
+        np.testing.assert_allclose(change(speech, 0.01) - speech, noise, atol=1e-6)
+        np.testing.assert_allclose(change(silence, 0.02), 2 * noise, atol=1e-6)
+        np.testing.assert_array_equal(change(silence[:6000], 0.01), change(silence[:6000], 0.01))
+        assert decibel(0.01 / augment.level(change(silence[:6000], 0.01))) > -0.01  # never louder than 0 dB
+    assert -0.01 < min(ratios) < 4 and 16 < max(ratios) < 20.01
+    assert abs(np.mean(ratios) - 10) < 4
+    assert len(heard) > 12  # different pieces
+
+
+def test_gain_does_not_change_the_ratio_to_the_noise():
+    silence, speech = np.zeros(8000, np.float32), 0.02 * np.random.default_rng(0).standard_normal(8000)
+    sound, seen = Sound(("gain", "noise")), 0
+    for seed in range(12):
+        change = sound.change(np.random.default_rng(seed))
+        noise = change(silence, 0.02)
+        if noise.any():
+            seen += 1
+            assert decibel(augment.level(change(speech, 0.02) - noise) / augment.level(noise)) > -0.1
+    assert seen
+
+
+def test_the_seed_decides_the_sound_whichever_thread_comes_first():
+    wave = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
+
+    def heard(sound, seed):
+        change = sound.change(np.random.default_rng(seed))
+        return wave if change is None else change(wave, 0.1)
+
+    one, other = Sound(("gain", "noise"), seed=5), Sound(("gain", "noise"), seed=5)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        first = list(pool.map(lambda seed: heard(one, seed), range(24)))
+    second = [heard(other, seed) for seed in reversed(range(24))][::-1]
+    np.testing.assert_array_equal(first, second)
+    assert len({sound.tobytes() for sound in first}) == 24
+    third = [heard(Sound(("gain", "noise"), seed=6), seed) for seed in range(4)]
+    assert any((a != b).any() for a, b in zip(first, third))  # other music
+
+
+def test_noise_comes_from_the_folder(tmp_path):
+    time = np.arange(32000) / audio.SAMPLE_RATE
+    audio.save_wav(tmp_path / "deep" / "er" / "tone.wav", 0.3 * np.sin(2 * np.pi * 1000 * time))
+    audio.save_wav(tmp_path / "short.wav", 0.1 * np.sin(2 * np.pi * 1000 * time[:800]))
+    audio.save_wav(tmp_path / "silent.wav", np.zeros(1000))
+    (tmp_path / "readme.txt").write_text("no sound\n")
+    sound, seen = Sound(("noise",), tmp_path), 0
+    for seed in range(24):
+        if (change := sound.change(np.random.default_rng(seed))) is not None:
+            noise = change(np.zeros(8000, np.float32), 0.1)
+            spectrum = np.abs(np.fft.rfft(noise * np.hanning(8000))) ** 2
+            assert spectrum[480:521].sum() > 0.99 * spectrum.sum() > 0
+            assert -0.1 < decibel(0.1 / augment.level(noise)) < 20.1
+            seen += 1
+    assert seen > 4
+
+
+def test_a_quiet_part_of_a_noise_stays_quiet_and_a_loud_one_is_no_louder_than_asked(tmp_path):
+    loud = np.where(np.arange(64000) < 16000, 0.5, 0.01) * np.sin(np.arange(64000))
+    audio.save_wav(tmp_path / "loud_then_soft.wav", loud)
+    sound = Sound(("noise",), tmp_path)
+    changes = [sound.change(np.random.default_rng(seed)) for seed in range(200)]
+    ratios = [decibel(0.1 / augment.level(change(np.zeros(6000), 0.1))) for change in changes if change]
+    assert -0.01 < min(ratios) < 3 and max(ratios) > 30
+
+
+def test_a_noise_folder_without_sound_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.wav").write_text("no sound\n")
+    audio.save_wav(tmp_path / "silent" / "a.wav", np.zeros(1000))
+    wrong = {"missing": "no such", "text/a.wav": "no such", "empty": "none", "text": "none", "silent": "none"}
+    for name, words in wrong.items():
+        with pytest.raises(UserError, match=words) as error:
+            Sound(("noise",), tmp_path / name)
+        assert str(error.value).startswith(f"{tmp_path / name}: ")
+        assert "\n" not in str(error.value) and ";" in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------------------- music
+
+
+def test_music_is_loud_and_not_clipped(pieces):
+    for piece in pieces:
+        assert piece.dtype == np.float32 and piece.shape == (96000,)
+        assert 0.9 < np.abs(piece).max() <= 1
+        assert 0.05 < augment.level(piece)
+        assert (np.abs(piece) > 0.99).sum() < 100
+        seconds = np.sqrt((piece.reshape(-1, 16000) ** 2).mean(1))
+        assert decibel(seconds.min() / augment.level(piece)) > -15
+    for seconds in (0.001, 0.3, 1.2345):
+        assert augment.music(seconds, np.random.default_rng(0)).shape == (round(seconds * 16000),)
+
+
+def test_every_piece_is_another_one_and_its_seed_repeats_it(pieces):
+    np.testing.assert_array_equal(pieces[3], augment.music(6.0, np.random.default_rng(3)))
+    unit = np.stack(pieces) / np.linalg.norm(pieces, axis=1, keepdims=True)
+    assert np.abs(unit @ unit.T - np.eye(len(pieces))).max() < 0.3
+    tonal = np.abs(np.fft.rfft(pieces, axis=1))[:, 300:12000].reshape(len(pieces), -1, 30).sum(2)
+    tonal /= np.linalg.norm(tonal, axis=1, keepdims=True)
+    assert np.median(tonal @ tonal.T) < 0.8  # other keys and timbres, not the same ones at another time
+
+
+def test_music_spreads_over_the_spectrum_and_has_onsets(pieces):
+    edges = [60, 125, 250, 500, 1000, 2000, 4000, 6000]
+    frequency = np.fft.rfftfreq(96000, 1 / audio.SAMPLE_RATE)
+    shares = []
+    for piece in pieces:
+        power = np.abs(np.fft.rfft(piece)) ** 2
+        bands = [power[(frequency >= low) & (frequency < high)].sum() for low, high in itertools.pairwise(edges)]
+        shares.append(bands / power.sum())
+    assert (np.mean(shares, axis=0) > 0.01).all()  # of the energy of all pieces, in each octave
+    assert np.max(shares) < 0.95 and np.mean(np.sum(shares, axis=1)) > 0.9
+    onsets = []
+    for piece in pieces:
+        rise = np.maximum(0, np.diff(audio.melspectrogram(piece), axis=1)).mean(0)
+        peak = (rise[1:-1] > rise[:-2]) & (rise[1:-1] >= rise[2:]) & (rise[1:-1] > 3 * np.median(rise) + 0.02)
+        onsets.append(peak.sum() / 6)
+    assert min(onsets) > 0.3 and np.median(onsets) > 1.5
