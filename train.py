@@ -35,8 +35,8 @@ def main():
         help="its first step (default: when the held-out lip error is 1.25 times as large under a wrong sound)",
     )  # fmt: skip
     parser.add_argument(
-        "--augment", nargs="+", choices=["flip", "crop", "colour", "gain", "noise", "none"], metavar="NAME",
-        help="variations of the data: flip, crop, colour of pictures, gain, noise of sound, or none (default: all for lipsync and sync, else none)",
+        "--augment", nargs="+", choices=["flip", "crop", "colour", "blur", "gain", "noise", "none"], metavar="NAME",
+        help="variations of the data: flip, crop, colour of pictures, blur of the mouths that the lip-sync discriminator learns from, gain, noise of sound, or none (default: all for lipsync and sync, else none)",
     )  # fmt: skip
     parser.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
     parser.add_argument("--epochs", type=cli.integer(1), default=20_000_000, help="passes over all frames")

@@ -6,7 +6,7 @@ GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, B
 3625687, CC BY 4.0): `lrwp9a`, `pwij3p` and at least one more. Those two and the photo of the astronaut are for the
 test, with sounds that are in no training clip; every other clip, and puppets of one frame of each, are trained on.
 
-The command goes on where it was stopped. Each run trains in stages of --curve_every steps, and is judged after each;
+The command goes on where it was stopped. Each run trains in stages, to each step of --curve, and is judged after each;
 train.py goes on exactly. The figures are in WORKDIR/runs/<name>/result.json. Runs may be copied there from another
 machine, and --only picks some: the table shows all that are there.
 """
@@ -60,7 +60,8 @@ def main():
     parser.add_argument("--seed", type=cli.integer(0), default=0, help="of every run")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=250, help="steps between checkpoints")
     parser.add_argument(
-        "--curve_every", type=cli.integer(1), default=500, help="steps between points of the learning curve"
+        "--curve", type=cli.integer(1), nargs="*", default=[100, 200, 300, 400, 500, 750, 1000],
+        help="steps at which the learning curve has a point",
     )
     parser.add_argument(
         "--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data"
@@ -186,7 +187,7 @@ def train_and_judge(name: str, work: Path, args) -> None:
             f"{file}: is of a run with {' '.join(result['flags'])}; give the same flags, or another --workdir"
         )
     checkpoint = logdir / "checkpoint.h5"
-    stages = [*range(args.curve_every, args.steps, args.curve_every), args.steps]
+    stages = [*sorted(step for step in args.curve if step < args.steps), args.steps]
     for stage in stages:
         last = stage == stages[-1]
         if not last and any(point["step"] >= stage for point in result["curve"]):
@@ -202,7 +203,7 @@ def train_and_judge(name: str, work: Path, args) -> None:
         figures = in_a_process(judge, checkpoint, work, "puppets", last)
         step = figures["step"]
         result["curve"] = [point for point in result["curve"] if point["step"] != step]
-        result["curve"].append({key: figures[key] for key in ("step", "opening", "dubbed", "seen", "lip_mae", "gap")})
+        result["curve"].append({key: figures[key] for key in CURVE})
         result["curve"].sort(key=lambda point: point["step"])
         print(f"{name}, step {step}: {describe(figures)}", flush=True)
         if last:
@@ -256,6 +257,7 @@ def device() -> str:
 
 STRIDE = {"puppets": 2, "real": 1}  # every second frame of the puppets is judged
 DISTANCE = 12  # frames between the identity frame, a clip's first, and its targets
+CURVE = ("step", "opening", "dubbed", "movement", "seen", "lip_mae", "gap")
 LATE = 10  # frames by which a wrong sound is late
 SYNC_PAIRS = 400  # runs of frames whose sync the discriminators judge, each in and out of sync
 SEGMENT = 25  # frames of the real clips that are drawn together for an interval: there are too few clips
@@ -269,7 +271,8 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
 
     The face detector's box moves a little with the jaw, so that the upper half of a crop tells something about its
     mouth. Hence three correlations: `opening` under the clip's own sound; `dubbed`, under another clip's, with that
-    clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had.
+    clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not see how
+    far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
     """
     from lipgan_keras import audio, augment, checkpoints, dataset, metrics
     from lipgan_keras.networks import predict
@@ -286,7 +289,8 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     errors, groups, openings = [], [], []
     for c, clip in enumerate(clips):
         targets = np.flatnonzero(clip.frames >= clip.frames[0] + DISTANCE)[:: STRIDE[kind]]
-        size, points = config.img_size, clip.landmarks
+        size = config.img_size
+        points = np.stack([clip.points(i, size) for i in range(len(clip.frames))])
         identity = clip.picture(0, size)
         truth = np.stack([clip.picture(i, size) for i in targets])
         inputs = np.stack([dataset.assemble(identity, picture)[0] for picture in truth])
@@ -312,7 +316,8 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
             right, dubbed, _, *with_music, frozen = found[1:]
             values = [(found[0], own), (right, own), (dubbed, heard), (dubbed, own), (frozen, own)]
             values += zip(with_music, (own, heard), strict=False)
-            openings.append([clip.folder.parent.name, *(correlation(*pair) for pair in values)])
+            correlations = [correlation(*pair) for pair in values]
+            openings.append([clip.folder.parent.name, np.std(right) / np.std(found[0]), *correlations])
 
     rows, groups = np.concatenate(errors), np.unique(groups, axis=0, return_inverse=True)[1].ravel()
 
@@ -332,7 +337,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     if music:
         figures["lip_mae_music"] = figure(lip[:, 3])
     if openings:
-        names = ["ceiling", "opening", "dubbed", "seen", "opening_aligned", "opening_music", "dubbed_music"]
+        names = ["movement", "ceiling", "opening", "dubbed", "seen", "opening_aligned", "opening_music", "dubbed_music"]
         names = names[: len(openings[0]) - 1]
         faces, values = np.array([row[0] for row in openings]), np.array([row[1:] for row in openings])
         figures |= {name: figure(column, None) for name, column in zip(names, values.T, strict=True)}
@@ -399,7 +404,13 @@ def describe(figures):
 
 BEGIN, END = "<!-- measured: written by benchmarks/ablation.py -->", "<!-- end of measured -->"
 NETWORKS = {"sync": "lip-sync", "discriminator": "contrastive", "oracle": "oracle"}
-LEVELS = (0.2, 0.4, 0.6)  # of the opening's correlation, whose first step the report gives
+LEVELS = (0.2, 0.4, 0.6)  # whose first step the report gives
+CURVES = {
+    "dubbed": "Correlation of the opening with the truth under another clip's sound (dubbed)",
+    "opening": "The same under the clip's own sound",
+    "movement": "Movement",
+    "gap": "Lip MAE under wrong sound less that under the right one",
+}
 
 
 def report(work: Path, path: Path) -> None:
@@ -450,13 +461,14 @@ def sections(results, picture):
         "Correlation of `metrics.mouth_opening` with the true opening, mean over the sounds. Own: under the clip's own "
         "sound. Dubbed: under another clip's sound, with the mouth of that one. Seen: of the same pictures, with the "
         "mouth that their own clip has; what is above 0 there is not heard but seen, since the detector's box moves "
-        "with the jaw, and is in `own` too. Music: mixed in at 0 dB."
+        "with the jaw, and is in `own` too. Music: mixed in at 0 dB. Movement: the deviation of the generated opening as a "
+        "share of the source's, which a correlation does not see."
     )
-    columns = ("opening", "opening_music", "dubbed", "dubbed_music", "seen")
+    columns = ("opening", "opening_music", "dubbed", "dubbed_music", "seen", "movement")
     rows = [[name, *(number(r["figures"]["puppets"][c], 2) for c in columns)] for name, r in results.items()]
-    rows.append(["source crops (ceiling)", number(puppets["ceiling"], 2), *[""] * 4])
-    rows.append(["frozen mouth, aligned", number(puppets["opening_aligned"], 2), *[""] * 4])
-    yield "\n".join(table(["run", "own", "own, music", "dubbed", "dubbed, music", "seen"], rows))
+    rows.append(["source crops (ceiling)", number(puppets["ceiling"], 2), *[""] * 5])
+    rows.append(["frozen mouth, aligned", number(puppets["opening_aligned"], 2), *[""] * 5])
+    yield "\n".join(table(["run", "own", "own, music", "dubbed", "dubbed, music", "seen", "movement"], rows))
 
     yield "By face, and as a share of the ceiling; dubbed, clean / with music:"
     faces = list(puppets["faces"])
@@ -491,16 +503,17 @@ def sections(results, picture):
     yield "## How soon the lips move"
     yield f"![opening by step]({picture})"
     steps = sorted({point["step"] for result in results.values() for point in result["curve"]})
-    for column, words in (("dubbed", "under another clip's sound (dubbed)"), ("opening", "under the clip's own sound")):
+    for column, words in CURVES.items():
         rows = []
         for name, result in results.items():
             points = {point["step"]: point[column] for point in result["curve"]}
-            rows.append([name, *(number(points[step], 2) if step in points else "" for step in steps)])
-        yield f"Correlation of the opening with the truth on the test puppets, {words}, by training step:"
+            rows.append([name, *(number(points[step], 4 if column == "gap" else 2) if step in points else "" for step in steps)])
+        yield f"{words}, on the test puppets, by training step:"
         yield "\n".join(table(["run", *steps], rows))
-    rows = [[name, *(reaches(result["curve"], level) for level in LEVELS)] for name, result in results.items()]
-    yield "Step at which the first of these reaches a level, interpolated:"
-    yield "\n".join(table(["run", *LEVELS], rows))
+    levels = [(column, level) for column in ("dubbed", "movement") for level in LEVELS]
+    rows = [[name, *(reaches(result["curve"], *level) for level in levels)] for name, result in results.items()]
+    yield "Step at which the correlation, dubbed, and the movement reach a level, interpolated:"
+    yield "\n".join(table(["run", *(f"{column} {level}" for column, level in levels)], rows))
 
 
 def errors_table(results, kind):
@@ -534,8 +547,8 @@ def percent(sync, network, pairs):
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def reaches(curve, level):
-    steps, values = [0] + [p["step"] for p in curve], [0.0] + [p["dubbed"][0] for p in curve]
+def reaches(curve, column, level):
+    steps, values = [0] + [p["step"] for p in curve], [0.0] + [p[column][0] for p in curve]
     for i in range(1, len(steps)):
         if values[i] >= level:
             share = (level - values[i - 1]) / (values[i] - values[i - 1])

@@ -16,7 +16,7 @@ import scipy.signal
 from . import audio
 from .cli import UserError
 
-NAMES = ("flip", "crop", "colour", "gain", "noise")
+NAMES = ("flip", "crop", "colour", "blur", "gain", "noise")
 
 # ---------------------------------------------------------------------------------------------------------- pictures
 
@@ -24,6 +24,7 @@ ZOOM = 1.12  # at most
 # At most, in sides of the picture. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
 # above it.
 SHIFT, SHIFT_UP = 0.04, 0.02
+BLUR = 5 / 96  # reach of the widest blur, likewise
 
 
 class Picture:
@@ -31,7 +32,11 @@ class Picture:
 
     "flip" mirrors half of the samples. "crop" enlarges up to ZOOM times and shifts by up to SHIFT, SHIFT_UP upwards, by
     cutting out whole pixels; at the edges the picture is continued with its last ones. "colour" changes brightness,
-    contrast and tint.
+    contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns from, half of which are softened: it
+    is to judge generated ones, whose blur must not count.
+
+    Attributes:
+        blur: pixels over which to spread each, 1 for none; for `faces.crop_matrices`.
 
     Args:
         rng: decides.
@@ -41,7 +46,7 @@ class Picture:
 
     def __init__(self, rng: np.random.Generator, size: int, names: Collection[str]):
         self.size = self.side = size  # `side`: of the part that fills the new picture
-        self.flip, self.left, self.top, self.table = False, 0, 0, None
+        self.flip, self.left, self.top, self.table, self.blur = False, 0, 0, None, 1.0
         if "flip" in names:
             self.flip = rng.random() < 0.5
         if "crop" in names:
@@ -54,6 +59,8 @@ class Picture:
             gain = rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
             table = 255 * (np.arange(256) / 255)[:, None] ** gamma * gain
             self.table = np.clip(np.rint(table), 0, 255).astype(np.uint8)[None]
+        if "blur" in names and rng.random() < 0.5:
+            self.blur = rng.uniform(1.0, max(1.0, BLUR * size))
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """A changed picture, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn."""

@@ -234,8 +234,9 @@ def _listed(clips, path):
 class Dataset:
     """Batches for `gan.LipGAN` from clips.
 
-    A sample of the generator is a run of `frames` consecutive frames, never across a gap or a cut, with one identity
-    frame and one augmentation for all of them. A batch holds `batch_size // frames` of them, flattened to frames.
+    A sample of the generator is one frame. For the lip-sync discriminator half of the batch is runs of T consecutive ones,
+    never across a gap or a cut, with one identity frame and one augmentation each. (Not all of it: neighbours are so much
+    alike that a batch of runs alone taught the generator less in a step, and gave batch normalisation poor statistics.)
 
     Args:
         config: gives front end, image size, how audio windows align to frames, and the frames of a lip-sync sample.
@@ -273,11 +274,14 @@ class Dataset:
         self.seed = seed
         self.pairs = generator and pairs
         self.frames = config.sync_frames if sync else 1
-        self.samples = batch_size // self.frames if generator else 0  # of the generator
-        self.sync_samples = max(self.samples, batch_size if sync_runs is None else sync_runs) if sync else 0
+        self.runs = max(1, batch_size // (2 * self.frames)) if generator and sync else 0  # of the generator
+        self.samples = self.runs + batch_size - self.runs * self.frames if generator else 0
+        self.sync_samples = max(self.runs, batch_size if sync_runs is None else sync_runs) if sync else 0
+        lengths = [self.frames if i < self.runs else 1 for i in range(self.samples)]
+        self.sample_of = np.repeat(np.arange(self.samples), lengths)  # of each frame of a batch
         self.augmentation = tuple(augmentation)
         self.sound = sound
-        if generator and not self.samples:
+        if generator and batch_size < self.frames:
             raise UserError(f"batch_size {batch_size} holds no run of {self.frames} frames; use at least {self.frames}")
         if self.pairs and batch_size < 2:
             raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
@@ -299,7 +303,7 @@ class Dataset:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Samples in all: one epoch has each of them once. Where a sample is one frame, every frame."""
+        """How many frames there are, or runs of T where runs are asked for: one epoch begins a sample at each of them."""
         return len(self.clip_of)
 
     def picture(self, clip: int, frame: int) -> np.ndarray:
@@ -352,8 +356,8 @@ class Dataset:
         batch = {}
         chosen, samples = [], []
         for i in range(self.samples):
-            chosen.append(self._whole(self._target(number * self.samples + i), rng))
-            samples.append(self.sample(*chosen[-1], rng))
+            chosen.append(self._place(i, self._target(number * self.samples + i), rng))
+            samples.append(self.sample(*chosen[-1], rng, run=i < self.runs))
         if self.pairs:
             batch |= self._pair(chosen, samples, rng)
         if self.samples:
@@ -362,31 +366,38 @@ class Dataset:
             batch |= self._sync(number, chosen, samples, rng)
         return (batch,)
 
+    def _place(self, i, run, rng):
+        """Where sample `i` of a batch begins: at a run without a cut, or at any frame of one."""
+        if i < self.runs:
+            return self._whole(run, rng)
+        return run[0], run[1] + (int(rng.integers(self.frames)) if self.frames > 1 else 0)
+
     def _pair(self, chosen, samples, rng):
         """The unsynced sound of each frame and the coin; replaces samples that find none."""
         for _ in range(MAX_REDRAWS):
             same = self._same_sound(chosen, np.concatenate([sample["audio"] for sample in samples]))
-            alone = np.unique(np.flatnonzero(same.all(axis=1)) // self.frames)
+            alone = np.unique(self.sample_of[same.all(axis=1)])
             if not len(alone):
                 break
             for i in alone[1:] if len(alone) > 1 else alone:
-                chosen[i] = self._whole(self._any(rng), rng)
-                samples[i] = self.sample(*chosen[i], rng)
+                chosen[i] = self._place(i, self._any(rng), rng)
+                samples[i] = self.sample(*chosen[i], rng, run=i < self.runs)
         return gan.pairs(gan.unsynced_order(same), bool(rng.integers(2)))
 
     def _same_sound(self, chosen, audio):
         """(B,B) bool: pairs of frames that would be in sync, because they sound alike or are neighbours in a clip."""
-        runs = [(clip, self.clips[clip].frames[first + t]) for clip, first in chosen for t in range(self.frames)]
-        clips, numbers = np.array(runs).T
+        within = np.arange(len(self.sample_of)) - np.searchsorted(self.sample_of, self.sample_of)
+        clips, firsts = np.array(chosen)[self.sample_of].T
+        numbers = np.array([self.clips[clip].frames[i] for clip, i in zip(clips, firsts + within, strict=True)])
         near = (clips[:, None] == clips) & (np.abs(numbers[:, None] - numbers) < SAME_SOUND)
         return near | gan.same_windows(audio)
 
     def _sync(self, number, chosen, samples, rng):
         """What the lip-sync discriminator compares; see `gan.make_batch`."""
-        chosen = list(chosen)
+        chosen, samples = list(chosen[: self.runs]), samples[: self.runs]
         mouths, sounds, shifted = [], [], []
         for i in range(self.sync_samples):
-            if i < self.samples:
+            if i < self.runs:
                 mouths.append(samples[i]["mouths"])
                 sounds.append(samples[i]["audio"])
             else:
@@ -396,21 +407,21 @@ class Dataset:
                 mouth, audio = self.sync_sample(*run, rng)
                 mouths.append(mouth)
                 sounds.append(audio)
-        for clip, first in chosen[: self.sync_samples]:
+        for clip, first in chosen:
             for _ in range(SHIFTED):
                 other = self.shifted(clip, first, rng)
                 shifted.append((clip, other))
                 sounds.append(self.heard(clip, other, rng))
         # Which sounds are not in sync with which mouth: other clips', and the clip's own at SAME_SOUND frames and more.
         sounds = np.stack(sounds)[..., 0]  # (M,T,80,27)
-        clips, firsts = np.array(chosen[: self.sync_samples] + shifted).T
+        clips, firsts = np.array(chosen + shifted).T
         numbers = np.array([self.clips[clip].frames[first] for clip, first in zip(clips, firsts, strict=True)])
         n = self.sync_samples
         near = (clips[:n, None] == clips) & (np.abs(numbers[:n, None] - numbers) < SAME_SOUND)
         wrong = ~(near | gan.same_windows(sounds[:, [0, -1]])[:n])  # the others lie between
         relation = np.eye(n, len(sounds), dtype="float32") - wrong
         batch = {"mouths": np.stack(mouths), "sounds": np.moveaxis(sounds, 1, -1), "relation": relation}
-        if self.samples:
+        if samples:
             batch |= {name: np.stack([s[name] for s in samples]) for name in ("crop_rows", "crop_columns")}
         return batch
 
@@ -448,10 +459,10 @@ class Dataset:
             run = self._any(rng)
         raise UserError(f"--sync_frames {self.frames}: hardly a run of so many frames has no cut in it; use fewer")
 
-    def heard(self, clip, first, rng):
-        """(T,80,27,1) or (T,12,35,1), as the augmentation makes it sound."""
+    def heard(self, clip: int, first: int, rng: np.random.Generator, frames: int | None = None) -> np.ndarray:
+        """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames, as the augmentation makes them sound."""
         change = self.sound.change(rng) if self.sound else None
-        return self.windows(clip, range(first, first + self.frames), change)
+        return self.windows(clip, range(first, first + (frames or self.frames)), change)
 
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mouths (48,48,3T) float32 in 0..1 and the sound (T,80,27,1) or (T,12,35,1) of a run of real frames."""
@@ -459,36 +470,38 @@ class Dataset:
         frames = range(first, first + self.frames)
         box = faces.mouth_box(np.stack([picture.points(self.points(clip, i)) for i in frames]))
         crops = np.stack([picture.apply(self.picture(clip, i)) for i in frames])
-        matrices = faces.crop_matrices(box, self.config.img_size, networks.MOUTH_SIZE)
+        matrices = faces.crop_matrices(box, self.config.img_size, networks.MOUTH_SIZE, picture.blur)
         return mouths_of(crops, *matrices), self.heard(clip, first, rng)
 
-    def sample(self, clip: int, frame: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """A run of T frames from `frame` on for the generator, its identity frame chosen by `rng`.
+    def sample(self, clip: int, frame: int, rng: np.random.Generator, run: bool = False) -> dict[str, np.ndarray]:
+        """A frame for the generator, or a run of T from `frame` on, its identity frame chosen by `rng`.
 
         Returns:
             faces (T,96,96,6), audio (T,80,27,1) or (T,12,35,1), targets (T,96,96,3), masks (T,96,96,1), all float32 in
-            0..1 but the audio; with the lip-sync discriminator also mouths (48,48,3T) and the matrices crop_rows and
-            crop_columns (48,96) that cut them out.
+            0..1 but the audio; of a run also mouths (48,48,3T) and the matrices crop_rows and crop_columns (48,96) that
+            cut them out.
         """
         size = self.config.img_size
         numbers = self.clips[clip].frames
-        run = range(frame, frame + self.frames)
-        far = (numbers <= numbers[run[0]] - MIN_DISTANCE) | (numbers >= numbers[run[-1]] + MIN_DISTANCE)
+        indices = range(frame, frame + (self.frames if run else 1))
+        far = (numbers <= numbers[indices[0]] - MIN_DISTANCE) | (numbers >= numbers[indices[-1]] + MIN_DISTANCE)
         identity = self.picture(clip, int(rng.choice(np.flatnonzero(far))))
         picture = augment.Picture(rng, size, self.augmentation)
         identity = picture.apply(identity)
-        crops = np.stack([picture.apply(self.picture(clip, i)) for i in run])
-        points = np.stack([picture.points(self.points(clip, i)) for i in run])
+        crops = np.stack([picture.apply(self.picture(clip, i)) for i in indices])
+        points = np.stack([picture.points(self.points(clip, i)) for i in indices])
         inputs = [assemble(identity, crop) for crop in crops]
         sample = {
             "faces": np.stack([face for face, _ in inputs]),
-            "audio": self.heard(clip, frame, rng),
+            "audio": self.heard(clip, frame, rng, len(indices)),
             "targets": np.stack([target for _, target in inputs]),
             "masks": np.stack([faces.lip_mask(p, size) for p in points])[..., None],
         }
-        if self.sync_samples:
-            matrices = faces.crop_matrices(faces.mouth_box(points), size, networks.MOUTH_SIZE)
-            sample |= {"mouths": mouths_of(crops, *matrices), "crop_rows": matrices[0], "crop_columns": matrices[1]}
+        if run:
+            box = faces.mouth_box(points)
+            rows, columns = faces.crop_matrices(box, size, networks.MOUTH_SIZE)
+            blurred = faces.crop_matrices(box, size, networks.MOUTH_SIZE, picture.blur)
+            sample |= {"mouths": mouths_of(crops, *blurred), "crop_rows": rows, "crop_columns": columns}
         return sample
 
 

@@ -265,7 +265,7 @@ class LipGAN(keras.Model):
         """What the lip-sync discriminator says of the generated mouths, each run of which is to find its own sound."""
         rows, columns = batch["crop_rows"], batch["crop_columns"]
         frames = self.sync.inputs[1].shape[-1]
-        runs = ops.reshape(prediction, (-1, frames, *prediction.shape[1:]))
+        runs = ops.reshape(prediction[: ops.shape(rows)[0] * frames], (-1, frames, *prediction.shape[1:]))
         mouths = ops.einsum("nay,ntyxc->ntaxc", rows, runs)
         mouths = ops.einsum("nbx,ntaxc->nabtc", columns, mouths)
         mouths = ops.reshape(mouths, (-1, *self.sync.inputs[0].shape[1:]))
@@ -277,7 +277,7 @@ class LipGAN(keras.Model):
 def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks=None) -> tuple[dict[str, np.ndarray]]:
     """A batch as `LipGAN.fit` takes it, for a generator and the contrastive discriminator; `dataset.Dataset` makes more.
 
-    With the lip-sync discriminator the frames are R runs of T consecutive ones, and the dict also holds
+    With the lip-sync discriminator the first of the frames are R runs of T consecutive ones, and the dict also holds
         crop_rows, crop_columns: (R,48,96) what cuts the mouths out of the generated frames (`faces.crop_matrices`);
         mouths: (S,48,48,3T) real mouths, those of the R runs first;
         sounds: (M,80,27,T) or (M,12,35,T) sounds, those of the mouths first;

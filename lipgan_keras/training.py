@@ -39,7 +39,7 @@ class Recipe:
 RECIPES = {
     "unet": Recipe(lr=1e-3),
     "lipgan": Recipe(lr=1e-4, disc_weight=0.01),
-    "lipsync": Recipe(lr=1e-4, lip_weight=6.0, sync_weight=0.01, quality_weight=0.001, augment=augment.NAMES),
+    "lipsync": Recipe(lr=1e-4, lip_weight=6.0, sync_weight=2e-4, quality_weight=1e-3, augment=augment.NAMES),
     "sync": Recipe(lr=1e-4, sync_weight=1.0, augment=augment.NAMES, generator=False),
 }
 LOG_FREQ = 50  # steps between rows of the log
