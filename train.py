@@ -17,28 +17,8 @@ def main():
     parser.add_argument("--audio", choices=["mel", "mfcc"], default="mel", help="audio front end")
     parser.add_argument("--width", type=cli.positive(), default=1.0, help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=[96, 192], default=96, help="side of the face crops in pixels")
-    parser.add_argument("--batch_size", type=cli.integer(1), default=96, help="frames a step; with --recipe sync runs of frames")
+    parser.add_argument("--batch_size", type=cli.integer(1), default=96, help="frames a step (with --recipe sync: runs of frames)")
     parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
-    parser.add_argument(
-        "--lip_weight", type=cli.at_least(0), help="weight of a pixel inside the lips against 1 outside; 0 is 1 (default: of the recipe)"
-    )
-    parser.add_argument("--lip_share", type=cli.share, help="share of the lips in the loss, 0 to 1, in place of a fixed --lip_weight")
-    parser.add_argument("--disc_weight", type=cli.at_least(0), help="of the paper's discriminator; 0: without (default: of the recipe)")
-    parser.add_argument("--sync_weight", type=cli.at_least(0), help="of the lip-sync discriminator; 0: without (default: of the recipe)")
-    parser.add_argument("--sync_frames", type=cli.integer(1), help="frames that it sees at once (default: 5, or of --resume_sync)")
-    parser.add_argument(
-        "--sync_mode", choices=["joint", "expert"], default="joint", help="whether it learns beside the generator, or is frozen"
-    )
-    parser.add_argument("--quality_weight", type=cli.at_least(0), help="of the visual-quality discriminator; 0: without (default: of the recipe)")
-    parser.add_argument(
-        "--quality_start", type=cli.integer(0), metavar="STEP",
-        help="its first step (default: when the held-out lip error is 1.25 times as large under a wrong sound)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--augment", nargs="+", choices=["flip", "crop", "colour", "blur", "gain", "noise", "none"], metavar="NAME",
-        help="variations of the data: flip, crop, colour of pictures, blur of the mouths that the lip-sync discriminator learns from, gain, noise of sound, or none (default: all for lipsync and sync, else none)",
-    )  # fmt: skip
-    parser.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
     parser.add_argument("--epochs", type=cli.integer(1), default=20_000_000, help="passes over all frames")
     parser.add_argument("--steps", type=cli.integer(1), help="training steps in all, in place of --epochs")
     parser.add_argument("--logdir", default="logs/", help="checkpoint and logs; the same command goes on from there")
@@ -48,6 +28,28 @@ def main():
     parser.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: of --resume_gen, or 0)")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=1000, help="steps between checkpoints")
     parser.add_argument("--seed", type=cli.integer(0), default=0, help="decides weights, batches and coins")
+    parts = parser.add_argument_group("parts of the loss", "each with a weight; 0 turns it off; defaults are the recipe's")
+    parts.add_argument("--lip_weight", type=cli.at_least(0), help="weight of a pixel inside the lips against 1 outside; 0 as 1")
+    parts.add_argument("--lip_share", type=cli.share, help="share of the lips in the loss, 0 to 1, in place of a fixed --lip_weight")
+    parts.add_argument("--disc_weight", type=cli.at_least(0), help="weight of the paper's contrastive discriminator")
+    parts.add_argument("--sync_weight", type=cli.at_least(0), help="weight of the lip-sync discriminator")
+    parts.add_argument("--sync_frames", type=cli.integer(1), help="frames that it sees at once (default: 5, or of --resume_sync)")
+    parts.add_argument(
+        "--sync_mode", choices=["joint", "expert"], default="joint", help="whether it learns beside the generator, or is frozen"
+    )
+    parts.add_argument("--quality_weight", type=cli.at_least(0), help="weight of the visual-quality discriminator")
+    parts.add_argument(
+        "--quality_start", type=cli.integer(0), metavar="STEP",
+        help="steps before it begins (default: until the held-out lip error is 1.25 times as large under a wrong sound; none, if no "
+        "clip is held out)",
+    )  # fmt: skip
+    data = parser.add_argument_group("variations of the data")
+    data.add_argument(
+        "--augment", nargs="+", choices=["flip", "crop", "colour", "blur", "gain", "noise", "none"], metavar="NAME",
+        help="flip, crop, colour (of pictures), blur (of the mouths that the lip-sync discriminator learns from), gain, noise "
+        "(of sound), or none (default: all with lipsync and sync, else none)",
+    )  # fmt: skip
+    data.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
     args = parser.parse_args()
 
     from lipgan_keras import training

@@ -24,6 +24,7 @@ ZOOM = 1.12  # at most
 # At most, in sides of the picture. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
 # above it.
 SHIFT, SHIFT_UP = 0.04, 0.02
+BOX_SHIFT, BOX_ZOOM = 0.06, 0.12  # of the box around a mouth, in its sides
 BLUR = 5 / 96  # reach of the widest blur, likewise
 
 
@@ -47,6 +48,7 @@ class Picture:
     def __init__(self, rng: np.random.Generator, size: int, names: Collection[str]):
         self.size = self.side = size  # `side`: of the part that fills the new picture
         self.flip, self.left, self.top, self.table, self.blur = False, 0, 0, None, 1.0
+        self.jitter = np.zeros(3)
         if "flip" in names:
             self.flip = rng.random() < 0.5
         if "crop" in names:
@@ -54,6 +56,7 @@ class Picture:
             far, up = round(SHIFT * size), round(SHIFT_UP * size)
             self.left = (size - self.side) // 2 + int(rng.integers(-far, far + 1))
             self.top = (size - self.side) // 2 + int(rng.integers(-far, up + 1))
+            self.jitter = rng.uniform(-1, 1, 3)
         if "colour" in names:
             gamma = 2 ** rng.uniform(-0.35, 0.35)
             gain = rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
@@ -74,6 +77,13 @@ class Picture:
             # Cubic, as linear interpolation would take a quarter of the finest detail from the target.
             image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
         return image if self.table is None else cv2.LUT(image, self.table)
+
+    def box(self, box: np.ndarray) -> np.ndarray:
+        """Another box (4,) near one of `faces.mouth_box`, for the mouths that the lip-sync discriminator learns from."""
+        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+        centre = centre + 2 * BOX_SHIFT * half * self.jitter[:2]
+        half = half * (1 + BOX_ZOOM * self.jitter[2])
+        return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
     def points(self, landmarks: np.ndarray) -> np.ndarray:
         """Landmarks (...,5,2) where `apply` moves them, float32; in picture order again after a flip."""

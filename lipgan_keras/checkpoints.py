@@ -167,6 +167,8 @@ def read_networks(path: str | os.PathLike) -> list[str]:
 def check_holds(path: str | os.PathLike, network: str) -> None:
     """Raise the UserError of `load_weights` if a checkpoint holds no such network."""
     with _open(path) as file:
+        if "lipgan_keras" not in file.attrs:
+            raise UserError(f"{path}: holds no {CALLED[network]}; choose a checkpoint of this project with one")
         _config(file, path)
         _stored_weights(file, path, network)
 

@@ -249,7 +249,7 @@ class Dataset:
         sync_runs: how many of those in all; None: `batch_size`.
         augmentation: names of `augment.NAMES`.
         sound: what changes the sound, where "gain" or "noise" are among them.
-        cache_bytes: memory for decoded pictures, and as much again for features, which take longer to make.
+        cache_bytes: memory for decoded pictures; as much again for features, and for sound where it is augmented.
 
     Raises:
         UserError: the batch is too small, or no clip has such a run.
@@ -285,7 +285,7 @@ class Dataset:
             raise UserError(f"batch_size {batch_size} holds no run of {self.frames} frames; use at least {self.frames}")
         if self.pairs and batch_size < 2:
             raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
-        if sync and self.sync_samples < 2:
+        if sync and not generator and batch_size < 2:
             raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
         self.pictures, self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes), Cache(cache_bytes)
         starts = [_run_starts(clip.frames, self.frames) for clip in clips]
@@ -298,7 +298,7 @@ class Dataset:
         self.starts = starts
         self.clip_of = np.repeat(np.arange(len(clips)), [len(s) for s in starts])
         self.frame_of = np.concatenate(starts)
-        self._levels = {}
+        self._levels, self._sounds = {}, {}
         self._orders = {}
         self._lock = threading.Lock()
 
@@ -375,7 +375,7 @@ class Dataset:
     def _pair(self, chosen, samples, rng):
         """The unsynced sound of each frame and the coin; replaces samples that find none."""
         for _ in range(MAX_REDRAWS):
-            same = self._same_sound(chosen, np.concatenate([sample["audio"] for sample in samples]))
+            same = self._same_sound(chosen)
             alone = np.unique(self.sample_of[same.all(axis=1)])
             if not len(alone):
                 break
@@ -384,13 +384,33 @@ class Dataset:
                 samples[i] = self.sample(*chosen[i], rng, run=i < self.runs)
         return gan.pairs(gan.unsynced_order(same), bool(rng.integers(2)))
 
-    def _same_sound(self, chosen, audio):
+    def _same_sound(self, chosen):
         """(B,B) bool: pairs of frames that would be in sync, because they sound alike or are neighbours in a clip."""
         within = np.arange(len(self.sample_of)) - np.searchsorted(self.sample_of, self.sample_of)
         clips, firsts = np.array(chosen)[self.sample_of].T
-        numbers = np.array([self.clips[clip].frames[i] for clip, i in zip(clips, firsts + within, strict=True)])
-        near = (clips[:, None] == clips) & (np.abs(numbers[:, None] - numbers) < SAME_SOUND)
-        return near | gan.same_windows(audio)
+        return self._in_sync(list(zip(clips, firsts + within, strict=True)), 1)
+
+    def _in_sync(self, runs, frames):
+        """(n,n) bool: which of n runs (clip, first frame) are in sync with which other's sound.
+
+        Judged by the sound before augmentation: it is the same at nearly the same time of one soundtrack, which clips
+        may share, or because it is the same in itself, as two pauses are.
+        """
+        tracks = np.array([self._soundtrack(clip) for clip, _ in runs])
+        times = np.array([self.clips[clip].start[first] for clip, first in runs])
+        near = (tracks[:, None] == tracks) & (np.abs(times[:, None] - times) < (SAME_SOUND - 0.5) / FPS)
+        ends = [self.windows(clip, [first, first + frames - 1]) for clip, first in runs]  # the others lie between
+        return near | gan.same_windows(np.stack(ends))
+
+    def _soundtrack(self, clip):
+        """A number that clips of equal sound share."""
+        if clip not in self._sounds:
+            item, number = self.clips[clip], clip
+            if item.layout != "lipgan_mfcc":
+                features = self.features.get(clip, lambda: item.features(self.config.audio))
+                number = zlib.crc32(features.tobytes()) + (features.shape[1] << 32)
+            self._sounds[clip] = number
+        return self._sounds[clip]
 
     def _sync(self, number, chosen, samples, rng):
         """What the lip-sync discriminator compares; see `gan.make_batch`."""
@@ -412,13 +432,9 @@ class Dataset:
                 other = self.shifted(clip, first, rng)
                 shifted.append((clip, other))
                 sounds.append(self.heard(clip, other, rng))
-        # Which sounds are not in sync with which mouth: other clips', and the clip's own at SAME_SOUND frames and more.
         sounds = np.stack(sounds)[..., 0]  # (M,T,80,27)
-        clips, firsts = np.array(chosen + shifted).T
-        numbers = np.array([self.clips[clip].frames[first] for clip, first in zip(clips, firsts, strict=True)])
         n = self.sync_samples
-        near = (clips[:n, None] == clips) & (np.abs(numbers[:n, None] - numbers) < SAME_SOUND)
-        wrong = ~(near | gan.same_windows(sounds[:, [0, -1]])[:n])  # the others lie between
+        wrong = ~self._in_sync(chosen + shifted, self.frames)[:n]
         relation = np.eye(n, len(sounds), dtype="float32") - wrong
         batch = {"mouths": np.stack(mouths), "sounds": np.moveaxis(sounds, 1, -1), "relation": relation}
         if samples:
@@ -452,12 +468,15 @@ class Dataset:
     def _whole(self, run, rng):
         """The run, or a random other where a cut goes through it."""
         for _ in range(MAX_REDRAWS):
-            clip, first = run
-            pictures = [self.picture(clip, first + t) for t in range(self.frames)] if self.frames > 1 else []
-            if not any(is_cut(a, b) for a, b in itertools.pairwise(pictures)):
+            if self.is_whole(*run):
                 return run
             run = self._any(rng)
         raise UserError(f"--sync_frames {self.frames}: hardly a run of so many frames has no cut in it; use fewer")
+
+    def is_whole(self, clip: int, first: int) -> bool:
+        """Whether no cut goes through the run that begins there."""
+        pictures = (self.picture(clip, first + t) for t in range(self.frames if self.frames > 1 else 0))
+        return not any(is_cut(a, b) for a, b in itertools.pairwise(pictures))
 
     def heard(self, clip: int, first: int, rng: np.random.Generator, frames: int | None = None) -> np.ndarray:
         """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames, as the augmentation makes them sound."""
@@ -470,7 +489,7 @@ class Dataset:
         frames = range(first, first + self.frames)
         box = faces.mouth_box(np.stack([picture.points(self.points(clip, i)) for i in frames]))
         crops = np.stack([picture.apply(self.picture(clip, i)) for i in frames])
-        matrices = faces.crop_matrices(box, self.config.img_size, networks.MOUTH_SIZE, picture.blur)
+        matrices = faces.crop_matrices(picture.box(box), self.config.img_size, networks.MOUTH_SIZE, picture.blur)
         return mouths_of(crops, *matrices), self.heard(clip, first, rng)
 
     def sample(self, clip: int, frame: int, rng: np.random.Generator, run: bool = False) -> dict[str, np.ndarray]:
@@ -500,8 +519,8 @@ class Dataset:
         if run:
             box = faces.mouth_box(points)
             rows, columns = faces.crop_matrices(box, size, networks.MOUTH_SIZE)
-            blurred = faces.crop_matrices(box, size, networks.MOUTH_SIZE, picture.blur)
-            sample |= {"mouths": mouths_of(crops, *blurred), "crop_rows": rows, "crop_columns": columns}
+            varied = faces.crop_matrices(picture.box(box), size, networks.MOUTH_SIZE, picture.blur)
+            sample |= {"mouths": mouths_of(crops, *varied), "crop_rows": rows, "crop_columns": columns}
         return sample
 
 

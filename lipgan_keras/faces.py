@@ -313,8 +313,11 @@ def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     middle = (points[3] + points[4]) / 2
     along, down = points[4] - points[3], middle - (points[0] + points[1]) / 2
     apart, length = float(np.hypot(*along)), float(np.hypot(*down))
+    across = np.array([down[1], -down[0]], np.float32)
+    if along @ across < 0:
+        along = -along
     if apart < 0.5 * length:
-        along = along + np.array([down[1], -down[0]], np.float32) * (0.5 - apart / length)
+        along = along + across * (0.5 - apart / length)
     along = along / np.hypot(*along) if along.any() else np.array([1, 0], np.float32)
     below = np.array([-along[1], along[0]])
     width = 1.3 * max(apart, float(np.hypot(*(middle - points[2]))), 1.0)

@@ -25,7 +25,7 @@ ADVERSARIAL_WEIGHT = 0.01
 ROLL = 10
 SHARE_MOMENTUM = 0.99  # of the running means behind `lip_share`
 LARGEST_LIP_WEIGHT = 1000.0
-MOUTH_QUALITY = 4.0  # weight of the mouth in the visual-quality discriminator's judgement, against 1 elsewhere
+MOUTH_QUALITY = 4.0  # weight of a place all mouth in the visual-quality discriminator's judgement, against 1 elsewhere
 QUALITY_BETA = 0.5  # Adam's first momentum for it (Radford et al. 2016, arXiv 1511.06434)
 
 
@@ -112,7 +112,12 @@ class LipGAN(keras.Model):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def train_iteration(
-        self, faces: np.ndarray, audio: np.ndarray, targets: np.ndarray, train_on_fakes: bool | None = None
+        self,
+        faces: np.ndarray,
+        audio: np.ndarray,
+        targets: np.ndarray,
+        train_on_fakes: bool | None = None,
+        masks: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Run one iteration on a batch of single frames, with the very step that `fit` runs.
 
@@ -121,6 +126,7 @@ class LipGAN(keras.Model):
             audio: (B,80,27,1) or (B,12,35,1) float32, the windows of the targets.
             targets: (B,96,96,3) float32 in 0..1.
             train_on_fakes: the coin; None tosses it.
+            masks: see `make_batch`.
 
         Returns:
             The losses (see the class) as floats.
@@ -131,7 +137,8 @@ class LipGAN(keras.Model):
         if train_on_fakes is None:
             train_on_fakes = bool(self.rng.integers(2))
         unsynced = unsynced_order(same_windows(audio)) if self.discriminator is not None else None
-        logs = self.train_on_batch(make_batch(faces, audio, targets, unsynced, train_on_fakes), return_dict=True)
+        batch = make_batch(faces, audio, targets, unsynced, train_on_fakes, masks)
+        logs = self.train_on_batch(batch, return_dict=True)
         return {name: float(value) for name, value in logs.items()}
 
     def train_step(self, *args):
@@ -210,8 +217,9 @@ class LipGAN(keras.Model):
         weights = self._quality_weights(batch["masks"])
 
         def loss():
-            real, fake = self.quality(batch["targets"], training=True), self.quality(fakes, training=True)
-            value = losses.hinge_discriminator(real, fake, weights)
+            logits = self.quality(ops.concatenate([batch["targets"], fakes]), training=True)
+            count = ops.shape(fakes)[0]
+            value = losses.hinge_discriminator(logits[:count], logits[count:], weights)
             return value, {"quality": value}
 
         return update(loss, self.quality.trainable_variables, self.optimizers["quality"], self.quality.variables)

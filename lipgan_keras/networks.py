@@ -281,6 +281,8 @@ def build_sync_discriminator(audio: str = "mel", width: float = 1.0, frames: int
 
 
 def mouth_tower(b: Blocks, x):
+    # Light and skin are not to count: each run of mouths has mean 0 and deviation 1.
+    x = layers.GroupNormalization(1, center=False, scale=False, name=b.name("group_normalization"))(x)
     x = b.conv(x, 64, k=5, s=2)
     for n in (128, 256, 512):
         x = b.conv(b.conv(x, n, s=2), n)

@@ -25,7 +25,7 @@ from .networks import predict
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A preset of train.py: each field is the default of the flag of that name."""
+    """A preset of train.py: each field but the last is the default of the flag of that name."""
 
     lr: float
     lip_weight: float = 1.0  # of a pixel inside the lips
@@ -92,7 +92,7 @@ def train(args: argparse.Namespace) -> None:
         print(f"{logdir}: goes on from step {config.step}")
     seconds = sum(len(clip.frames) for clip in train_clips) / dataset.FPS
     print(
-        f"recipe {args.recipe}, {config}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to train on, "
+        f"recipe {args.recipe}{f', {config}' if recipe.generator else ''}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to train on, "
         f"{len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, args.seed, run.models) if val_clips else None
@@ -113,6 +113,12 @@ def train(args: argparse.Namespace) -> None:
 def _complete(args) -> Recipe:
     """Fill in what the recipe decides where no flag does, and refuse what does not go together."""
     recipe = RECIPES[args.recipe]
+    if not recipe.generator:
+        for name in ("lip_weight", "lip_share", "disc_weight", "quality_weight", "quality_start"):
+            if getattr(args, name) is not None:
+                raise UserError(f"--{name}: --recipe {args.recipe} trains the lip-sync discriminator alone; leave it away")
+    if args.augment and "none" in args.augment and len(args.augment) > 1:
+        raise UserError("--augment none: goes with no other name; leave it away, or them")
     if args.lip_share is not None and args.lip_weight is not None:
         raise UserError("--lip_share makes its own --lip_weight; give one of the two")
     for field in dataclasses.fields(recipe):
@@ -129,7 +135,6 @@ def _complete(args) -> Recipe:
             raise UserError("--recipe sync: trains the lip-sync discriminator; --sync_mode expert is for one that is frozen")
         if args.resume_gen:
             raise UserError(f"--resume_gen {args.resume_gen}: --recipe sync has no generator; leave it away")
-        args.disc_weight = args.quality_weight = 0.0
     if args.resume_disc and not args.disc_weight:
         raise UserError(
             f"--resume_disc {args.resume_disc}: --recipe {args.recipe} has no contrastive discriminator here; leave it away, "
@@ -137,7 +142,11 @@ def _complete(args) -> Recipe:
         )
     if args.resume_sync and not args.sync_weight:
         raise UserError(f"--resume_sync {args.resume_sync}: there is no lip-sync discriminator; add --sync_weight")
-    if args.sync_mode == "expert" and args.sync_weight and not args.resume_sync:
+    if args.quality_start is not None and not args.quality_weight:
+        raise UserError("--quality_start: there is no visual-quality discriminator; add --quality_weight")
+    if args.sync_mode == "expert" and not args.sync_weight:
+        raise UserError("--sync_mode expert: there is no lip-sync discriminator; add --sync_weight")
+    if args.sync_mode == "expert" and not args.resume_sync:
         raise UserError("--sync_mode expert: needs the checkpoint of one (train.py --recipe sync); name it with --resume_sync")
     return recipe
 
@@ -233,6 +242,8 @@ class Run:
         args = self.args
         training = {name: getattr(args, name) for name in FIXED + PARTS} | {
             "lr": args.lr,
+            "filelists": args.filelists and os.path.abspath(args.filelists),
+            "val_fraction": args.val_fraction,
             "lip_means": [float(value) for value in keras.ops.convert_to_numpy(self.lipgan.lip_means)],
             "quality_from": self.quality_from,
         }
@@ -322,9 +333,7 @@ class Validation:
         self.judges = {name: column for name, column in judges.items() if name in models}
         self.columns += self.judges.values()
         if self.judges:
-            self.pairs = [
-                dataset.Dataset(side, config, 2, seed, generator=False, sync=True) for side in (train_clips, clips)
-            ]
+            self.pairs = [sync_accuracy.pairs_of(side, config, models, seed) for side in (train_clips, clips)]
 
     def _draw(self, data, seed, samples):
         rng = np.random.default_rng([seed, 2])

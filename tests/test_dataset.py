@@ -305,6 +305,18 @@ def test_what_the_lip_sync_discriminator_compares(tmp_path):
                 assert not np.allclose(a, b, atol=1e-4)
 
 
+def test_clips_that_share_a_soundtrack_are_in_sync(tmp_path):
+    """As are two pauses; judged by the sound before noise is mixed in."""
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        make_clip(tmp_path / "v" / name, frames=range(20), seed=seed)
+    data = data_of(tmp_path, batch_size=10, sync=True, pairs=False, sound=augment.Sound(("gain", "noise")))
+    same = data._in_sync([(0, 4), (1, 5), (1, 9), (2, 4)], 5)
+    assert same.tolist() == [[True, True, False, False], [True, True, False, False], [False, False, True, False], [False] * 3 + [True]]
+    make_clip(tmp_path / "s" / "silent", frames=range(60), click=0.0, seconds=3.0)
+    data = data_of(tmp_path / "s", batch_size=10, sync=True, pairs=False, sound=augment.Sound(("noise",)))
+    assert data._in_sync([(0, 20), (0, 40)], 5).all()
+
+
 def test_hard_negatives_are_near_but_not_in_sync(tmp_path):
     make_clip(tmp_path / "v" / "a", frames=range(80), seconds=3.4)
     data = data_of(tmp_path, batch_size=10, sync=True, pairs=False)
