@@ -546,12 +546,12 @@ def test_one_line_in_the_terminal(script, tmp_path):
     "flag, value",
     [("batch_size", -3), ("lr", "abc"), ("lr", 0), ("val_fraction", 1.5), ("steps", 0), ("img_size", 128), ("seed", -1)]
     + [("lip_weight", -1), ("disc_weight", -0.1), ("sync_weight", -1), ("quality_weight", "nan"), ("lip_share", 0)]
-    + [("lip_share", 1), ("lip_share", 1.2), ("sync_frames", 0), ("quality_start", -1), ("augment", "blur")]
+    + [("lip_share", 1), ("lip_share", 1.2), ("sync_frames", 0), ("quality_start", -1), ("augment", "fog")]
     + [("recipe", "gan"), ("width", "nan"), ("epochs", 0), ("checkpoint_freq", 0)],
 )
 def test_odd_flags(train, tmp_path, capsys, flag, value):
     with pytest.raises(SystemExit) as error:
-        train(tmp_path / "log", f"--{flag}", value)
+        train(tmp_path / "log", "--steps", 1, f"--{flag}", value)
     lines = capsys.readouterr().err.strip().splitlines()
     assert error.value.code == 2 and len(lines) == 1 and f"--{flag}" in lines[0]
     assert not (tmp_path / "log").exists()
