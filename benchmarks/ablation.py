@@ -209,8 +209,10 @@ def train_and_judge(name: str, work: Path, args) -> None:
         if last:
             real = in_a_process(judge, checkpoint, work, "real", True)
             print(f"{name}, real clips: {describe(real)}", flush=True)
-            sync = {kind: sync_accuracy(checkpoint, work, kind) for kind in ("puppets", "real")}
-            result |= {"figures": {"step": step, "puppets": figures, "real": real, "sync": sync}, "machine": machine()}
+            sync = {kind: accuracy_of_sync(checkpoint, work, kind) for kind in ("puppets", "real")}
+            quality = quality_from(checkpoint)
+            found = {"step": step, "quality_from": quality, "puppets": figures, "real": real, "sync": sync}
+            result |= {"figures": found, "machine": machine()}
         with cli.replacing(file) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -274,7 +276,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not see how
     far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
     """
-    from lipgan_keras import audio, augment, checkpoints, dataset, metrics
+    from lipgan_keras import audio, augment, checkpoints, dataset, metrics, sync_accuracy
     from lipgan_keras.networks import predict
 
     generator, config = checkpoints.load_generator(checkpoint)
@@ -294,7 +296,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
         identity = clip.picture(0, size)
         truth = np.stack([clip.picture(i, size) for i in targets])
         inputs = np.stack([dataset.assemble(identity, picture)[0] for picture in truth])
-        moved = [pose(points[0], points[i]) for i in targets]
+        moved = [metrics.pose(points[0], points[i]) for i in targets]
         aligned = np.stack([cv2.warpAffine(identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved])
         shown = zip(clip.start, clip.end, strict=True)
         times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
@@ -310,7 +312,10 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
         if kind == "puppets":
             # Where the mouth is, by eyes and nose: its corners, found in the true frame, would tell how open it is.
             mouths = np.stack([points[0] @ m[:, :2].T + m[:, 2] for m in moved])
-            own, heard = (true_opening(work, clips[i])[clip.frames[targets]] for i in (c, other))
+            own, heard = (
+                sync_accuracy.true_opening(clips[i].folder, work / "crops", work / "videos")[clip.frames[targets]]
+                for i in (c, other)
+            )
             found = [truth, *(np.rint(255 * result).astype("uint8") for result in results[:-2]), aligned]
             found = [metrics.mouth_opening(pictures, mouths) for pictures in found]
             right, dubbed, _, *with_music, frozen = found[1:]
@@ -348,12 +353,6 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     return figures
 
 
-def true_opening(work: Path, clip) -> np.ndarray:
-    video = work / "videos" / clip.folder.relative_to(work / "crops")
-    with np.load(f"{video}.npz") as saved:
-        return saved["opening"]
-
-
 def lip_and_whole_errors(truth, results, landmarks, size):
     """(n, len(results), 2): mean absolute errors inside the lips, and of the whole crop."""
     from lipgan_keras import faces, metrics
@@ -363,23 +362,25 @@ def lip_and_whole_errors(truth, results, landmarks, size):
     return np.moveaxis(np.array(pairs), 2, 0)
 
 
-def pose(points, onto):
-    """The similarity, (2,3), that moves eyes and nose of a crop onto those of another."""
-    return cv2.estimateAffinePartial2D(np.float32(points[:3]), np.float32(onto[:3]), method=cv2.LMEDS)[0]
-
-
 def correlation(found, truth):
     """Pearson's; 0 for a mouth that does not move at all."""
     return float(np.corrcoef(found, truth)[0, 1]) if np.ptp(found) > 0 else 0.0
 
 
-def sync_accuracy(checkpoint: Path, work: Path, kind: str) -> dict:
-    """What sync_accuracy measures for the discriminators of a checkpoint; nothing where it holds none."""
-    import h5py
+def quality_from(checkpoint: Path) -> int | None:
+    """The step at which the visual-quality discriminator started, if it did."""
+    from lipgan_keras import checkpoints
 
-    with h5py.File(checkpoint) as file:
-        if not {"discriminator", "sync"} & set(file):
-            return {}
+    started = "quality" in checkpoints.read_networks(checkpoint)
+    return checkpoints.read_training(checkpoint)["quality_from"] if started else None
+
+
+def accuracy_of_sync(checkpoint: Path, work: Path, kind: str) -> dict:
+    """What sync_accuracy measures for the discriminators of a checkpoint; nothing where it holds none."""
+    from lipgan_keras import checkpoints
+
+    if not {"discriminator", "sync"} & set(checkpoints.read_networks(checkpoint)):
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sync.json"
         puppets = ["--puppets", work / "videos"] if kind == "puppets" else []
@@ -403,7 +404,8 @@ def describe(figures):
 # -------------------------------------------------------------------------------------------------------------- report
 
 BEGIN, END = "<!-- measured: written by benchmarks/ablation.py -->", "<!-- end of measured -->"
-NETWORKS = {"sync": "lip-sync", "discriminator": "contrastive", "oracle": "oracle"}
+JUDGED = [(network, pairs) for network in ("sync", "discriminator") for pairs in ("all", "different")]
+JUDGED += [("oracle", "all")]
 LEVELS = (0.2, 0.4, 0.6)  # whose first step the report gives
 CURVES = {
     "dubbed": "Correlation of the opening with the truth under another clip's sound (dubbed)",
@@ -436,6 +438,8 @@ def report(work: Path, path: Path) -> None:
 
 def sections(results, picture):
     """Markdown, paragraph by paragraph."""
+    from lipgan_keras import sync_accuracy
+
     first = next(iter(results.values()))
     puppets, real = first["figures"]["puppets"], first["figures"]["real"]
     yield "```\npython benchmarks/ablation.py --clips GRID\n```"
@@ -447,9 +451,12 @@ def sections(results, picture):
     )
     yield "\n".join(
         table(
-            ["run", "flags of train.py", "steps", "training", "machine"],
+            ["run", "flags of train.py", "steps", "visual quality from step", "training", "machine"],
             [
-                [name, f"`{' '.join(r['flags'])}`", r["figures"]["step"], f"{r['seconds'] / 60:.0f} min", r["machine"]]
+                [
+                    name, f"`{' '.join(r['flags'])}`", r["figures"]["step"], r["figures"].get("quality_from") or "",
+                    f"{r['seconds'] / 60:.0f} min", r["machine"],
+                ]
                 for name, r in results.items()
             ],
         )
@@ -461,8 +468,9 @@ def sections(results, picture):
         "Correlation of `metrics.mouth_opening` with the true opening, mean over the sounds. Own: under the clip's own "
         "sound. Dubbed: under another clip's sound, with the mouth of that one. Seen: of the same pictures, with the "
         "mouth that their own clip has; what is above 0 there is not heard but seen, since the detector's box moves "
-        "with the jaw, and is in `own` too. Music: mixed in at 0 dB. Movement: the deviation of the generated opening as a "
-        "share of the source's, which a correlation does not see."
+        "with the jaw, and is in `own` too. Music: mixed in at 0 dB, by the synthesiser whose music "
+        "`lipsync` has in its training (other pieces of it), and `unet` and `lipgan` have not. Movement: the deviation "
+        "of the generated opening as a share of the source's, which a correlation does not see."
     )
     columns = ("opening", "opening_music", "dubbed", "dubbed_music", "seen", "movement")
     rows = [[name, *(number(r["figures"]["puppets"][c], 2) for c in columns)] for name, r in results.items()]
@@ -488,16 +496,17 @@ def sections(results, picture):
     for name, result in results.items():
         for kind, sync in result["figures"]["sync"].items():
             if sync:
-                cells = [percent(sync, network, pairs) for network in NETWORKS for pairs in ("all", "different")]
+                cells = [percent(sync, *column) for column in JUDGED]
                 rows.append([name, kind, f"{sync['pairs']} / {sync.get('different_pairs', '')}", *cells])
     if rows:
         yield "## Sync accuracy of the discriminators"
         yield (
             "Share of held-out pairs, half of them in sync, that are called right; the threshold is that of the "
             "training clips (`python -m lipgan_keras.sync_accuracy`). Different: those pairs of puppets whose true "
-            "openings differ. The oracle knows the openings."
+            f"openings (0..1) differ by {sync_accuracy.DIFFERENT} in the mean. The oracle knows the openings, to "
+            f"{sync_accuracy.ORACLE_STEP}."
         )
-        header = [f"{words}, {pairs}" for words in NETWORKS.values() for pairs in ("all", "different")]
+        header = [f"{sync_accuracy.NAMES[network].split()[0]}, {pairs}" for network, pairs in JUDGED]
         yield "\n".join(table(["run", "clips", "pairs", *header], rows))
 
     yield "## How soon the lips move"

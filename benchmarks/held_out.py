@@ -69,8 +69,7 @@ def main():
 
 def align(image, points, onto):
     """Move a crop so that its eyes and nose fall on those of another."""
-    matrix, _ = cv2.estimateAffinePartial2D(np.float32(points[:3]), np.float32(onto[:3]), method=cv2.LMEDS)
-    return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(image, metrics.pose(points, onto), image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ class Dataset:
 
     A sample of the generator is one frame. For the lip-sync discriminator half of the batch is runs of T consecutive ones,
     never across a gap or a cut, with one identity frame and one augmentation each. (Not all of it: neighbours are so much
-    alike that a batch of runs alone taught the generator less in a step, and gave batch normalisation poor statistics.)
+    alike that a batch of runs alone taught the generator less in a step.)
 
     Args:
         config: gives front end, image size, how audio windows align to frames, and the frames of a lip-sync sample.
@@ -340,7 +340,7 @@ class Dataset:
             return sound.windows(self.features.get(clip, lambda: item.features(kind)), centres, kind)
         wave = self.waves.get(clip, item.wave)
         if clip not in self._levels:
-            self._levels[clip] = float(np.sqrt(np.mean(np.square(wave))))
+            self._levels[clip] = augment.level(wave)
         return sound.windows_of(wave, centres, kind, lambda stretch: change(stretch, self._levels[clip]))
 
     def batch(self, number: int) -> tuple[dict[str, np.ndarray]]:
@@ -486,11 +486,17 @@ class Dataset:
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mouths (48,48,3T) float32 in 0..1 and the sound (T,80,27,1) or (T,12,35,1) of a run of real frames."""
         picture = augment.Picture(rng, self.config.img_size, self.augmentation)
-        frames = range(first, first + self.frames)
-        box = faces.mouth_box(np.stack([picture.points(self.points(clip, i)) for i in frames]))
+        crops, points = self._varied(clip, range(first, first + self.frames), picture)
+        return self._mouths(crops, faces.mouth_box(points), picture), self.heard(clip, first, rng)
+
+    def _varied(self, clip, frames, picture):
+        """Crops (n,size,size,3) and landmarks (n,5,2) of frames, as the augmentation makes them look."""
         crops = np.stack([picture.apply(self.picture(clip, i)) for i in frames])
+        return crops, np.stack([picture.points(self.points(clip, i)) for i in frames])
+
+    def _mouths(self, crops, box, picture):
         matrices = faces.crop_matrices(picture.box(box), self.config.img_size, networks.MOUTH_SIZE, picture.blur)
-        return mouths_of(crops, *matrices), self.heard(clip, first, rng)
+        return mouths_of(crops, *matrices)
 
     def sample(self, clip: int, frame: int, rng: np.random.Generator, run: bool = False) -> dict[str, np.ndarray]:
         """A frame for the generator, or a run of T from `frame` on, its identity frame chosen by `rng`.
@@ -507,8 +513,7 @@ class Dataset:
         identity = self.picture(clip, int(rng.choice(np.flatnonzero(far))))
         picture = augment.Picture(rng, size, self.augmentation)
         identity = picture.apply(identity)
-        crops = np.stack([picture.apply(self.picture(clip, i)) for i in indices])
-        points = np.stack([picture.points(self.points(clip, i)) for i in indices])
+        crops, points = self._varied(clip, indices, picture)
         inputs = [assemble(identity, crop) for crop in crops]
         sample = {
             "faces": np.stack([face for face, _ in inputs]),
@@ -519,8 +524,7 @@ class Dataset:
         if run:
             box = faces.mouth_box(points)
             rows, columns = faces.crop_matrices(box, size, networks.MOUTH_SIZE)
-            varied = faces.crop_matrices(picture.box(box), size, networks.MOUTH_SIZE, picture.blur)
-            sample |= {"mouths": mouths_of(crops, *varied), "crop_rows": rows, "crop_columns": columns}
+            sample |= {"mouths": self._mouths(crops, box, picture), "crop_rows": rows, "crop_columns": columns}
         return sample
 
 

@@ -21,6 +21,14 @@ def lip_mae(mask: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
     return (mask * error).sum(axis=(1, 2)) / np.where(weight > 0, weight, np.nan)
 
 
+def pose(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """(2,3) float64, the similarity that moves eyes and nose, of (5,2) landmarks, onto those of another picture.
+
+    For a frozen mouth that follows the head.
+    """
+    return cv2.estimateAffinePartial2D(np.float32(points[:3]), np.float32(onto[:3]), method=cv2.LMEDS)[0]
+
+
 def bootstrap_interval(
     values: np.ndarray, groups: np.ndarray | None = None, level: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:

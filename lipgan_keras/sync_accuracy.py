@@ -15,6 +15,7 @@ gives the accuracy on those pairs whose openings differ, and that of an oracle t
 import dataclasses
 import json
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,31 @@ class Scores:
     runs: np.ndarray
 
 
-def score(models: dict[str, keras.Model], data: dataset.Dataset, count: int, seed: int = 0, progress: bool = False) -> Scores:
-    """Score pairs of real frames, evenly spread over the clips of `data`.
+@dataclasses.dataclass
+class Pairs:
+    """Up to `CHUNK` synced pairs and as many unsynced ones, of the same frames.
+
+    Attributes:
+        runs: see `Scores`.
+        mouths: (n,48,48,3T) float32 in 0..1.
+        pictures: (n,96,96,3) uint8, the middle frame of each run.
+        sounds: of the synced pairs and of the unsynced, each (n,T,80,27,1) or (n,T,12,35,1) float32.
+    """
+
+    runs: np.ndarray
+    mouths: np.ndarray
+    pictures: np.ndarray
+    sounds: tuple[np.ndarray, np.ndarray]
+
+
+def draw(data: dataset.Dataset, count: int, seed: int = 0, progress: bool = False) -> Iterator[Pairs]:
+    """Pairs of real frames, evenly spread over the clips of `data`, which is of `pairs_of`.
 
     Args:
-        models: "sync" and "discriminator", or one of them; the latter sees the middle frame of each run alone.
-        data: of `sync=True`, without augmentation.
         count: runs at most, each of which gives a synced and an unsynced pair.
+
+    Raises:
+        UserError: no clip is long enough.
     """
     rng = np.random.default_rng([seed, 3])
     chosen = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).astype(int))
@@ -61,28 +80,38 @@ def score(models: dict[str, keras.Model], data: dataset.Dataset, count: int, see
     runs = [run for run, enough in zip(runs, far, strict=True) if enough]
     if not runs:
         raise UserError("no held-out clip is long enough for a pair that is out of sync; hold out others")
-    middle = data.frames // 2
-    scores = {name: ([], []) for name in models if name in ("sync", "discriminator")}
     for start in tqdm(range(0, len(runs), CHUNK), "pairs", disable=not progress, leave=False, delay=1):
         chunk = runs[start : start + CHUNK]
-        samples = [(data.sync_sample(clip, a, rng), data.heard(clip, b, rng)) for clip, a, b in chunk]
-        sounds = [np.stack([sound for (_, sound), _ in samples]), np.stack([wrong for _, wrong in samples])]
-        mouths = np.stack([mouths for (mouths, _), _ in samples])
-        pictures = np.stack([data.picture(clip, a + middle) for clip, a, _ in chunk]).astype("float32") / 255
-        for side in range(2):
-            if "sync" in scores:
-                heard = np.moveaxis(sounds[side][..., 0], 1, -1)
-                scores["sync"][side].append(_predict(models["sync"], mouths, heard, _cosine))
-            if "discriminator" in scores:
-                scores["discriminator"][side].append(
-                    _predict(models["discriminator"], pictures, sounds[side][:, middle], _nearness)
-                )
-    synced, unsynced = ({name: np.concatenate(s[side]) for name, s in scores.items()} for side in range(2))
-    return Scores(synced, unsynced, np.array(runs))
+        mouths, synced = zip(*(data.sync_sample(clip, a, rng) for clip, a, _ in chunk), strict=True)
+        pictures = [data.picture(clip, a + data.frames // 2) for clip, a, _ in chunk]
+        unsynced = [data.heard(clip, b, rng) for clip, _, b in chunk]
+        yield Pairs(np.array(chunk), np.stack(mouths), np.stack(pictures), (np.stack(synced), np.stack(unsynced)))
+
+
+def score(models: dict[str, keras.Model], drawn: Iterable[Pairs]) -> Scores:
+    """Score pairs.
+
+    Args:
+        models: "sync" and "discriminator", or one of them; the latter sees the middle frame of each run alone.
+        drawn: of `draw`.
+    """
+    names = [name for name in ("sync", "discriminator") if name in models]
+    scores, runs = [{name: [] for name in names} for _ in range(2)], []
+    for pairs in drawn:
+        runs.append(pairs.runs)
+        for found, sounds in zip(scores, pairs.sounds, strict=True):
+            if "sync" in names:
+                heard = np.moveaxis(sounds[..., 0], 1, -1)
+                found["sync"].append(_predict(models["sync"], pairs.mouths, heard, _cosine))
+            if "discriminator" in names:
+                pictures, sound = pairs.pictures.astype("float32") / 255, sounds[:, sounds.shape[1] // 2]
+                found["discriminator"].append(_predict(models["discriminator"], pictures, sound, _nearness))
+    synced, unsynced = ({name: np.concatenate(found[name]) for name in names} for found in scores)
+    return Scores(synced, unsynced, np.concatenate(runs))
 
 
 def pairs_of(clips: list[dataset.Clip], config: checkpoints.ModelConfig, models: dict, seed: int) -> dataset.Dataset:
-    """The data of `score`; the contrastive discriminator alone needs no runs of several frames."""
+    """The data of `draw`; the contrastive discriminator alone needs no runs of several frames."""
     if "sync" not in models:
         config = dataclasses.replace(config, sync_frames=1)
     return dataset.Dataset(clips, config, 2, seed, generator=False, sync=True)
@@ -192,7 +221,7 @@ def measure(args) -> dict:
     models, config = load(args.checkpoint)
     if args.audio_offset_ms is not None:
         config.audio_offset_ms = args.audio_offset_ms
-    known = (checkpoints.read_training(args.checkpoint) if checkpoints.read_networks(args.checkpoint) else None) or {}
+    known = checkpoints.read_training(args.checkpoint) or {}
     for name, default in SPLIT.items():
         if getattr(args, name) is None:
             setattr(args, name, known.get(name, default))
@@ -201,7 +230,7 @@ def measure(args) -> dict:
     if not sides[1]:
         raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
     datasets = [pairs_of(side, config, models, args.seed) for side in sides]
-    training, held_out = (score(models, data, args.pairs, args.seed, progress=True) for data in datasets)
+    training, held_out = (score(models, draw(data, args.pairs, args.seed, progress=True)) for data in datasets)
     results = {"pairs": 2 * len(held_out.runs), "clips": len(sides[1])}
     results |= {name: {"all": value} for name, value in held_out_accuracy(training, held_out).items()}
     if args.puppets:

@@ -19,7 +19,7 @@ from . import augment, checkpoints, cli, dataset, metrics, sync_accuracy
 from .backend import BACKEND, keras
 from .checkpoints import ModelConfig
 from .cli import UserError
-from .gan import LipGAN, Weights
+from .gan import ADVERSARIAL_WEIGHT, LipGAN, Weights
 from .networks import predict
 
 
@@ -38,7 +38,7 @@ class Recipe:
 
 RECIPES = {
     "unet": Recipe(lr=1e-3),
-    "lipgan": Recipe(lr=1e-4, disc_weight=0.01),
+    "lipgan": Recipe(lr=1e-4, disc_weight=ADVERSARIAL_WEIGHT),
     "lipsync": Recipe(lr=1e-4, lip_weight=6.0, sync_weight=2e-4, quality_weight=1e-3, augment=augment.NAMES),
     "sync": Recipe(lr=1e-4, sync_weight=1.0, augment=augment.NAMES, generator=False),
 }
@@ -91,9 +91,10 @@ def train(args: argparse.Namespace) -> None:
     if state:
         print(f"{logdir}: goes on from step {config.step}")
     seconds = sum(len(clip.frames) for clip in train_clips) / dataset.FPS
+    generator = f", {config}" if recipe.generator else ""
     print(
-        f"recipe {args.recipe}{f', {config}' if recipe.generator else ''}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to train on, "
-        f"{len(val_clips)} held out; log in {logdir}"
+        f"recipe {args.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to train "
+        f"on, {len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, args.seed, run.models) if val_clips else None
     log = Log(run, config, args, steps, validation)
@@ -289,10 +290,11 @@ def _resumable(latest, args):
     if state.get("recipe") in RECIPES:
         # Runs of before a part was there had what their recipe says now.
         recipe = dataclasses.asdict(RECIPES[state["recipe"]])
+        recipe["augment"] = list(recipe["augment"])
         state = {"img_size": 96, "sync_mode": "joint"} | {k: recipe[k] for k in recipe if k in PARTS} | state
     for name in FIXED + PARTS:
         theirs, ours = state.get(name), getattr(args, name)
-        if (list(theirs) if isinstance(theirs, tuple) else theirs) != ours:
+        if theirs != ours:
             raise UserError(
                 f"{latest}: belongs to a run with --{name} {_words(theirs)}, not {_words(ours)}; "
                 "give the same command, or another --logdir"
@@ -324,7 +326,7 @@ class Validation:
         models: dict[str, keras.Model],
         samples: int = VAL_SAMPLES,
     ):
-        self.columns, self.sound_used, self.seed, self.samples = [], False, seed, samples
+        self.columns, self.sound_used = [], False
         self.models = models
         if "generator" in models:
             self.columns += ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"]
@@ -333,7 +335,8 @@ class Validation:
         self.judges = {name: column for name, column in judges.items() if name in models}
         self.columns += self.judges.values()
         if self.judges:
-            self.pairs = [sync_accuracy.pairs_of(side, config, models, seed) for side in (train_clips, clips)]
+            sides = [sync_accuracy.pairs_of(side, config, models, seed) for side in (train_clips, clips)]
+            self.pairs = [list(sync_accuracy.draw(side, samples, seed)) for side in sides]
 
     def _draw(self, data, seed, samples):
         rng = np.random.default_rng([seed, 2])
@@ -377,8 +380,7 @@ class Validation:
             }
             self.sound_used = values["val_lip_mae_wrong_sound"] >= SOUND_USED * values["val_lip_mae"]
         if self.judges:
-            scores = [sync_accuracy.score(self.models, data, self.samples, self.seed) for data in self.pairs]
-            found = sync_accuracy.held_out_accuracy(*scores)
+            found = sync_accuracy.held_out_accuracy(*(sync_accuracy.score(self.models, drawn) for drawn in self.pairs))
             values |= {column: found[name] for name, column in self.judges.items()}
         return values
 

@@ -46,7 +46,7 @@ def test_each_run_gives_one_synced_and_one_shifted_pair(tmp_path):
         def predict_on_batch(self, inputs):
             return np.ones((len(inputs[0]), 1))
 
-    scores = sync_accuracy.score({"sync": Knowing(), "discriminator": Blind()}, data, 30)
+    scores = sync_accuracy.score({"sync": Knowing(), "discriminator": Blind()}, sync_accuracy.draw(data, 30))
     assert len(scores.runs) == 30 and (scores.synced["sync"] == 1).all() and (scores.unsynced["sync"] == 0).all()
     assert sync_accuracy.held_out_accuracy(scores, scores) == {"sync": 1.0, "discriminator": 0.5}
     distance = np.abs(scores.runs[:, 1] - scores.runs[:, 2])

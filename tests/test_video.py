@@ -370,13 +370,8 @@ def test_untagged_matrix_goes_by_height(tmp_path, size, matrix):
     ],
 )
 def test_formats(tmp_path, codec, pix_fmt, name):
-    if codec not in av.codecs_available:
-        pytest.skip(f"this PyAV has no {codec}")
     options = {"qscale": "2"} if codec in ("mjpeg", "mpeg2video", "mpeg4") else {}
-    try:
-        path = encode(tmp_path / name, [bars(320, 240)] * 10, codec, pix_fmt, options=options)
-    except (ValueError, av.error.FFmpegError):
-        pytest.skip(f"this PyAV's {codec} has no {pix_fmt}")
+    path = encode(tmp_path / name, [bars(320, 240)] * 10, codec, pix_fmt, options=options)
     frames = list(video.read_frames(path))
     assert len(frames) == 10
     assert frames[0].time == pytest.approx(0, abs=1e-3)  # whatever the container's first time stamp
