@@ -9,33 +9,72 @@ from lipgan_keras import cli
 def main():
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint_path", type=cli.existing, required=True, help="generator, of train.py or of the original LipGAN")
-    parser.add_argument("--face", type=cli.existing, required=True, help="picture or video of the face")
-    parser.add_argument("--audio", type=cli.existing, required=True, help="sound file, or video with the sound to say")
+    parser.add_argument("--face", type=cli.existing, help="picture or video of the face")
+    parser.add_argument("--audio", type=cli.existing, help="sound file, or video with the sound to say")
     parser.add_argument("--outfile", help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")
-    parser.add_argument("--results_dir", default="results/", help="folder for the result where --outfile is not given")
+    parser.add_argument("--results_dir", default="results/", help="folder for the results where --outfile is not given")
     parser.add_argument(
+        "--batch", type=cli.existing, metavar="PAIRS.csv",
+        help="make many videos, in place of --face, --audio and --outfile: a table with columns face, audio and, if you "
+        "like, outfile; paths are relative to the table; what is there already is left as it is",
+    )  # fmt: skip
+
+    where = parser.add_argument_group("where the face is")
+    where.add_argument(
         "--pads", type=int, nargs=4, default=[0, 0, 0, 0], metavar=("T", "B", "L", "R"),
         help="grow the face crop by so many pixels at top, bottom, left and right",
     )  # fmt: skip
-    parser.add_argument("--static", action="store_true", help="use the first frame of a video only")
-    parser.add_argument("--max_sec", type=cli.positive(), default=240.0, help="cut the sound after so many seconds")
-    parser.add_argument("--lipgan_batch_size", type=cli.integer(1), default=256, help="faces at once, at most")
-    parser.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
-    parser.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)")
-    args = parser.parse_args()
-    name = f"{Path(args.face).stem}_{Path(args.audio).stem}.mp4"
-    outfile = args.outfile or os.path.join(args.results_dir, name)
-
-    from lipgan_keras.lipsync import lipsync
-
-    summary = lipsync(
-        args.checkpoint_path, args.face, args.audio, outfile, pads=args.pads, static=args.static, max_sec=args.max_sec,
-        batch_size=args.lipgan_batch_size, fps=args.fps, audio_offset_ms=args.audio_offset_ms,
+    where.add_argument(
+        "--box", type=int, nargs=4, metavar=("T", "B", "L", "R"),
+        help="top, bottom, left and right of the face in pixels, in every frame: nothing is looked for, so that drawings, "
+        "masks and animals speak too",
     )  # fmt: skip
-    print(
-        f"{summary.outfile}: {summary.seconds:.2f} s, {summary.frames} frames, "
-        f"{summary.frames_without_face} of them with no face"
-    )
+    where.add_argument("--face_index", type=_face_index, metavar="N|all", help="the face to speak, counted from the left from 0, or all (default: the largest)")
+    where.add_argument("--nosmooth", dest="smooth", action="store_false", help="do not smooth where faces are in time")
+
+    part = parser.add_argument_group("which part")
+    part.add_argument("--static", action="store_true", help="use the first frame of a video only")
+    part.add_argument("--start", type=cli.at_least(0), default=0.0, help="second of the face video to begin at")
+    part.add_argument("--end", type=cli.positive(), help="second of the face video to stop, and turn back, at")
+    part.add_argument("--max_sec", type=cli.positive(), default=240.0, help="cut the sound after so many seconds")
+
+    look = parser.add_argument_group("what it looks like")
+    look.add_argument("--region", choices=["mouth", "jaw", "face"], help="what is redrawn; face: the original's rectangle (default: jaw)")
+    look.add_argument("--sharpen", type=cli.at_least(0), default=1.0, help="how much of the detail of the face the mouth is given; 0: none")
+    look.add_argument("--resize_factor", type=cli.at_least(1), default=1.0, help="make width and height so many times smaller")
+    look.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
+    look.add_argument("--label", action="store_true", help="write on the picture that it is synthetic; its metadata say so anyway")
+    look.add_argument("--preview", metavar="FILE.png", help="write faces of source and result there in the first seconds")
+
+    run = parser.add_argument_group("how it runs")
+    run.add_argument(
+        "--engine", choices=["auto", "openvino", "keras"], default="auto",
+        help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
+    )  # fmt: skip
+    run.add_argument("--lipgan_batch_size", type=cli.integer(1), default=16, help="faces at once")
+    run.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)")
+    args = parser.parse_args()
+    single = [name for name in ("face", "audio", "outfile") if getattr(args, name)]
+    if args.batch and single:
+        parser.error(f"--{single[0]}: the table of --batch says that; leave one of the two away")
+    if not args.batch and not (args.face and args.audio):
+        parser.error("--face and --audio are needed, or --batch")
+
+    from lipgan_keras import batch
+    from lipgan_keras.lipsync import LipSync
+
+    names = "pads box face_index smooth static start end max_sec region sharpen resize_factor fps label preview"
+    options = {name: getattr(args, name) for name in names.split() if getattr(args, name) is not None}
+    lipsync = LipSync(args.checkpoint_path, args.engine, args.lipgan_batch_size, args.audio_offset_ms)
+    if args.batch:
+        batch.run(lipsync, args.batch, args.results_dir, **options)
+        return
+    outfile = args.outfile or os.path.join(args.results_dir, f"{Path(args.face).stem}_{Path(args.audio).stem}.mp4")
+    print(lipsync.run(args.face, args.audio, outfile, progress=True, **options))
+
+
+def _face_index(text):
+    return text if text == "all" else cli.integer(0)(text)
 
 
 if __name__ == "__main__":

@@ -159,16 +159,16 @@ def list_lines(paths):
 
 def photo(clip: Path, work: Path) -> Path:
     """The frame of a clip whose lips are shut most, as a picture."""
-    from lipgan_keras import faces, metrics, video
+    from lipgan_keras import faces, metrics, tracking, video
 
     path = work / "photos" / f"{clip.stem}.png"
     if not path.is_file():
-        tracked = [t for t in faces.track(video.read_frames(clip)) if t.face is not None]
-        crops = np.stack([faces.extract(t.frame.image, t.box) for t in tracked])
-        landmarks = np.stack([faces.to_crop(t.face.landmarks, t.box) for t in tracked])
-        shut = tracked[int(np.argmin(metrics.mouth_opening(crops, landmarks)))]
+        seen = list(tracking.follow(video.read_frames(clip)))
+        crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
+        landmarks = np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen])
+        shut, _ = seen[int(np.argmin(metrics.mouth_opening(crops, landmarks)))]
         with cli.replacing(path) as temporary:
-            cv2.imwrite(str(temporary), shut.frame.image)
+            cv2.imwrite(str(temporary), shut.image)
     return path
 
 

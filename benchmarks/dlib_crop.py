@@ -14,20 +14,20 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lipgan_keras import cli, faces, video
+from lipgan_keras import cli, faces, tracking, video
 
 
 def measure(path, detector) -> np.ndarray:
     """(n, 9): eyes' middle, eyes to mouth, width of MTCNN's box, dlib's box, for the frames where both see a face."""
     rows = []
-    for tracked in faces.track(video.read_frames(path)):
-        rectangles = detector(np.ascontiguousarray(tracked.frame.image[..., ::-1]), 1)
-        if tracked.face is None or not rectangles:
+    for frame, one in tracking.follow(video.read_frames(path)):
+        rectangles = detector(np.ascontiguousarray(frame.image[..., ::-1]), 1)
+        if not rectangles:
             continue
         largest = max(rectangles, key=lambda r: r.area())
-        eyes, mouth = tracked.face.landmarks[:2].mean(0), tracked.face.landmarks[3:].mean(0)
+        eyes, mouth = one.face.landmarks[:2].mean(0), one.face.landmarks[3:].mean(0)
         box = largest.left(), largest.top(), largest.right(), largest.bottom()
-        rows.append([*eyes, *(mouth - eyes), tracked.face.box[2] - tracked.face.box[0], *box])
+        rows.append([*eyes, *(mouth - eyes), one.face.box[2] - one.face.box[0], *box])
     if not rows:
         raise cli.UserError(f"{path}: no face that both detectors see; give another clip")
     return np.array(rows)

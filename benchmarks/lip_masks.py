@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lipgan_keras import cli, faces, puppets, video
+from lipgan_keras import cli, faces, puppets, tracking, video
 
 CELL, COLUMNS = 128, 8
 ANGLES = (-60, -45, -30, 0)
@@ -98,16 +98,15 @@ def detected(image):
 def main(clips, picture):
     speakers, portrait = [], []
     for path in sorted(Path(clips).glob("*.mp*")):
-        seen = [t for t in faces.track(video.read_frames(path)) if t.face is not None]
+        seen = [(frame.image, one.face) for frame, one in tracking.follow(video.read_frames(path))]
         if path.name.startswith("portrait"):
-            seen.sort(key=lambda t: abs(sideways(t.face)))
+            seen.sort(key=lambda pair: abs(sideways(pair[1])))
             portrait = [seen[i] for i in (-1, -40, -80, 0)]
         else:
             speakers.append(seen[len(seen) // 2])
     photos = {name: detected(video.read_image(path)) for name, path in puppets.shipped_photos().items()}
 
-    cells = [cell(t.frame.image, t.face, "") for t in speakers]
-    cells += [cell(t.frame.image, t.face, "") for t in portrait]
+    cells = [cell(image, face, "") for image, face in speakers + portrait]
     for photo, face in photos.values():
         cells.append(cell(photo, face, ""))
         height, width = photo.shape[:2]
@@ -120,7 +119,7 @@ def main(clips, picture):
                 print(f"no face found at {direction * angle} degrees", file=sys.stderr)
             cells.append(cell(view, found, f"{direction * angle:+d}"))
     default = speakers[:5] + portrait[:1]
-    cells += [cell(t.frame.image, t.face, "", "dlib", default=True) for t in default]
+    cells += [cell(image, face, "", "dlib", default=True) for image, face in default]
     cells += [cell(photo, face, "", "dlib", default=True) for photo, face in photos.values()]
 
     rows = [np.concatenate(cells[i : i + COLUMNS], axis=1) for i in range(0, len(cells), COLUMNS)]

@@ -9,29 +9,29 @@ import sys
 import cv2
 import numpy as np
 
-from lipgan_keras import audio, cli, faces, metrics, video
+from lipgan_keras import audio, cli, faces, metrics, tracking, video
 
 FRAMES, SIZE, HEIGHT = 8, 140, 50
 
 
 def main(source, picture):
-    tracked = [t for t in faces.track(video.read_frames(source)) if t.face is not None]
-    crops = np.stack([faces.extract(t.frame.image, t.box) for t in tracked])
-    opening = metrics.mouth_opening(crops, np.stack([faces.to_crop(t.face.landmarks, t.box) for t in tracked]))
-    pieces = np.array_split(np.arange(len(tracked)), FRAMES)
+    seen = list(tracking.follow(video.read_frames(source)))
+    crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
+    opening = metrics.mouth_opening(crops, np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen]))
+    pieces = np.array_split(np.arange(len(seen)), FRAMES)
     extremes = [piece[np.argmax(opening[piece]) if n % 2 else np.argmin(opening[piece])] for n, piece in enumerate(pieces)]
-    chosen = [tracked[i] for i in extremes]
-    grow = np.array([-1, -1, 1, 1]) * 0.15 * (tracked[0].box[2] - tracked[0].box[0])
-    row = np.concatenate([faces.extract(t.frame.image, t.box + grow, SIZE) for t in chosen], axis=1)
+    chosen = [seen[i] for i in extremes]
+    grow = np.array([-1, -1, 1, 1]) * 0.15 * np.ptp(seen[0][1].box[::2])
+    row = np.concatenate([faces.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
     wave = audio.load_audio(source)
-    end = tracked[-1].frame.time + tracked[-1].frame.duration
+    end = seen[-1][0].time + seen[-1][0].duration
     sound = np.full((HEIGHT, row.shape[1], 3), 255, "uint8")
     loudest = max(float(np.abs(wave).max()), 1e-6)
     for x, piece in enumerate(np.array_split(wave[: round(end * audio.SAMPLE_RATE)], row.shape[1])):
         half = int(np.abs(piece).max(initial=0) / loudest * (HEIGHT / 2 - 2))
         cv2.line(sound, (x, HEIGHT // 2 - half), (x, HEIGHT // 2 + half), (160, 110, 60))
-    for t in chosen:
-        x = int((t.frame.time + t.frame.duration / 2) / end * (row.shape[1] - 1))
+    for frame, _ in chosen:
+        x = int((frame.time + frame.duration / 2) / end * (row.shape[1] - 1))
         cv2.line(sound, (x, 0), (x, HEIGHT), (40, 40, 220))
     cv2.imwrite(picture, np.concatenate([row, sound]))
 

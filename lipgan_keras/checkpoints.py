@@ -9,70 +9,32 @@ No object is deserialised and no code is run when one is read.
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
 """
 
+from __future__ import annotations
+
 import dataclasses
 import io
 import itertools
 import json
 import os
 import re
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from . import cli, networks
-from .backend import keras
+from . import cli
+from .audio import WINDOW_SHAPE
 from .cli import UserError
+from .config import IMG_SIZES, VARIANTS, ModelConfig
+
+if TYPE_CHECKING:
+    from .backend import keras
 
 FORMAT = 1
 KINDS = ("conv2d", "conv2d_transpose", "spectral_conv2d", "batch_normalization", "instance_normalization")
 CALLED = {"sync": "lip-sync discriminator", "quality": "visual-quality discriminator"}
 LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
 NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
-
-
-@dataclasses.dataclass
-class ModelConfig:
-    """What a checkpoint says of its model, so that inference needs no flags about it.
-
-    Attributes:
-        variant: "residual" or "basic".
-        audio: "mel" or "mfcc".
-        width: factor on the channel counts.
-        img_size: pixels of a side of the face crop.
-        alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
-            the indexing of the original's mel inference (see `audio.window_centre`).
-        audio_offset_ms: added to the window's place; positive is a later window.
-        crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `faces.crop_box`).
-        step: training steps that the weights have seen.
-        sync_frames: consecutive frames that the lip-sync discriminator sees, where there is one.
-        sync_width: factor on its channel counts.
-    """
-
-    variant: str = "residual"
-    audio: str = "mel"
-    width: float = 1.0
-    img_size: int = networks.IMG_SIZE
-    alignment: str = "centred"
-    audio_offset_ms: float = 0.0
-    crop: str = "lipgan_keras"
-    step: int = 0
-    sync_frames: int = 5
-    sync_width: float = 1.0
-
-    def __str__(self) -> str:
-        return f"{self.variant} {self.audio}, width {self.width:g}, {self.img_size}x{self.img_size} pixels"
-
-    def build_generator(self) -> keras.Model:
-        return networks.build_generator(self.variant, self.audio, self.width, self.img_size)
-
-    def build_discriminator(self) -> keras.Model:
-        return networks.build_discriminator(self.audio, self.width, self.img_size)
-
-    def build_sync_discriminator(self) -> keras.Model:
-        return networks.build_sync_discriminator(self.audio, self.sync_width, self.sync_frames)
-
-    def build_quality_discriminator(self) -> keras.Model:
-        return networks.build_quality_discriminator(self.width, self.img_size)
 
 
 def save_checkpoint(
@@ -89,6 +51,8 @@ def save_checkpoint(
         optimizers: by the same names, for an exact continuation.
         training: anything JSON can hold; `read_training` gives it back.
     """
+    from .backend import keras
+
     # Made in memory: HDF5 that meets a full disc ends in a crash, not in an error.
     data = io.BytesIO()
     with h5py.File(data, "w") as file:
@@ -274,10 +238,10 @@ def _config(file, path):
         # Files of before there was a lip-sync discriminator do not name its fields.
         config = ModelConfig(**{name: values[name] for name in names if name in values or not name.startswith("sync_")})
         valid = (
-            config.variant in networks.VARIANTS
-            and config.audio in networks.AUDIO
+            config.variant in VARIANTS
+            and config.audio in WINDOW_SHAPE
             and 0 < float(config.width) <= 8
-            and config.img_size in networks.IMG_SIZES
+            and config.img_size in IMG_SIZES
             and config.alignment in ("centred", "released")
             and config.crop in ("lipgan_keras", "dlib")
             and abs(float(config.audio_offset_ms)) < 1e6
@@ -321,7 +285,7 @@ def _recognise(shapes):
     audio = "mfcc" if any(kernel[:2] == (4, 5) for kernel in kernels) else "mel"
     width = max(kernel[3] for kernel in kernels) / 512  # not the first's, which small widths do not go below
     levels = sum(kernel[0] == kernel[1] > 3 for kernel in kernels)  # the larger model's top one has a large kernel
-    img_size = networks.IMG_SIZES[levels > (3 if size == 11 else 2)]
+    img_size = IMG_SIZES[levels > (3 if size == 11 else 2)]
     return ModelConfig(variant, audio, width, img_size), network
 
 

@@ -78,14 +78,14 @@ def run(*arguments) -> None:
 
 def correlation(path: str, opening: np.ndarray) -> float:
     """Pearson correlation of the mouth's opening in a 25 fps video with the true one."""
-    from . import faces, metrics, video
+    from . import faces, metrics, tracking, video
 
-    tracked = [t for t in faces.track(video.read_frames(path)) if t.face is not None]
-    index = np.array([round(t.frame.time * 25) for t in tracked])
-    crops = np.stack([faces.extract(t.frame.image, t.box) for t in tracked])
-    landmarks = np.stack([faces.to_crop(t.face.landmarks, t.box) for t in tracked])
-    seen = index < len(opening)
-    return float(np.corrcoef(metrics.mouth_opening(crops, landmarks)[seen], opening[index[seen]])[0, 1])
+    seen = list(tracking.follow(video.read_frames(path)))
+    index = np.array([round(frame.time * 25) for frame, _ in seen])
+    crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
+    landmarks = np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen])
+    known = index < len(opening)
+    return float(np.corrcoef(metrics.mouth_opening(crops, landmarks)[known], opening[index[known]])[0, 1])
 
 
 if __name__ == "__main__":

@@ -1,22 +1,19 @@
-"""Faces: find, follow, crop, paste back.
+"""Faces: find them, crop them, and say where their lips are. (`tracking` follows them through a video.)
 
 Images are (height, width, 3) BGR uint8. Points are (x, y) in pixels from the picture's top left corner, pixel i
 covering [i, i + 1). Boxes are (x1, y1, x2, y2) in the same units.
 """
 
-import bisect
 import collections
 import contextlib
 import functools
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .cli import UserError, quiet_stderr
-from .video import Frame
 
 STYLES = ("lipgan_keras", "dlib")
 
@@ -28,13 +25,6 @@ WORKING_SIZES = (240, 640)
 # Crops; see `crop_box`
 MIDDLE, SIDE = 0.28, 2.4
 DLIB_MIDDLE, DLIB_SIDE = np.array([0.222, 0.466]), 1.124
-
-# Following one person
-PATIENCE = 12  # frames without that person after which another one may be taken
-REACH = 0.6  # how far a face may move between frames, in face widths
-# Smoothing in time, in frames
-SMOOTH_FRAMES = 4
-SMOOTH_SIGMA = 2.0
 
 
 @dataclass
@@ -51,28 +41,6 @@ class Face:
     box: np.ndarray
     landmarks: np.ndarray
     score: float
-
-
-@dataclass
-class Tracked:
-    """A frame with the followed face and its crop box (4,), both smoothed in time, or None where it is not seen."""
-
-    frame: Frame
-    face: Face | None
-    box: np.ndarray | None
-
-    @property
-    def record(self) -> "Record":
-        return Record(self.frame.time, self.face, self.box)
-
-
-@dataclass
-class Record:
-    """`Tracked` without the picture: small enough to keep for a whole video."""
-
-    time: float
-    face: Face | None
-    box: np.ndarray | None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -160,10 +128,11 @@ def limit_threads(threads: int) -> None:
 
 def select(faces: Sequence[Face]) -> Face | None:
     """The largest face, or None."""
-    return max(faces, key=_area, default=None)
+    return max(faces, key=area, default=None)
 
 
-def _area(face: Face) -> float:
+def area(face: Face) -> float:
+    """Of its box, in square pixels."""
     return float(np.prod(face.box[2:] - face.box[:2]))
 
 
@@ -214,17 +183,23 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
     return box
 
 
-def extract(image: np.ndarray, box: Sequence[float], size: int = 96) -> np.ndarray:
+def extract(image: np.ndarray, box: Sequence[float], size: int = 96, angle: float = 0.0) -> np.ndarray:
     """Cut `box` out of a picture and scale it: (size, size, 3) uint8.
 
     The box counts to fractions of a pixel. Every output pixel is the mean over its area; beyond the picture its
     edge is repeated.
+
+    Args:
+        angle: radians by which the box is turned about its middle first, from x towards y (clockwise as seen): a head
+            tilted by as much comes out upright.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     fine = max(1, int(np.ceil(max(x2 - x1, y2 - y1) / size)))  # samples a pixel, each way
     step = (x2 - x1) / (size * fine), (y2 - y1) / (size * fine)
     # Sample j is the picture at x1 + (j + 1/2) step; cv2 counts from pixel centres.
     matrix = np.array([[step[0], 0, x1 + step[0] / 2 - 0.5], [0, step[1], y1 + step[1] / 2 - 0.5]])
+    if angle:
+        matrix = _turn(np.array([x1 + x2 - 1, y1 + y2 - 1]) / 2, angle) @ np.vstack([matrix, (0, 0, 1)])
     samples = cv2.warpAffine(
         image,
         matrix,
@@ -235,61 +210,23 @@ def extract(image: np.ndarray, box: Sequence[float], size: int = 96) -> np.ndarr
     return cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA) if fine > 1 else samples
 
 
-def to_crop(points: np.ndarray, box: Sequence[float], size: int = 96) -> np.ndarray:
+def to_crop(points: np.ndarray, box: Sequence[float], size: int = 96, angle: float = 0.0) -> np.ndarray:
     """Points (..., 2) of the picture in pixels of the crop that `extract` makes: float32."""
-    box = np.asarray(box, np.float64)
-    return ((np.asarray(points) - box[:2]) * (size / (box[2:] - box[:2]))).astype(np.float32)
+    box, points = np.asarray(box, np.float64), np.asarray(points)
+    if angle:
+        turn = _turn((box[:2] + box[2:]) / 2, -angle)
+        points = points @ turn[:, :2].T + turn[:, 2]
+    return ((points - box[:2]) * (size / (box[2:] - box[:2]))).astype(np.float32)
 
 
-def paste(
-    image: np.ndarray, box: Sequence[float], crop: np.ndarray, whole: bool = False, feather: float = 0.2
-) -> np.ndarray:
-    """Blend a crop back into the picture at `box`.
-
-    The network only redraws the lower half, so only that is blended in: fully from the middle down, fading out over
-    the eighth above it and towards the other sides. Outside the box no bit changes.
-
-    Args:
-        image: (height, width, 3) uint8; not changed.
-        box: as given to `extract`.
-        crop: (size, size, 3) uint8.
-        whole: blend in the upper half too.
-        feather: width of the fade at the left and right edges, in box widths; at the lower edge, where the chin is
-            near, 0.4 times that.
-
-    Returns:
-        A new picture.
-    """
-    x1, y1, x2, y2 = (float(v) for v in box)
-    above = y1 if whole else y1 + 0.375 * (y2 - y1)
-    left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(above)))
-    right, bottom = min(image.shape[1], int(np.ceil(x2))), min(image.shape[0], int(np.ceil(y2)))
-    result = image.copy()
-    if right <= left or bottom <= top:
-        return result
-    size = np.array(crop.shape[1::-1])
-    scale = size / (x2 - x1, y2 - y1)
-    # The crop at the centre of picture pixel i, counted from pixel centres on both sides
-    offset = (np.array([left, top]) + 0.5 - (x1, y1)) * scale - 0.5
-    matrix = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
-    area = (right - left, bottom - top)
-    if scale.max() > 1:  # the crop is the finer one: average it first
-        crop = cv2.GaussianBlur(crop, (0, 0), 0.4 * float(scale.max()))
-    new = cv2.warpAffine(
-        crop, matrix, area, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-    )
-    u = (np.arange(left, right) + 0.5 - x1) / (x2 - x1)
-    v = (np.arange(top, bottom) + 0.5 - y1) / (y2 - y1)
-    across = _ramp(u / feather) * _ramp((1 - u) / feather)
-    down = _ramp((1 - v) / (0.4 * feather)) * (_ramp(v / feather) if whole else _ramp((v - 0.375) / 0.125))
-    weight = (down[:, None] * across).astype(np.float32)[..., None]
-    old = result[top:bottom, left:right]
-    result[top:bottom, left:right] = np.rint(old + weight * (new.astype(np.float32) - old)).astype(np.uint8)
-    return result
+def _turn(middle, angle) -> np.ndarray:
+    """(2, 3) matrix that turns points about `middle`, from x towards y."""
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([rotation, middle - rotation @ middle])
 
 
-def _ramp(x):
-    """0 below 0, 1 above 1, smooth between."""
+def ramp(x: np.ndarray | float) -> np.ndarray:
+    """0 below 0, 1 above 1, and 3 x^2 - 2 x^3 between."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -330,7 +267,7 @@ def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     y = y[:, None]
     p = (x * along[0] + y * along[1]) * (2 / width)
     q = (x * below[0] + y * below[1]) * (2 / height)
-    mask[first[1] : last[1], first[0] : last[0]] = _ramp((1.25 - np.sqrt(p * p + q * q)) * 2)
+    mask[first[1] : last[1], first[0] : last[0]] = ramp((1.25 - np.sqrt(p * p + q * q)) * 2)
     return mask
 
 
@@ -383,120 +320,3 @@ def crop_matrices(box: Sequence[float], size: int, out: int, blur: float = 1.0) 
         weights = np.maximum(0, 1 - distance)
         matrices.append((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
     return matrices[0], matrices[1]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Following one person through a video
-
-
-def track(
-    frames: Iterable[Frame], style: str = "lipgan_keras", pads: Sequence[float] = (0, 0, 0, 0), batch_size: int = 16
-) -> Iterator[Tracked]:
-    """Follow one person: every frame comes out, in order, with its face and crop box or None.
-
-    The largest face is followed, then the one nearest to it from frame to frame. When it is not
-    seen for PATIENCE frames, or the picture changes, the largest face is taken anew. Landmarks and box are smoothed
-    with a Gaussian centred on each frame, but not across a jump of the face. Holds batch_size + 2 * SMOOTH_FRAMES
-    frames at most.
-
-    Args:
-        frames: as `video.read_frames` gives them.
-        style, pads: of `crop_box`.
-        batch_size: frames per call of the detector.
-    """
-    waiting: collections.deque[Tracked] = collections.deque()
-    window: collections.deque[tuple[int, Face | None]] = collections.deque(maxlen=2 * SMOOTH_FRAMES + 1)
-    follower = _Follower()
-    frames = iter(frames)
-    while batch := list(itertools.islice(frames, batch_size)):
-        for frame, faces in zip(batch, detect([frame.image for frame in batch])):
-            waiting.append(Tracked(frame, None, None))
-            window.append(follower.next(frame.image, faces))
-            if len(waiting) > SMOOTH_FRAMES:
-                yield _finish(waiting.popleft(), window, len(window) - 1 - SMOOTH_FRAMES, style, pads)
-    for left in range(len(waiting), 0, -1):
-        yield _finish(waiting.popleft(), window, len(window) - left, style, pads)
-
-
-class _Follower:
-    """Picks the face to follow and numbers the stretches without a jump."""
-
-    def __init__(self):
-        self.face: Face | None = None
-        self.lost = 0
-        self.stretch = 0
-        self.thumbnail: np.ndarray | None = None
-        self.changes: collections.deque[float] = collections.deque(maxlen=8)
-
-    def next(self, image: np.ndarray, faces: list[Face]) -> tuple[int, Face | None]:
-        changed = self._changed(image)
-        chosen, jumped = None, False
-        if self.face is not None:
-            near = [(distance, face) for face in faces if (distance := _distance(self.face, face)) < REACH]
-            if near:
-                distance, chosen = min(near, key=lambda pair: pair[0])
-                jumped = distance > (0.06 if changed else 0.25)
-        if chosen is None and (self.face is None or changed or self.lost >= PATIENCE):
-            chosen, jumped = select(faces), True
-        if chosen is None:
-            self.lost += 1
-            if changed:
-                self.face = None  # another scene: whoever comes next
-        else:
-            self.stretch += jumped
-            self.face, self.lost = chosen, 0
-        return self.stretch, chosen
-
-    def _changed(self, image) -> bool:
-        """Whether the whole picture changed much more than it did lately, as at a cut."""
-        thumbnail = cv2.cvtColor(cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-        thumbnail = thumbnail.astype(np.float32)
-        if self.thumbnail is None:
-            self.thumbnail = thumbnail
-            return False
-        change = float(np.abs(thumbnail - self.thumbnail).mean())
-        usual = float(np.median(self.changes)) if self.changes else 0.0
-        self.thumbnail = thumbnail
-        self.changes.append(change)
-        return change > max(12.0, 3 * usual)
-
-
-def _distance(a: Face, b: Face) -> float:
-    """How far apart two faces are, in widths of the first; far if their sizes do not fit."""
-    ratio = np.sqrt(_area(b) / _area(a))
-    if not 1 / 1.6 < ratio < 1.6:
-        return float("inf")
-    return float(np.hypot(*(a.landmarks.mean(0) - b.landmarks.mean(0))) / (a.box[2] - a.box[0]))
-
-
-def _finish(tracked: Tracked, window, index: int, style, pads) -> Tracked:
-    """Smooth entry `index` of the window with its neighbours of the same stretch."""
-    stretch, face = window[index]
-    if face is None:
-        return tracked
-    near = [
-        (np.exp(-0.5 * ((i - index) / SMOOTH_SIGMA) ** 2), other)
-        for i, (number, other) in enumerate(window)
-        if other is not None and number == stretch and abs(i - index) <= SMOOTH_FRAMES
-    ]
-    weights = np.array([weight for weight, _ in near]) / sum(weight for weight, _ in near)
-    smooth = replace(
-        face,
-        box=np.tensordot(weights, [other.box for _, other in near], 1).astype(np.float32),
-        landmarks=np.tensordot(weights, [other.landmarks for _, other in near], 1).astype(np.float32),
-    )
-    return Tracked(tracked.frame, smooth, crop_box(smooth, style, pads))
-
-
-def retrace(frames: Iterable[Frame], records: Sequence[Record]) -> Iterator[Tracked]:
-    """`track` for frames that were tracked before, in any order: takes the record nearest in time.
-
-    Args:
-        frames: of the same video.
-        records: `Tracked.record` of all its frames, times rising.
-    """
-    times = [record.time for record in records]
-    for frame in frames:
-        i = bisect.bisect_left(times, frame.time)
-        nearest = min(records[max(0, i - 1) : i + 1], key=lambda record: abs(record.time - frame.time))
-        yield Tracked(frame, nearest.face, nearest.box)

@@ -1,6 +1,7 @@
 """A face and a sound in, a video of the face saying the sound out: the pipeline behind inference.py.
 
-Frames stream through it one batch at a time, so that memory does not grow with the length of the video.
+Its stages (read, find faces, generate, paste, write) run side by side, and what lies between them is bounded: memory
+does not grow with the length of the video.
 """
 
 import dataclasses
@@ -8,121 +9,426 @@ import itertools
 import math
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
+from . import __version__, checkpoints, cli, composite, faces, tracking, video
 from . import audio as sound
-from . import checkpoints, cli, faces, networks, video
+from . import engine as engines
 from .cli import UserError
 from .dataset import assemble
+from .stages import Stages
 
-FRAME_BYTES = 1 << 28  # frames of a batch that are held at once
+BATCH_SIZE = 16  # faces the generator is given at once
+FRAME_BYTES = 1 << 28  # of the frames that are under way
 PROBES = (1, 48)  # frames, spread over the video, in which a face is looked for before any work
+DETECT_EVERY = 4  # frames of a video
+BRIDGE = 5  # frames without a face that are taken for a failure of the detector
+FADE = 3  # frames over which the new mouth comes and goes with its face
 MAX_FPS = 240
+MAX_SIDE = 8192  # pixels; H.264 players give up beyond
+SMALL_FACE = 32  # pixels; what is narrower holds hardly a mouth
 END = 5e-3  # seconds of sound that no frame of its own is made for
+PREVIEW_FRAMES, PREVIEW_STEP, PREVIEW_SIDE = 8, 6, 192
+COMMENT = f"Synthetic video: the mouth was generated from the sound by lipgan_keras {__version__}"
+LABEL = "SYNTHETIC"
+
+
+@dataclasses.dataclass
+class Options:
+    """What `LipSync.run` may be told beside face, sound and output file.
+
+    Attributes:
+        region: what is redrawn: "mouth", "jaw" or "face", the original's rectangle.
+        sharpen: how much of the detail of the face around it the mouth is given; 0: none.
+        pads: top, bottom, left, right: pixels by which the face crop grows on each side (shrinks where negative).
+        box: top, bottom, left, right in pixels of the picture: where the face is, in every frame, in place of looking.
+        face_index: which face, counted from the left; "all"; None: the largest.
+        smooth: whether landmarks are smoothed in time.
+        static: of a video, use the first frame with a face only.
+        start, end: seconds of the face video that are used; sound is not cut by them.
+        resize_factor: the result's sides are the input's divided by it.
+        max_sec: cut the sound here.
+        fps: frame rate of the output where the face is a still, 25 by default; a video keeps its own times.
+        label: write visibly on the picture that it is synthetic.
+        preview: a PNG to write in the first seconds: faces of the source above those of the result.
+    """
+
+    region: str = composite.DEFAULT_REGION
+    sharpen: float = 1.0
+    pads: Sequence[float] = (0, 0, 0, 0)
+    box: Sequence[float] | None = None
+    face_index: int | str | None = None
+    smooth: bool = True
+    static: bool = False
+    start: float = 0.0
+    end: float | None = None
+    resize_factor: float = 1.0
+    max_sec: float = 240.0
+    fps: float | None = None
+    label: bool = False
+    preview: str | os.PathLike | None = None
 
 
 @dataclasses.dataclass
 class Summary:
-    """What was made: the file, its length in seconds, its frames, and those that passed through without a face."""
+    """What was made.
+
+    Attributes:
+        outfile: the video.
+        seconds: its length.
+        frames, frames_without_face: all of its frames, and those that passed through.
+        engine: what ran the generator.
+        elapsed: seconds that it took, from opening the inputs to renaming the output.
+        stages: {name: seconds of work}; they overlap.
+        broken: why the video ends early, where its file turned out to be damaged on the way.
+    """
 
     outfile: Path
-    seconds: float
-    frames: int
-    frames_without_face: int
+    seconds: float = 0.0
+    frames: int = 0
+    frames_without_face: int = 0
+    engine: str = ""
+    elapsed: float = 0.0
+    stages: dict[str, float] = dataclasses.field(default_factory=dict)
+    broken: str | None = None
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of video made in a second."""
+        return self.seconds / max(self.elapsed, 1e-9)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.outfile}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of them with no "
+            f"face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, {self.real_time_factor:.2f} x real time"
+        )
+        return f"{text}\nit ends early: {self.broken}" if self.broken else text
 
 
 @dataclasses.dataclass
 class Shot:
-    """A frame of the output, shown from `time` for `duration` seconds of the sound."""
+    """A frame of the output, shown from `time` for `duration` seconds of the sound, and the faces that are to speak."""
 
-    tracked: faces.Tracked
+    frame: video.Frame
+    faces: list[tracking.TrackedFace]
     time: float
     duration: float
 
 
-def lipsync(
-    checkpoint_path: str | os.PathLike,
-    face: str | os.PathLike,
-    audio: str | os.PathLike,
-    outfile: str | os.PathLike,
-    pads: tuple[float, float, float, float] = (0, 0, 0, 0),
-    static: bool = False,
-    max_sec: float = 240.0,
-    batch_size: int = 256,
-    fps: float | None = None,
-    audio_offset_ms: float | None = None,
-    progress: bool = True,
-) -> Summary:
-    """Write `outfile` (MP4), in which `face` says `audio`; it lasts as long as the sound.
+class LipSync:
+    """Makes faces speak; the generator is loaded once.
+
+        LipSync("checkpoint.h5").run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
 
     Args:
-        checkpoint_path: a generator's, of this project or of Keras 2.2.4.
-        face: picture or video; a video shorter than the sound is played forward and back.
-        audio: anything with sound in it, the face video itself included.
-        pads: top, bottom, left, right: pixels by which the face crop grows on each side (shrinks where negative).
-        static: of a video, use the first frame with a face only.
-        max_sec: cut the sound here.
-        batch_size: faces the generator is given at once, at most.
-        fps: frame rate of the output where the face is a still, 25 by default; a video keeps its own times.
+        model: a generator's checkpoint, of this project or of Keras 2.2.4; or what `engine.load` returns, or an object
+            like it: `config`, `name`, and a call (faces, windows) -> pictures.
+        engine: "auto", "openvino" or "keras"; see `engine.load`.
+        batch_size: faces that the generator is given at once.
         audio_offset_ms: overrides the checkpoint's; positive hears a later window.
 
     Raises:
-        UserError: an input that cannot be used, no face, or an output that cannot be written.
+        UserError: the checkpoint cannot be used.
     """
-    outfile = Path(outfile)
-    _check_outfile(outfile, face, audio)
-    if fps is not None and not 1 <= fps <= MAX_FPS:
-        raise UserError(f"--fps {fps:g}: is not a frame rate; give 1 to {MAX_FPS}")
-    checkpoints.read_config(checkpoint_path)  # complains at once of what is no checkpoint
-    info = video.probe(face)
-    if max(map(abs, pads)) > max(info.width, info.height):
-        raise UserError(f"--pads {' '.join(map(str, pads))}: exceeds the picture's {info.width}x{info.height} pixels")
-    wave = sound.load_audio(audio, max_sec)
-    seconds = len(wave) / sound.SAMPLE_RATE
-    cli.check_writable(outfile.parent)
 
-    still = info.is_still or static
-    if len(wave) >= max_sec * sound.SAMPLE_RATE:
-        print(f"the sound is cut at {max_sec:g} s; --max_sec changes that", file=sys.stderr)
-    if fps and not still:
-        print("--fps is for stills and left out of account: the video keeps its own times", file=sys.stderr)
-    generator, config = checkpoints.load_generator(checkpoint_path, audio_offset_ms)
-    if not info.is_still:
-        _check_for_faces(face)
-    if still:
-        tracked = _still(face, config.crop, pads)
-    rate = (fps or 25.0) if still else info.fps
-    shots = _still_shots(tracked, seconds, rate) if still else _video_shots(face, seconds, config.crop, pads)
+    def __init__(
+        self, model: str | os.PathLike | Any, engine: str = "auto", batch_size: int = BATCH_SIZE,
+        audio_offset_ms: float | None = None,
+    ):  # fmt: skip
+        self._engine = None if isinstance(model, (str, os.PathLike)) else model
+        self._load = lambda: engines.load(model, engine, batch_size, audio_offset_ms)
+        self.batch_size = batch_size
+        if self._engine:
+            self.config = self._engine.config
+        else:
+            self.config = checkpoints.read_config(model)
+            if audio_offset_ms is not None:
+                self.config.audio_offset_ms = audio_offset_ms
 
-    expected = max(1, math.ceil((seconds - END) * rate))
-    fitting = max(4, FRAME_BYTES // (info.width * info.height * 3))
-    batch_size = min(batch_size, expected, fitting)
-    talk = Talker(generator, config, sound.features(wave, config.audio), batch_size)
-    summary = Summary(outfile, 0.0, 0, 0)
-    with (
-        cli.replacing(outfile) as temporary,
-        tqdm(total=expected, unit="frame", dynamic_ncols=True, disable=not progress) as bar,
-    ):
-        with video.VideoWriter(
-            temporary, info.width, info.height, rate, audio=audio, duration=seconds,
-            sample_aspect_ratio=info.sample_aspect_ratio,
-        ) as writer:  # fmt: skip
-            while batch := list(itertools.islice(shots, batch_size)):
-                for shot, image in zip(batch, talk(batch), strict=True):
-                    writer.write(image, shot.time, shot.duration)
-                    summary.frames_without_face += shot.tracked.face is None
+    @property
+    def engine(self):
+        """What runs the generator; loaded when it is first asked for."""
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
+
+    def run(
+        self,
+        face: str | os.PathLike,
+        audio: str | os.PathLike,
+        outfile: str | os.PathLike,
+        progress: bool = False,
+        callback: Callable[[int, int], None] | None = None,
+        **options,
+    ) -> Summary:
+        """Write `outfile` (MP4), in which `face` says `audio`; it lasts as long as the sound.
+
+        Args:
+            face: picture or video; a video shorter than the sound is played forward and back.
+            audio: anything with sound in it, the face video itself included.
+            progress: show a bar.
+            callback: called with the frames done and those expected.
+            options: of `Options`.
+
+        Raises:
+            UserError: an input that cannot be used, no face, or an output that cannot be written.
+        """
+        begin = time.perf_counter()
+        source = _Source(Path(outfile), face, audio, Options(**options), self.config)
+        generator = self.engine
+        source.look()
+        summary = Summary(source.outfile, engine=generator.name)
+        composer = composite.Composer(source.options.region, source.options.sharpen)
+        preview = _Preview(source.options.preview) if source.options.preview else None
+        with (
+            cli.replacing(source.outfile) as temporary,
+            tqdm(total=source.expected, unit="frame", dynamic_ncols=True, disable=not progress) as bar,
+            Stages() as stages,
+        ):
+            summary.stages = stages.seconds
+            shots = stages.run("find faces", source.shots(stages), source.ahead)
+            spoken = self._speak(generator, stages, shots, source)
+            spoken = stages.run("generate", spoken, source.ahead)
+            made = stages.run("paste", _paste(spoken, composer, source.options.label), source.ahead)
+            with video.VideoWriter(
+                temporary, source.width, source.height, source.rate, audio=audio, duration=source.seconds,
+                sample_aspect_ratio=source.info.sample_aspect_ratio, metadata={"comment": COMMENT},
+            ) as writer:  # fmt: skip
+                for shot, image in made:
+                    with stages.working("write"):
+                        writer.write(image, shot.time, shot.duration)
+                    summary.frames += 1
+                    summary.frames_without_face += not shot.faces
                     summary.seconds = shot.time + shot.duration
-                summary.frames += len(batch)
-                bar.update(len(batch))
-        if summary.frames == summary.frames_without_face:
-            raise UserError(f"{face}: no face found in its first {seconds:.1f} s; give a video that shows one")
-        bar.total = summary.frames
-        bar.refresh()
-    return summary
+                    if preview:
+                        preview.add(shot, image)
+                    if callback:
+                        callback(summary.frames, max(source.expected, summary.frames))
+                    bar.update()
+                summary.broken = source.broken
+                if source.broken:
+                    writer.cut_sound(summary.seconds)
+            if summary.frames == summary.frames_without_face:
+                raise UserError(
+                    f"{face}: no face found in its first {summary.seconds:.1f} s; give a video that shows one"
+                )
+            bar.total = summary.frames
+            bar.refresh()
+        if preview:
+            preview.write()
+        summary.elapsed = time.perf_counter() - begin
+        return summary
+
+    def _speak(self, generator, stages, shots, source) -> Iterator[tuple[Shot, list[np.ndarray]]]:
+        """Shots, each with the generated crops of its faces."""
+        while batch := list(itertools.islice(shots, self.batch_size)):
+            inputs, windows = [], []
+            for shot in batch:
+                for one in shot.faces:
+                    crop = faces.extract(shot.frame.image, one.box, self.config.img_size, one.angle)
+                    # As in the original, the identity frame is the frame itself, unmasked.
+                    inputs.append(assemble(crop, crop)[0])
+                    windows.append(source.centre(shot))
+            pictures = []
+            if inputs:
+                heard = sound.windows_of(source.wave, windows, self.config.audio)
+                output = generator(np.stack(inputs), heard)
+                pictures = list(np.clip(np.rint(output * 255), 0, 255).astype("uint8"))
+            for shot in batch:
+                yield shot, [pictures.pop(0) for _ in shot.faces]
+
+
+def _paste(spoken, composer, label) -> Iterator[tuple[Shot, np.ndarray]]:
+    for shot, crops in spoken:
+        image = shot.frame.image
+        for one, crop in zip(shot.faces, crops, strict=True):
+            image = composer(image, one, crop)
+        yield shot, _labelled(image) if label else image
+
+
+class _Source:
+    """The inputs of one run, checked, and the shots that come of them.
+
+    Attributes:
+        width, height, rate: of the output.
+        seconds, wave: of the sound.
+        expected: frames, about.
+        ahead: frames that may wait between two stages.
+        broken: why the video could not be read to its end.
+    """
+
+    def __init__(self, outfile, face, audio, options: Options, config):
+        self.outfile, self.face, self.options, self.config = outfile, face, options, config
+        self.broken = None
+        _check_outfile(outfile, face, audio)
+        _check_options(options)
+        self.info = video.probe(face)
+        self.width = max(1, round(self.info.width / options.resize_factor))
+        self.height = max(1, round(self.info.height / options.resize_factor))
+        if max(self.width, self.height) > MAX_SIDE:
+            factor = math.ceil(max(self.width, self.height) * options.resize_factor / MAX_SIDE)
+            raise UserError(
+                f"{face}: is {self.info.width}x{self.info.height} pixels, of which no video is made here; "
+                f"try --resize_factor {max(2, factor)}"
+            )
+        if max(map(abs, options.pads)) > max(self.width, self.height):
+            raise UserError(
+                f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's {self.width}x{self.height} pixels"
+            )
+        if options.box is not None:
+            top, bottom, left, right = options.box
+            if not (0 <= top < bottom <= self.height and 0 <= left < right <= self.width):
+                raise UserError(
+                    f"--box {' '.join(f'{v:g}' for v in options.box)}: lies not within the picture of "
+                    f"{self.width}x{self.height} pixels; give top, bottom, left and right of the face"
+                )
+        self.wave = sound.load_audio(audio, options.max_sec)
+        self.seconds = len(self.wave) / sound.SAMPLE_RATE
+        cli.check_writable(outfile.parent)
+        if len(self.wave) >= options.max_sec * sound.SAMPLE_RATE:
+            print(f"the sound is cut at {options.max_sec:g} s; --max_sec changes that", file=sys.stderr)
+
+        self.is_still = self.info.is_still or options.static
+        if options.fps and not self.is_still:
+            print("--fps is for stills and left out of account: the video keeps its own times", file=sys.stderr)
+        if not self.info.is_still and options.start >= self.info.duration:
+            raise UserError(f"{face}: ends at {self.info.duration:.2f} s, before --start {options.start:g}")
+        self.rate = (options.fps or 25.0) if self.is_still else self.info.fps
+        self.expected = max(1, math.ceil((self.seconds - END) * self.rate))
+        fitting = FRAME_BYTES // (self.width * self.height * 3)
+        self.ahead = int(min(max(2, fitting // 8), 24))  # there are four queues, the tracker's frames and the batch
+
+    def look(self) -> None:
+        """See that there is a face.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.options.box is None and not self.info.is_still:
+            _check_for_faces(self.face)
+        self.still = self._find_still() if self.is_still else None
+
+    def centre(self, shot: Shot) -> float:
+        """The moment of the sound that a shot's mouths say."""
+        end = shot.time + shot.duration
+        return sound.window_centre(shot.time, end, self.config.alignment, self.config.audio_offset_ms)
+
+    def shots(self, stages: Stages) -> Iterator[Shot]:
+        shots = self._still_shots() if self.is_still else self._video_shots(stages)
+        small = False
+        for shot in shots:
+            for one in shot.faces:
+                width = one.face.box[2] - one.face.box[0]
+                if width < SMALL_FACE and not small:
+                    small = True
+                    print(f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", file=sys.stderr)
+            yield shot
+
+    def _track(self, frames, fade=FADE) -> Iterator[tracking.Tracked]:
+        options = self.options
+        upright = options.region != "face"  # the original's rectangle never turns
+        if options.box is not None:
+            tracked = tracking.fixed_box(frames, options.box, self.config.crop, options.pads)
+        else:
+            tracked = tracking.track(
+                frames, self.config.crop, options.pads, every=DETECT_EVERY, bridge=BRIDGE, fade=fade, upright=upright,
+                people="one" if options.face_index is None else "all", smooth=options.smooth,
+                batch_size=int(np.clip(self.ahead // 2, 1, 16)),
+            )  # fmt: skip
+        for one in tracked:
+            if isinstance(options.face_index, int):
+                one = dataclasses.replace(one, faces=[f for f in one.faces if f.index == options.face_index])
+            yield one
+
+    def _frames(self, frames) -> Iterator[video.Frame]:
+        """Frames of the picture's final size, and with `start` at time 0."""
+        for frame in frames:
+            image = frame.image
+            if image.shape[:2] != (self.height, self.width):
+                image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+            yield video.Frame(image, frame.time - self.options.start, frame.duration)
+
+    def _forward(self) -> Iterator[video.Frame]:
+        """The video from --start to --end; what cannot be decoded ends it."""
+        shown = False
+        try:
+            for frame in video.read_frames(self.face, self.options.start):
+                if self._is_after(frame):
+                    return
+                shown = True
+                yield frame
+        except UserError as error:
+            if not shown:
+                raise
+            self.broken = str(error)
+
+    def _backward(self) -> Iterator[video.Frame]:
+        for frame in video.read_frames_reversed(self.face):
+            if frame.time < self.options.start - frame.duration / 2:
+                return
+            if not self._is_after(frame):
+                yield frame
+
+    def _is_after(self, frame):
+        return self.options.end is not None and frame.time >= self.options.end - 1e-6
+
+    def _find_still(self) -> tracking.Tracked:
+        """The picture, or the first frame of the video that has a face."""
+        for frame in self._frames(self._forward()):
+            for tracked in self._track(iter([frame]), fade=0):
+                if tracked.faces:
+                    return tracked
+        raise UserError(f"{self.face}: no face found; give a picture of a face that looks at the camera, or its --box")
+
+    def _still_shots(self) -> Iterator[Shot]:
+        count = max(1, round(self.seconds * self.rate))
+        for i in range(count):
+            end = self.seconds if i == count - 1 else (i + 1) / self.rate
+            yield Shot(self.still.frame, self.still.faces, i / self.rate, end - i / self.rate)
+
+    def _video_shots(self, stages) -> Iterator[Shot]:
+        """The video forward, back, forward, ... until the sound ends. Later passes reuse the faces found in the first."""
+        used = min(self.info.duration, self.options.end or math.inf) - self.options.start
+        again = used < self.seconds + 1  # else it is read once, as far as one can tell
+        records = []
+
+        def first_pass():
+            for tracked in self._track(stages.run("read", self._frames(self._forward()), self.ahead)):
+                if again:
+                    records.append(tracked.record)
+                yield tracked
+
+        begin, length, shown = 0.0, 0.0, False
+        for turn in itertools.count():
+            if turn == 0:
+                passing = first_pass()
+            else:
+                frames = self._frames(self._backward() if turn % 2 else self._forward())
+                passing = tracking.retrace(stages.run("read", frames, self.ahead), records)
+            for tracked in passing:
+                frame = tracked.frame
+                at, until = frame.time, frame.time + frame.duration
+                if turn % 2:
+                    at, until = length - until, length - at
+                at = begin + at if shown else 0.0  # the sound may start before the picture does
+                if shown and at >= self.seconds - END:
+                    return
+                shown = True
+                yield Shot(frame, tracked.faces, at, min(begin + until, self.seconds) - at)
+            if not shown:
+                raise UserError(f"{self.face}: has no frame between --start and --end; leave more between them")
+            if self.broken:
+                return
+            if turn == 0:
+                length = frame.time + frame.duration
+            begin += length
 
 
 def _check_outfile(outfile, *inputs):
@@ -135,57 +441,17 @@ def _check_outfile(outfile, *inputs):
             raise UserError(f"{outfile}: is an input too; name another --outfile")
 
 
-class Talker:
-    """Makes the faces of a batch of shots say the sound.
-
-    Args:
-        features: (80,T) or (12,T) of the whole sound.
-        batch_size: of every call of the generator, so that it is compiled once.
-    """
-
-    def __init__(self, generator, config: checkpoints.ModelConfig, features: np.ndarray, batch_size: int):
-        self.generator = generator
-        self.config = config
-        self.features = features
-        self.batch_size = batch_size
-
-    def __call__(self, shots: list[Shot]) -> list[np.ndarray]:
-        """The pictures of the shots, with the mouths replaced; a shot without a face gives its own picture."""
-        images = [shot.tracked.frame.image for shot in shots]
-        seen = [i for i, shot in enumerate(shots) if shot.tracked.face is not None]
-        if not seen:
-            return images
-        size = self.config.img_size
-        crops = [faces.extract(images[i], shots[i].tracked.box, size) for i in seen]
-        # As in the original, the identity frame is the frame itself, unmasked.
-        face = np.stack([assemble(crop, crop)[0] for crop in crops])
-        centres = [self._centre(shots[i]) for i in seen]
-        window = sound.windows(self.features, centres, self.config.audio)
-        output = networks.predict(self.generator, face, window, self.batch_size)
-        output = np.clip(np.rint(output * 255), 0, 255).astype("uint8")
-        for i, crop in zip(seen, output, strict=True):
-            images[i] = faces.paste(images[i], shots[i].tracked.box, crop)
-        return images
-
-    def _centre(self, shot):
-        end = shot.time + shot.duration
-        return sound.window_centre(shot.time, end, self.config.alignment, self.config.audio_offset_ms)
-
-
-def _still(path, style, pads) -> faces.Tracked:
-    """A picture, or the first frame of a video that has a face."""
-    for frame in video.read_frames(path):
-        face = faces.select(faces.detect([frame.image])[0])
-        if face is not None:
-            return faces.Tracked(frame, face, faces.crop_box(face, style, pads))
-    raise UserError(f"{path}: no face found; give a picture of a face that looks at the camera")
-
-
-def _still_shots(tracked, seconds, rate) -> Iterator[Shot]:
-    count = max(1, round(seconds * rate))
-    for i in range(count):
-        end = seconds if i == count - 1 else (i + 1) / rate
-        yield Shot(tracked, i / rate, end - i / rate)
+def _check_options(options: Options):
+    if options.fps is not None and not 1 <= options.fps <= MAX_FPS:
+        raise UserError(f"--fps {options.fps:g}: is not a frame rate; give 1 to {MAX_FPS}")
+    if options.end is not None and options.end <= options.start:
+        raise UserError(f"--end {options.end:g}: is not after --start {options.start:g}")
+    if options.region not in composite.REGIONS:
+        raise UserError(f"--region {options.region}: is none of {', '.join(composite.REGIONS)}")
+    if options.preview and Path(options.preview).suffix.lower() != ".png":
+        raise UserError(f"--preview {options.preview}: is written as PNG; let its name end in .png")
+    if options.preview:
+        cli.check_writable(Path(options.preview).parent)
 
 
 def _check_for_faces(path):
@@ -195,36 +461,46 @@ def _check_for_faces(path):
         while images := [frame.image for frame in itertools.islice(frames, 12)]:
             if any(faces.detect(images)):
                 return
-    raise UserError(f"{path}: no face found in {PROBES[-1]} frames all over it; give a video that shows a face")
+    raise UserError(
+        f"{path}: no face found in {PROBES[-1]} frames all over it; give a video that shows a face, or say where with --box"
+    )
 
 
-def _video_shots(path, seconds, style, pads) -> Iterator[Shot]:
-    """The video forward, back, forward, ... until the sound ends. Later passes reuse the faces found in the first."""
-    records = []
+def _labelled(image):
+    """A copy with LABEL in the lower left corner."""
+    height = len(image)
+    scale = max(0.4, height / 720)
+    image = image.copy()
+    at = (round(12 * scale), height - round(14 * scale))
+    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+        width = max(1, round(width * scale))
+        cv2.putText(image, LABEL, at, cv2.FONT_HERSHEY_SIMPLEX, 0.8 * scale, colour, width, cv2.LINE_AA)
+    return image
 
-    def first_pass():
-        for tracked in faces.track(video.read_frames(path), style, pads):
-            records.append(tracked.record)
-            yield tracked
 
-    begin, length, shown = 0.0, 0.0, False
-    for turn in itertools.count():
-        if turn == 0:
-            passing = first_pass()
-        elif turn % 2:
-            passing = faces.retrace(video.read_frames_reversed(path), records)
-        else:
-            passing = faces.retrace(video.read_frames(path), records)
-        for tracked in passing:
-            frame = tracked.frame
-            time, until = frame.time, frame.time + frame.duration
-            if turn % 2:
-                time, until = length - until, length - time
-            time = begin + time if shown else 0.0  # the sound may start before the picture does
-            if shown and time >= seconds - END:
-                return
-            shown = True
-            yield Shot(tracked, time, min(begin + until, seconds) - time)
-        if turn == 0:
-            length = frame.time + frame.duration
-        begin += length
+class _Preview:
+    """A contact sheet of the first faces, written as soon as it is full."""
+
+    def __init__(self, path):
+        self.path, self.columns, self.seen = path, [], 0
+
+    def add(self, shot: Shot, image: np.ndarray) -> None:
+        if self.columns is None or not shot.faces:
+            return
+        if self.seen % PREVIEW_STEP == 0:
+            box = shot.faces[0].box
+            middle, half = (box[:2] + box[2:]) / 2, 0.7 * (box[2:] - box[:2])
+            around = np.concatenate([middle - half, middle + half])
+            pictures = [faces.extract(picture, around, PREVIEW_SIDE) for picture in (shot.frame.image, image)]
+            self.columns.append(np.concatenate(pictures))
+        self.seen += 1
+        if len(self.columns) == PREVIEW_FRAMES:
+            self.write()
+
+    def write(self) -> None:
+        if not self.columns:
+            return
+        png = cv2.imencode(".png", np.concatenate(self.columns, axis=1))[1].tobytes()
+        with cli.replacing(self.path) as temporary:
+            temporary.write_bytes(png)
+        self.columns = None

@@ -13,13 +13,12 @@ import numpy as np
 from .audio import WINDOW_SHAPE
 from .backend import keras
 from .cli import UserError
+from .config import IMG_SIZE, IMG_SIZES, VARIANTS
+from .engine import run_in_batches
 
 layers, ops = keras.layers, keras.ops
 
-IMG_SIZE = 96  # the reference's
-IMG_SIZES = (96, 192)
 MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
-VARIANTS = ("residual", "basic")
 AUDIO = tuple(WINDOW_SHAPE)
 
 
@@ -342,10 +341,4 @@ def predict(generator: keras.Model, faces: np.ndarray, audio: np.ndarray, batch_
     Returns:
         (n,96,96,3) or (n,192,192,3) float32 in 0..1.
     """
-    outputs = []
-    for i in range(0, len(faces), batch_size):
-        batch = [array[i : i + batch_size] for array in (faces, audio)]
-        count = len(batch[0])
-        missing = [(0, batch_size - count)] + [(0, 0)] * 3
-        outputs.append(generator.predict_on_batch([np.pad(array, missing) for array in batch])[:count])
-    return np.concatenate(outputs)
+    return run_in_batches(generator.predict_on_batch, faces, audio, batch_size)

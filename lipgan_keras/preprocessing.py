@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from . import audio, cli, faces, video
+from . import audio, cli, faces, tracking, video
 from .cli import UserError
 
 FPS = 25
@@ -225,13 +225,12 @@ def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
         audio.save_wav(partial / "audio.wav", wave)
         np.savez(partial / "mels.npz", spec=audio.melspectrogram(wave))
         saved = []
-        for number, tracked in on_grid(faces.track(video.read_frames(source))):
-            if tracked.face is None:
-                continue
-            crop = faces.extract(tracked.frame.image, tracked.box, img_size)
-            _write_jpeg(partial / f"{number}.jpg", crop)
-            points = faces.to_crop(tracked.face.landmarks, tracked.box, img_size)
-            saved.append((number, points, tracked.box, tracked.frame.time, tracked.frame.duration))
+        for number, tracked in on_grid(tracking.track(video.read_frames(source))):
+            frame = tracked.frame
+            for one in tracked.faces:
+                _write_jpeg(partial / f"{number}.jpg", faces.extract(frame.image, one.box, img_size))
+                points = faces.to_crop(one.face.landmarks, one.box, img_size)
+                saved.append((number, points, one.box, frame.time, frame.duration))
         if not saved:
             return f"{source}: no face found in any frame"
         names = ("frames", "landmarks", "box", "time", "duration")
@@ -249,7 +248,7 @@ def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
         _remove_partial(target)
 
 
-def on_grid(tracked: Iterable[faces.Tracked]) -> Iterator[tuple[int, faces.Tracked]]:
+def on_grid(tracked: Iterable[tracking.Tracked]) -> Iterator[tuple[int, tracking.Tracked]]:
     """(N, frame) for each N/25 s that the video covers: the frame nearest in time, if it is within 60 ms."""
     before, number = None, 0
     for after in tracked:

@@ -607,13 +607,15 @@ class VideoWriter:
         path: the MP4 file.
         width, height: of the pictures; odd ones are padded by repeating the last column or row.
         fps: the nominal rate, for rate control and for frames written without a duration.
-        audio: a file with sound, or (wave, rate): float array (n,) or (n, 1, 2 or 6 channels) in -1..1 at `rate` Hz.
+        audio: a file with sound, or (wave, rate): float array (n,) or (n, 1, 2 or 6 channels) in -1..1 at `rate` Hz,
+            or an iterator of mono pieces (n,), taken as they are needed, about 0.1 s ahead of the picture.
             Its own rate and channels are kept where AAC has them (of a file's more than two, 5.1 stays, others become
             stereo). The sound starts at time 0 of its file's clock; gaps in it become silence.
         max_seconds: the sound is cut here.
         sample_aspect_ratio: width of a pixel over its height.
         duration: the sound is cut or padded with silence to last this many seconds; without it, it keeps its length.
         crf: x264's quality, smaller is better.
+        metadata: tags of the file, such as "title" and "comment".
 
     Raises:
         UserError: no such audio file, or no sound in it.
@@ -626,11 +628,12 @@ class VideoWriter:
         width: int,
         height: int,
         fps: float,
-        audio: str | os.PathLike | tuple[np.ndarray, int] | None = None,
+        audio: str | os.PathLike | tuple[np.ndarray | Iterator[np.ndarray], int] | None = None,
         max_seconds: float | None = None,
         sample_aspect_ratio: Fraction | float = 1,
         duration: float | None = None,
         crf: float = 18,
+        metadata: dict[str, str] | None = None,
     ):
         self.path = os.fspath(path)
         self._size = width, height
@@ -645,6 +648,7 @@ class VideoWriter:
         try:
             with self._errors():
                 self._container = av.open(f"file:{self.path}", "w", format="mp4", options={"movflags": "+faststart"})
+                self._container.metadata.update(metadata or {})
                 self._open_streams(width + width % 2, height + height % 2, fps, crf, Fraction(sample_aspect_ratio))
                 self._container.start_encoding()  # opens the file
         except BaseException:
@@ -707,6 +711,11 @@ class VideoWriter:
         for frame in self._sound.frames(until):
             self._container.mux(self._audio.encode(frame))
 
+    def cut_sound(self, seconds: float) -> None:
+        """End the sound earlier than was said at first; what is written already stays."""
+        if self._sound:
+            self._sound.cut(seconds)
+
     def close(self) -> None:
         """Finish the file."""
         with self._errors():
@@ -752,12 +761,17 @@ class _Sound:
     def __init__(self, audio, end: float | None, pad: bool):
         self._opened = contextlib.ExitStack()
         if isinstance(audio, tuple):
-            wave, self._source_rate = np.asarray(audio[0], np.float32), int(audio[1])
-            wave = wave[None] if wave.ndim == 1 else wave.T
-            self.channels = len(wave)
-            if self.channels not in (1, 2, 6):
-                raise ValueError(f"a wave of {self.channels} channels; 1, 2 and 6 can be written")
-            self._blocks = (wave[:, i : i + 65536] for i in range(0, wave.shape[1], 65536))
+            wave, self._source_rate = audio[0], int(audio[1])
+            if isinstance(wave, Iterator):
+                self.channels = 1
+                self._blocks = (np.asarray(block, np.float32)[None] for block in wave)
+            else:
+                wave = np.asarray(wave, np.float32)
+                wave = wave[None] if wave.ndim == 1 else wave.T
+                self.channels = len(wave)
+                if self.channels not in (1, 2, 6):
+                    raise ValueError(f"a wave of {self.channels} channels; 1, 2 and 6 can be written")
+                self._blocks = (wave[:, i : i + 65536] for i in range(0, wave.shape[1], 65536))
         else:
             container, stream = self._opened.enter_context(_open_sound(audio))
             self._source_rate = stream.codec_context.sample_rate
@@ -773,7 +787,7 @@ class _Sound:
                 self.close()
                 raise UserError(f"{audio}: its sound cannot be decoded; convert it to WAV and try again")
             self._blocks = itertools.chain([first], blocks)
-        self._limit = sys.maxsize if end is None else round(end * self.rate)
+        self._left = sys.maxsize if end is None else round(end * self.rate)
         self._pad = pad
         self._position = 0
         self._queue = self._encodable()
@@ -787,28 +801,32 @@ class _Sound:
             self._position += frame.samples
             yield frame
 
+    def cut(self, seconds):
+        """No sound after this moment, or after what was taken already."""
+        self._left = min(self._left, max(0, round(seconds * self.rate) - self._position))
+
     def close(self):
         self._opened.close()
 
     def _encodable(self):
         silence = itertools.repeat(np.zeros((self.channels, _AAC_FRAME), np.float32)) if self._pad else ()
-        blocks, left = itertools.chain(self._resampled(), silence), self._limit
+        blocks = itertools.chain(self._resampled(), silence)
         pending = np.zeros((self.channels, 0), np.float32)
         position = 0
-        while left > 0:
-            block = next(blocks, None) if pending.shape[1] < min(_AAC_FRAME, left) else pending[:, :0]
+        while self._left > 0:
+            block = next(blocks, None) if pending.shape[1] < min(_AAC_FRAME, self._left) else pending[:, :0]
             if block is None and not pending.shape[1]:
                 return
             if block is not None:
                 pending = np.concatenate([pending, block], axis=1)
-                if pending.shape[1] < min(_AAC_FRAME, left):
+                if pending.shape[1] < min(_AAC_FRAME, self._left):
                     continue
-            samples = pending[:, : min(_AAC_FRAME, left)]
+            samples = pending[:, : min(_AAC_FRAME, self._left)]
             pending = pending[:, samples.shape[1] :]
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self.layout)
             frame.sample_rate, frame.time_base, frame.pts = self.rate, Fraction(1, self.rate), position
             position += samples.shape[1]
-            left -= samples.shape[1]
+            self._left -= samples.shape[1]
             yield frame
 
     def _resampled(self):

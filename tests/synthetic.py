@@ -84,13 +84,15 @@ def detect(images):
 
 
 class PaintedSound:
-    """In place of a generator: paints the lower half as bright as the middle step of its sound window is loud."""
+    """In place of an engine: paints the lower half as bright as the middle step of its sound window is loud."""
 
-    def __init__(self):
+    name = "painted"
+
+    def __init__(self, config):
+        self.config = config
         self.windows, self.batches = [], []
 
-    def predict_on_batch(self, inputs):
-        face, window = inputs
+    def __call__(self, face, window):
         assert face.shape[1:] == (96, 96, 6) and window.shape[1:] in ((80, 27, 1), (12, 35, 1)), (face.shape, window.shape)
         self.windows.append(window)
         self.batches.append(len(face))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, augment, dataset, faces, video
+from lipgan_keras import audio, augment, dataset, faces, tracking, video
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
@@ -279,8 +279,8 @@ def test_talking_people_are_no_cuts(real_clips):
     """Neither a moving face nor a moving mouth looks like one; another person does."""
     clips = []
     for name in ("bbaf2n.mpg", "portrait_700p30.mp4"):
-        tracked = [t for t in faces.track(itertools.islice(video.read_frames(real_clips / name), 60)) if t.face]
-        clips.append([faces.extract(t.frame.image, t.box) for t in tracked])
+        seen = tracking.follow(itertools.islice(video.read_frames(real_clips / name), 60))
+        clips.append([faces.extract(frame.image, one.box) for frame, one in seen])
     for crops in clips:
         assert not any(dataset.is_cut(a, b) for a, b in itertools.pairwise(crops))
     assert dataset.is_cut(clips[0][0], clips[1][0])

@@ -1,14 +1,11 @@
-import itertools
-
 import cv2
 import matplotlib.cbook
 import numpy as np
 import pytest
 
-from lipgan_keras import faces, video
+from lipgan_keras import faces
 from lipgan_keras.cli import UserError
 from lipgan_keras.faces import Face
-from lipgan_keras.video import Frame
 
 FRONTAL = np.array([[30, 30], [70, 30], [50, 52], [35, 75], [65, 75]], np.float32)  # a face in a box of 100 x 130
 
@@ -139,35 +136,24 @@ def test_points_in_the_crop():
     np.testing.assert_allclose(points, [[0, 0], [48, 24]])
 
 
-@pytest.mark.parametrize(
-    "box", [(40.3, 30.7, 160.9, 151.2), (-20, -10, 90, 100), (120, 100, 260, 240), (90, 50, 130, 90)]
-)
-@pytest.mark.parametrize("whole", [False, True])
-def test_paste_blends_inside_its_box_only(box, whole):
-    image = np.random.default_rng(0).integers(50, 200, (200, 220, 3), dtype=np.uint8)
-    before = image.copy()
-    result = faces.paste(image, box, np.full((96, 96, 3), 255, np.uint8), whole)
-    np.testing.assert_array_equal(image, before)
-    changed = (result != image).any(2)
-    y, x = np.nonzero(changed)
-    middle = box[1] + 0.37 * (box[3] - box[1])
-    assert x.min() + 1 > box[0] and x.max() < box[2] and y.max() < box[3]
-    assert y.min() + 1 > (box[1] if whole else middle)
-    u, v = (box[0] + box[2]) / 2, box[1] + 0.7 * (box[3] - box[1])
-    if u < 220 and v < 200:
-        assert (result[int(v), int(u)] == 255).all()  # mouth and chin are replaced
+def test_a_turned_crop_sets_a_tilted_head_upright():
+    """Positive angles lead from x to y: what lies to the right of the middle, then below it, comes out on the right."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[140:144, 98:102] = 255
+    crop = faces.extract(image, (50, 50, 150, 150), 100, np.radians(90))
+    y, x = np.argwhere(crop[..., 0] > 127).mean(0) + 0.5
+    np.testing.assert_allclose((x, y), (92, 50), atol=0.1)
+    np.testing.assert_allclose(faces.to_crop([100, 142], (50, 50, 150, 150), 100, np.radians(90)), (92, 50), atol=1e-4)
 
 
-def test_pasting_back_what_was_cut_changes_little(photo):
-    box = faces.crop_box(faces.detect([photo])[0][0])
-    result = faces.paste(photo, box, faces.extract(photo, box, 256), whole=True)
-    assert np.abs(result.astype(int) - photo).mean() < 0.5
-
-
-def test_no_edge_shows():
-    image = np.full((200, 200, 3), 100, np.uint8)
-    result = faces.paste(image, (20, 20, 180, 180), np.full((96, 96, 3), 140, np.uint8)).astype(int)
-    assert np.abs(np.diff(result, axis=0)).max() <= 6 and np.abs(np.diff(result, axis=1)).max() <= 6
+@pytest.mark.parametrize("box", [(40, 30, 160, 150), (35.5, 20.25, 180, 110)])
+@pytest.mark.parametrize("angle", [0.3, -1.2])
+def test_points_land_where_turned_crops_show_them(box, angle):
+    for point in ((80, 70), (110, 95), (120, 60)):
+        image = cv2.circle(np.zeros((200, 220, 3), np.float32), point, 4, (1, 1, 1), -1)
+        crop = faces.extract(image, box, 96, angle)[..., 0]
+        x, y = ((crop * grid).sum() / crop.sum() + 0.5 for grid in np.mgrid[:96, :96][::-1])
+        np.testing.assert_allclose(faces.to_crop(np.add(point, 0.5), box, 96, angle), (x, y), atol=0.1)
 
 
 # The lip mask
@@ -242,171 +228,3 @@ def test_lip_mask_at_the_edge_of_the_crop(x):
 def test_default_landmarks(style, size):
     found = faces.to_crop(FRONTAL, faces.crop_box(face(), style), size)
     np.testing.assert_allclose(faces.default_landmarks(size, style), found, atol=0.06 * size)
-
-
-# Tracking
-
-
-def noise_frames(count, scene=lambda i: 0, fps=25):
-    scenes = {
-        s: np.random.default_rng(s).integers(0, 255, (120, 160, 3), dtype=np.uint8) for s in map(scene, range(count))
-    }
-    scenes = {s: cv2.resize(cv2.resize(image, (8, 6)), (160, 120)) for s, image in scenes.items()}
-    return [Frame(scenes[scene(i)], i / fps, 1 / fps) for i in range(count)]
-
-
-@pytest.fixture
-def tracked(monkeypatch):
-    """A function: track frames in which the detector sees what faces_of(i) gives."""
-
-    def run(frames, faces_of, **arguments):
-        numbers = {id(frame): i for i, frame in enumerate(frames)}
-        counter = itertools.count()
-
-        def detect(images):
-            return [faces_of(next(counter)) for _ in images]
-
-        monkeypatch.setattr(faces, "detect", detect)
-        result = list(faces.track(frames, **arguments))
-        assert [numbers[id(t.frame)] for t in result] == list(range(len(frames)))  # each once, in order
-        return result
-
-    return run
-
-
-def test_tracking_steadies_the_box(tracked):
-    rng = np.random.default_rng(0)
-    jitter = rng.normal(0, 1, (60, 5, 2)).astype(np.float32)
-    moving = [face(i, 0, landmarks=FRONTAL + jitter[i]) for i in range(60)]
-    result = tracked(noise_frames(60), lambda i: [moving[i]])
-    ideal = np.array([faces.crop_box(face(i)) for i in range(60)])
-    raw = np.array([faces.crop_box(f) for f in moving]) - ideal
-    smooth = np.array([t.box for t in result]) - ideal
-    assert smooth[5:-5].std() < 0.6 * raw.std()
-    assert np.diff(smooth, axis=0).std() < 0.3 * np.diff(raw, axis=0).std()
-    assert np.abs(smooth[5:-5].mean(0)).max() < 0.5  # it does not lag behind
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 16, 64])
-def test_every_frame_comes_out_whatever_the_batch(tracked, batch_size):
-    result = tracked(noise_frames(37), lambda i: [face()], batch_size=batch_size)
-    assert all(t.face is not None for t in result)
-
-
-def test_a_cut_resets_the_smoothing(tracked):
-    result = tracked(noise_frames(40, lambda i: int(i >= 20)), lambda i: [face(0 if i < 20 else 25, 0)])
-    left = [t.face.box[0] for t in result]
-    np.testing.assert_allclose(left, [0] * 20 + [25] * 20, atol=1e-4)
-
-
-def test_a_flash_is_no_cut(tracked):
-    """The picture changes and the face stays: no reset, and nobody else is taken."""
-    frames = noise_frames(30)
-    frames[15] = Frame(np.full_like(frames[0].image, 255), frames[15].time, frames[15].duration)
-    other = face(60, 0, 1.3)
-    result = tracked(frames, lambda i: [face(0.5 * (i % 2)), other] if i else [face()])
-    assert np.abs(np.diff([t.face.box[0] for t in result])).max() < 0.3
-
-
-def test_a_jump_of_the_face_resets_the_smoothing(tracked):
-    result = tracked(noise_frames(40), lambda i: [face(0 if i < 20 else 40, 0)])
-    np.testing.assert_allclose([t.face.box[0] for t in result], [0] * 20 + [40] * 20, atol=1e-4)
-
-
-def test_frames_without_a_face_have_none(tracked):
-    missing = {0, 7, 20, 21, 22, 23, 24, 25, 39}
-    result = tracked(noise_frames(40), lambda i: [] if i in missing else [face(i, 0)])
-    assert {i for i, t in enumerate(result) if t.face is None} == missing
-    assert {i for i, t in enumerate(result) if t.box is None} == missing
-    assert all(t.box is None for t in tracked(noise_frames(5), lambda i: []))
-
-
-def test_the_same_person_is_followed(tracked):
-    """Another, larger face comes in later, and stays alone for a moment: it is not taken."""
-    small, large = face(0, 0), face(300, 0, 2.0)
-
-    def seen(i):
-        return [small] if i < 10 else [large] if 15 <= i < 20 else [large, small]
-
-    result = tracked(noise_frames(40), seen)
-    assert all(t.face is None if 15 <= i < 20 else t.face.box[0] == 0 for i, t in enumerate(result))
-
-
-def test_another_person_is_taken_when_the_first_is_gone(tracked):
-    result = tracked(noise_frames(60), lambda i: [face(0, 0)] if i < 20 else [face(300, 0)])
-    taken = [i for i, t in enumerate(result) if t.face is not None and t.face.box[0] == 300]
-    assert taken == list(range(20 + faces.PATIENCE, 60))
-
-
-def test_after_a_cut_the_largest_is_taken(tracked):
-    def seen(i):
-        return [face(0, 0)] if i < 20 else [face(200, 0), face(500, 0, 2.0)]
-
-    result = tracked(noise_frames(40, lambda i: int(i >= 20)), seen)
-    assert [t.face.box[0] for t in result] == pytest.approx([0] * 20 + [500] * 20)
-
-
-def test_tracking_looks_ahead_a_little_only(monkeypatch):
-    monkeypatch.setattr(faces, "detect", lambda images: [[face()] for _ in images])
-    pulled = 0
-
-    def frames():
-        nonlocal pulled
-        for frame in noise_frames(200):
-            pulled += 1
-            yield frame
-
-    for i, _ in enumerate(faces.track(frames(), batch_size=8)):
-        assert pulled - i <= 8 + faces.SMOOTH_FRAMES
-
-
-def test_retrace_finds_the_same_boxes(tracked):
-    frames = noise_frames(30)
-    first = tracked(frames, lambda i: [face(i, 0)] if i % 7 else [])
-    records = [t.record for t in first]
-    again = list(faces.retrace(reversed(frames), records))[::-1]
-    for a, b in zip(first, again):
-        assert b.frame is a.frame and b.face is a.face and b.box is a.box
-
-
-def test_real_detection_follows_a_moving_photo(photo, tmp_path):
-    """The whole way: a video of the photo that shifts, tracked from the file."""
-    small = cv2.resize(photo, (240, 280), interpolation=cv2.INTER_AREA)
-    path = tmp_path / "a.mp4"
-    with video.VideoWriter(path, 320, 280, 25) as writer:
-        for i in range(24):
-            picture = np.full((280, 320, 3), 90, np.uint8)
-            picture[:, i : i + 240] = small
-            writer.write(picture, i / 25)
-    boxes = np.array([t.box for t in faces.track(video.read_frames(path))])
-    shift = (boxes[16, :] - boxes[8, :])[[0, 2]]
-    np.testing.assert_allclose(shift, 8, atol=2)
-
-
-# Real people, and what dlib's predictor and detector say about them
-
-
-@pytest.mark.real
-def test_crops_of_real_people(real_clips, golden):
-    known = np.load(golden / "dlib_faces.npz")
-    overlaps = []
-    for path in sorted(real_clips.glob("*.mp*")):
-        result = list(faces.track(video.read_frames(path)))
-        assert all(t.face is not None for t in result), path
-        chin, lip, rectangle = (known[f"{path.stem}_{name}"] for name in ("chin", "upper_lip", "box"))
-        boxes = np.array([t.box for t in result])
-        side = boxes[:, 3] - boxes[:, 1]
-        margin = (boxes[:, 3] - chin[:, 1]) / side
-        assert margin.min() > 0.04 and np.median(margin) < 0.16
-        assert ((lip[:, 1] - boxes[:, 1]) / side).min() > 0.51  # the lower half holds the lips
-        for t in result:
-            corners = faces.to_crop(t.face.landmarks[3:], t.box, 1)
-            assert ((corners > 0.2) & (corners < 0.8)).all()
-        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-        bends = middle[1:-1] - (middle[:-2] + middle[2:]) / 2
-        assert np.sqrt((bends**2).mean()) < 0.001 * side.mean()
-        dlib = np.array([faces.crop_box(t.face, "dlib") for t in result])
-        shared = np.clip(np.minimum(dlib[:, 2:], rectangle[:, 2:]) - np.maximum(dlib[:, :2], rectangle[:, :2]), 0, None)
-        area = sum(np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (dlib, rectangle)) - shared.prod(1)
-        overlaps.append(shared.prod(1) / area)
-    assert np.concatenate(overlaps).mean() > 0.84 and np.concatenate(overlaps).min() > 0.68

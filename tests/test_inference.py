@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ import synthetic
 from conftest import ROOT, assert_one_line
 from synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
 
-from lipgan_keras import audio, checkpoints, faces, lipsync, puppets, video
+from lipgan_keras import LipSync, audio, checkpoints, engine, faces, puppets, video
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
@@ -34,18 +33,17 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The synthetic detector and generator; gives the latter."""
-    painter = SimpleNamespace(generator=PaintedSound(), config=CONFIG)
+    """The synthetic detector, and a synthetic generator in place of every checkpoint; gives the latter."""
+    painter = PaintedSound(ModelConfig("basic", "mel", 0.125))
 
-    def load_generator(path, audio_offset_ms=None):
+    def load(path, engine="auto", batch_size=16, audio_offset_ms=None):
         painter.config.audio_offset_ms = audio_offset_ms or 0.0
-        return painter.generator, painter.config
+        return painter
 
     monkeypatch.setattr(faces, "detect", synthetic.detect)
-    monkeypatch.setattr(checkpoints, "load_generator", load_generator)
+    monkeypatch.setattr(engine, "load", load)
     monkeypatch.setattr(checkpoints, "read_config", lambda path: painter.config)
-    yield painter
-    CONFIG.audio_offset_ms = 0.0
+    return painter
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +56,9 @@ def media(tmp_path_factory):
     return folder
 
 
-def talk(face, sound, out, **options):
-    return lipsync.lipsync("checkpoint", face, sound, out, progress=False, **options)
+def talk(face, sound, out, audio_offset_ms=None, batch_size=16, **options):
+    model = LipSync("checkpoint", batch_size=batch_size, audio_offset_ms=audio_offset_ms)
+    return model.run(face, sound, out, **{"region": "face"} | options)
 
 
 def check_length(path, seconds, fps=25):
@@ -92,7 +91,7 @@ def test_flash_and_beep_stay_in_their_place(tmp_path, checkpoint, name):
 
     sound = beeps([(times[at], times[at] + 0.04)], 1.6, 48000, tone=1000)
     source = synthetic.write(tmp_path / "a.mp4", times, 1.6, draw, (sound, 48000), size=(256, 256))
-    summary = lipsync.lipsync(checkpoint, source, source, tmp_path / "b.mp4", progress=False)
+    summary = LipSync(checkpoint).run(source, source, tmp_path / "b.mp4")
     assert (summary.frames, summary.frames_without_face) == (len(times), 0)
     frames = check_length(tmp_path / "b.mp4", 1.6)
     np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-3)
@@ -147,10 +146,10 @@ def test_every_mouth_hears_the_middle_of_its_frame(tmp_path, media, quick, name)
     frames = check_length(tmp_path / "b.mp4", len(audio.load_audio(sound)) / RATE)
     error = centroids(frames) - np.mean(BEEPS, axis=1)
     assert abs(error.mean()) < 0.008 and np.abs(error).max() < 0.025, error
-    heard = np.concatenate(quick.generator.windows)[: len(frames)]
+    heard = np.concatenate(quick.windows)
     features = audio.features(audio.load_audio(sound), "mel")
     expected = audio.windows(features, [frame.time + frame.duration / 2 for frame in frames], "mel")
-    same = np.mean(np.all(heard == expected, axis=(1, 2, 3)))
+    same = np.mean(np.all(np.abs(heard - expected) < 1e-4, axis=(1, 2, 3)))
     assert same > 0.9 if name == "uneven" else same == 1  # where a middle lies halfway, times kept to 11 us decide
 
 
@@ -160,28 +159,28 @@ def test_offset_and_released_windows(tmp_path, media, quick):
     talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=100)
     error = centroids(list(video.read_frames(tmp_path / "b.mp4"))) - (middle - 0.1)
     assert abs(error.mean()) < 0.02
-    quick.config = ModelConfig("basic", "mel", 0.125, alignment="released")
+    quick.config.alignment = "released"
     talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=-142.5)  # undoes int(80 i / 25) + 13
     error = centroids(list(video.read_frames(tmp_path / "b.mp4"))) - middle
     assert abs(error.mean()) < 0.012
 
 
 def test_mfcc_windows(tmp_path, media, quick):
-    quick.config = ModelConfig("basic", "mfcc", 0.125)
+    quick.config.audio = "mfcc"
     talk(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4")
     features = audio.mfcc(audio.load_audio(media / "speech.wav"))
     middles = [f.time + f.duration / 2 for f in video.read_frames(tmp_path / "b.mp4")]
-    heard = np.concatenate(quick.generator.windows)[: len(middles)]
-    same = np.all(heard == audio.windows(features, middles, "mfcc"), axis=(1, 2, 3))
+    heard = np.concatenate(quick.windows)
+    same = np.all(np.abs(heard - audio.windows(features, middles, "mfcc")) < 1e-3, axis=(1, 2, 3))
     assert heard.shape[1:] == (12, 35, 1) and same.mean() > 0.9
 
 
 def test_batches_do_not_matter(tmp_path, media, quick):
     pictures = []
     for size in (1, 7, 256):
-        quick.generator.batches.clear()
+        quick.batches.clear()
         talk(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", batch_size=size)
-        assert set(quick.generator.batches) == {min(size, 58)}  # of one size, for one compilation
+        assert max(quick.batches) == min(size, 58) and sum(quick.batches) == 58
         pictures.append(np.stack([frame.image for frame in video.read_frames(tmp_path / "b.mp4")]))
     np.testing.assert_array_equal(pictures[0], pictures[1])
     np.testing.assert_array_equal(pictures[0], pictures[2])
@@ -274,7 +273,7 @@ def test_frames_without_a_face_pass_through(tmp_path, media, quick):
     for frame in blank:
         assert np.abs(frame.image.astype(float) - draw(number(frame.image))).mean() < 2
         assert abs(loudness_painted(frame.image) * 255 - BLANK) < 4
-    assert quick.generator.batches  # the others went through it
+    assert quick.batches  # the others went through it
 
 
 def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monkeypatch):
@@ -287,7 +286,7 @@ def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monk
     begin = time.monotonic()
     for options in ({}, {"static": True}):
         with pytest.raises(UserError, match=r"a\.mp4: no face found"):
-            lipsync.lipsync(checkpoint, source, media / "speech.wav", tmp_path / "b.mp4", progress=False, **options)
+            LipSync(checkpoint).run(source, media / "speech.wav", tmp_path / "b.mp4", **options)
     assert time.monotonic() - begin < 60 and 0 < sum(looked) < 100
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -325,7 +324,7 @@ def test_odd_sizes_and_pads(tmp_path, media, quick):
 
 def test_pads_move_the_edges_outwards(tmp_path, media, quick, monkeypatch):
     boxes, extract = [], faces.extract
-    monkeypatch.setattr(faces, "extract", lambda image, box, size=96: boxes.append(box) or extract(image, box, size))
+    monkeypatch.setattr(faces, "extract", lambda image, box, *a: boxes.append(box) or extract(image, box, *a))
     for pads in ((0, 0, 0, 0), (1, 2, 3, 4)):
         talk(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.04, pads=pads)
     np.testing.assert_allclose(boxes[1] - boxes[0], [-3, -1, 4, 2], atol=1e-6)
@@ -344,7 +343,8 @@ def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
     required = ["--checkpoint_path", __file__, "--face", face, "--audio", sound]
     result = run(capfd, *required)
     assert result.returncode == 0
-    assert result.stdout == "results/face_speech.mp4: 2.30 s, 58 frames, 0 of them with no face\n"
+    assert result.stdout.startswith("results/face_speech.mp4: 2.30 s, 58 frames, 0 of them with no face; painted, ")
+    assert "x real time" in result.stdout
     assert os.listdir("results") == ["face_speech.mp4"]
     mask = os.umask(0)
     os.umask(mask)
@@ -444,10 +444,8 @@ def test_keras_2_checkpoint(tmp_path, media, golden_checkpoint, monkeypatch):
     cv2.imwrite(str(tmp_path / "a.png"), puppet.render(0.3, 0.0))
     heard, centre = [], audio.window_centre
     monkeypatch.setattr(audio, "window_centre", lambda *a: heard.append(a[2:]) or centre(*a))
-    lipsync.lipsync(
-        golden_checkpoint("mel_basic.full.h5"), tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.2,
-        audio_offset_ms=-320, progress=False,
-    )  # fmt: skip
+    model = LipSync(golden_checkpoint("mel_basic.full.h5"), audio_offset_ms=-320)
+    model.run(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.2)
     assert set(heard) == {("released", -320)}
     assert len(check_length(tmp_path / "b.mp4", 0.2)) == 5
 
@@ -478,12 +476,11 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
 PROGRAM = """
 import resource, sys
 import synthetic
-from types import SimpleNamespace
-from lipgan_keras import checkpoints, cli, faces, lipsync
+from lipgan_keras import LipSync, checkpoints, cli, engine, faces
 faces.detect = synthetic.detect
-config = checkpoints.ModelConfig("basic", "mel", 0.125)
-checkpoints.read_config = lambda path: config
-checkpoints.load_generator = lambda *_: (synthetic.PaintedSound(), config)
+painter = synthetic.PaintedSound(checkpoints.ModelConfig("basic", "mel", 0.125))
+checkpoints.read_config = lambda path: painter.config
+engine.load = lambda *_: painter
 """
 
 
@@ -501,7 +498,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
         audio.save_wav(tmp_path / f"{seconds}.wav", beeps([(0.1, 0.4)], seconds))
     code = """
 for name in ("2", "10"):
-    lipsync.lipsync("c", f"{sys.argv[1]}/a.mp4", f"{sys.argv[1]}/{name}.wav", f"{sys.argv[1]}/out.mp4", batch_size=16)
+    LipSync("c").run(f"{sys.argv[1]}/a.mp4", f"{sys.argv[1]}/{name}.wav", f"{sys.argv[1]}/out.mp4")
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     stdout, stderr = program(code, tmp_path).communicate(timeout=200)
@@ -513,7 +510,7 @@ def test_ctrl_c_leaves_no_file(tmp_path, media):
     (tmp_path / "b.mp4").write_bytes(b"the old one")
     arguments = ["--checkpoint_path", __file__, "--face", media / "face.mp4", "--audio", media / "speech.wav"]
     code = "import inference\ncli.run(inference.main)"
-    process = program(code, *arguments, "--outfile", tmp_path / "b.mp4", "--lipgan_batch_size", 4, SECONDS_A_FRAME="0.5")
+    process = program(code, *arguments, "--outfile", tmp_path / "b.mp4", "--lipgan_batch_size", 4, SECONDS_A_FRAME="0.1")
     end = time.monotonic() + 60
     while not list(tmp_path.glob(".*")):
         assert process.poll() is None and time.monotonic() < end, process.communicate()
@@ -533,6 +530,6 @@ def test_the_real_program(tmp_path, checkpoint, script):
     audio.save_wav(tmp_path / "a.wav", beeps([(0.1, 0.3)], 0.5))
     done = script("inference.py", "--checkpoint_path", checkpoint, "--face", "a.png", "--audio", "a.wav")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "results/a_a.mp4: 0.50 s, 12 frames, 0 of them with no face\n"
+    assert done.stdout.startswith("results/a_a.mp4: 0.50 s, 12 frames, 0 of them with no face")
     assert "frame/s" in done.stderr and "rror" not in done.stderr and "arning" not in done.stderr
     check_length(tmp_path / "results" / "a_a.mp4", 0.5)

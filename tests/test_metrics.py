@@ -40,3 +40,17 @@ def test_frames_of_one_clip_are_drawn_together():
     one_by_one = metrics.bootstrap_interval(np.repeat(clip, 50))
     assert high - low == pytest.approx(2 * 1.96 * clip.std() / np.sqrt(20), rel=0.15)
     assert high - low > 5 * (one_by_one[1] - one_by_one[0])
+
+
+def test_sharpness_is_the_strength_of_fine_detail():
+    x = np.arange(96)
+    waves = [128 + 40 * np.sin(2 * np.pi * x / period) for period in (4, 48)]  # fine, coarse
+    images = np.stack([np.repeat(np.tile(wave, (96, 1))[..., None], 3, axis=-1) for wave in waves]).astype("uint8")
+    masks = np.zeros((2, 96, 96))
+    masks[:, 20:70, 20:70] = 1
+    fine, coarse = metrics.sharpness(images, masks)
+    assert fine == pytest.approx(40 / np.sqrt(2), rel=0.1) and coarse < 0.1 * fine
+    half = images.copy()
+    half[0, :20] = half[0, 70:] = 0  # not in the mask, but for the blur's reach
+    assert metrics.sharpness(half[:1], masks[:1])[0] == pytest.approx(fine, rel=0.15)
+    assert np.isnan(metrics.sharpness(images[:1], masks[:1] * 0)[0])

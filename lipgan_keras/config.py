@@ -1,0 +1,66 @@
+"""What is known of a generator without its weights. Importing this loads no Keras, which takes seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .backend import keras
+
+IMG_SIZE = 96  # the reference's
+IMG_SIZES = (96, 192)
+VARIANTS = ("residual", "basic")
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """What a checkpoint says of its model, so that inference needs no flags about it.
+
+    Attributes:
+        variant: "residual" or "basic".
+        audio: "mel" or "mfcc".
+        width: factor on the channel counts.
+        img_size: pixels of a side of the face crop.
+        alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
+            the indexing of the original's mel inference (see `audio.window_centre`).
+        audio_offset_ms: added to the window's place; positive is a later window.
+        crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `faces.crop_box`).
+        step: training steps that the weights have seen.
+        sync_frames: consecutive frames that the lip-sync discriminator sees, where there is one.
+        sync_width: factor on its channel counts.
+    """
+
+    variant: str = "residual"
+    audio: str = "mel"
+    width: float = 1.0
+    img_size: int = IMG_SIZE
+    alignment: str = "centred"
+    audio_offset_ms: float = 0.0
+    crop: str = "lipgan_keras"
+    step: int = 0
+    sync_frames: int = 5
+    sync_width: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.audio}, width {self.width:g}, {self.img_size}x{self.img_size} pixels"
+
+    def build_generator(self) -> keras.Model:
+        from . import networks
+
+        return networks.build_generator(self.variant, self.audio, self.width, self.img_size)
+
+    def build_discriminator(self) -> keras.Model:
+        from . import networks
+
+        return networks.build_discriminator(self.audio, self.width, self.img_size)
+
+    def build_sync_discriminator(self) -> keras.Model:
+        from . import networks
+
+        return networks.build_sync_discriminator(self.audio, self.sync_width, self.sync_frames)
+
+    def build_quality_discriminator(self) -> keras.Model:
+        from . import networks
+
+        return networks.build_quality_discriminator(self.width, self.img_size)

@@ -1,0 +1,306 @@
+import cv2
+import numpy as np
+import pytest
+
+from lipgan_keras import composite, faces, metrics, tracking, video
+from lipgan_keras.composite import Composer
+
+SIZE = 360
+
+
+def a_face(middle=(180.0, 180.0), side=150.0, roll=0.0, upright=True, landmarks=None, strength=1.0):
+    """A face whose crop is `side` wide, its head tilted by `roll` radians; landmarks are of an upright crop, 0..1."""
+    points = faces.default_landmarks(1) if landmarks is None else np.asarray(landmarks, np.float32)
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    points = ((points - 0.5) * side @ turn.T + middle).astype(np.float32)
+    middle = np.array(middle)
+    box = np.concatenate([middle - side / 2, middle + side / 2])
+    return tracking.TrackedFace(0, 0, faces.Face(box.astype(np.float32), points, 1.0), box, roll * upright, strength)
+
+
+def looking(degrees):
+    """Landmarks of a head turned to the right: a cylinder with a nose."""
+    radius, angle = 0.35, np.radians(degrees)
+    around = np.radians([-31, 31, 0, -24, 24])
+    out = np.array([1, 1, 1.17, 1, 1])
+    x = 0.5 + radius * out * np.sin(around + angle)
+    return np.stack([x, [0.21, 0.21, 0.41, 0.615, 0.615]], axis=1)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Smooth colours with fine grain."""
+    rng = np.random.default_rng(3)
+    coarse = cv2.resize(rng.uniform(70, 180, (6, 6, 3)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    return np.clip(coarse + rng.normal(0, 3, coarse.shape), 0, 255).astype(np.uint8)
+
+
+def whole(face, region, shape=(SIZE, SIZE)):
+    (x1, y1, x2, y2), weight = Composer(region).mask(shape, face)
+    result = np.zeros(shape, np.float32)
+    result[y1:y2, x1:x2] = weight
+    return result
+
+
+def in_crop(face, shape=(SIZE, SIZE)):
+    """(H,W,2): the place of every pixel's centre in the crop, 0..1."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    return faces.to_crop(np.stack([x, y], axis=-1), face.box, 1, face.angle)
+
+
+FACES = {
+    "upright": a_face(),
+    "tilted": a_face(roll=0.4),
+    "tilted in an upright crop": a_face(roll=-0.3, upright=False),
+    "turned": a_face(landmarks=looking(25)),
+    "half outside": a_face(middle=(20.3, 330.7)),
+    "quite outside": a_face(middle=(-400, 90)),
+    "tiny": a_face(side=9),
+    "large": a_face(side=500),
+    "entering": a_face(strength=0.3),
+    "gone": a_face(strength=0),
+    "one point": a_face(landmarks=np.full((5, 2), 0.5)),
+}
+
+
+@pytest.mark.parametrize("region", composite.REGIONS)
+@pytest.mark.parametrize("name", FACES)
+def test_what_the_mask_leaves_out_is_the_sources(picture, region, name):
+    face = FACES[name]
+    before = picture.copy()
+    crop = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    result = Composer(region)(picture, face, crop)
+    mask = whole(face, region)
+    assert np.array_equal(picture, before) and not np.shares_memory(result, picture)
+    assert result.dtype == np.uint8 and result.shape == picture.shape
+    assert mask.min() >= 0 and mask.max() <= 1
+    assert np.array_equal(result[mask == 0], picture[mask == 0])
+    # In front of the camera, the mask holds the mouth.
+    if name not in ("quite outside", "gone", "one point"):
+        strongest = min(face.strength, 1)
+        assert mask.max() == pytest.approx(strongest, abs=0.3 if name == "tiny" else 1e-3)
+        assert not np.array_equal(result, picture)
+    if name in ("quite outside", "gone"):
+        assert not mask.any()
+
+
+@pytest.mark.parametrize("region", ["mouth", "jaw"])
+@pytest.mark.parametrize("name", ["upright", "tilted", "tilted in an upright crop", "turned", "large"])
+def test_nothing_of_the_copied_half_nor_of_the_crops_edges_is_shown(region, name):
+    shape = (800, 800)
+    face = FACES[name]
+    face = a_face((400, 400), 300, face.angle) if name == "tilted" else face
+    mask, place = whole(face, region, shape), in_crop(face, shape)
+    shown = place[mask > 0]
+    assert len(shown) > 1000
+    assert shown[:, 1].min() > 0.5 + 1 / 96
+    assert shown.min() > 0.01 and shown.max() < 0.99
+
+
+def test_the_mask_covers_lips_and_the_jaw_mask_the_chin():
+    face = a_face()
+    place = in_crop(face)
+    mouth, jaw = whole(face, "mouth"), whole(face, "jaw")
+
+    def at(mask, x, y):
+        return mask[np.unravel_index(np.square(place - (x, y)).sum(-1).argmin(), mask.shape)]
+
+    for mask in (mouth, jaw):
+        for point in [(0.355, 0.615), (0.645, 0.615), (0.5, 0.57), (0.5, 0.7)]:  # corners, lips, a mouth that opens
+            assert at(mask, *point) > 0.85, point
+        assert at(mask, 0.1, 0.6) == at(mask, 0.9, 0.6) == 0
+    assert at(jaw, 0.5, 0.86) > 0.6 and at(mouth, 0.5, 0.89) == 0
+    assert np.all(jaw >= mouth - 0.02)
+
+
+def test_the_mask_is_soft():
+    for region in ("mouth", "jaw"):
+        mask = whole(a_face(), region)
+        steps = np.abs(np.diff(mask, axis=0)).max(), np.abs(np.diff(mask, axis=1)).max()
+        assert max(steps) < 0.3
+    assert set(np.unique(whole(a_face(), "face"))) == {0, 1}
+
+
+def test_the_mask_follows_the_heads_roll():
+    straight, tilted = whole(a_face(), "jaw"), whole(a_face(roll=0.5), "jaw")
+    matrix = cv2.getRotationMatrix2D((179.5, 179.5), -np.degrees(0.5), 1)
+    assert np.abs(cv2.warpAffine(straight, matrix, (SIZE, SIZE)) - tilted).mean() < 1e-3
+
+
+def test_a_turned_faces_mask_narrows_on_the_far_side():
+    previous = np.inf
+    for degrees in (0, 15, 25):
+        face = a_face(landmarks=looking(degrees))
+        columns = np.flatnonzero(whole(face, "jaw").max(axis=0) > 0)
+        middle = face.face.landmarks[3:, 0].mean()
+        far, near = columns[-1] - middle, middle - columns[0]
+        outline = 105 + 0.35 * 150 + 75 - middle  # of looking()'s cylinder
+        assert far < previous and far < outline and near >= far - 1
+        previous = far
+        mirrored = a_face(landmarks=looking(-degrees))
+        assert np.abs(whole(mirrored, "jaw")[:, ::-1] - whole(face, "jaw")).max() < 0.02
+
+
+@pytest.mark.parametrize("region", ["mouth", "jaw"])
+@pytest.mark.parametrize("roll", [0.0, 0.35])
+def test_a_crop_of_the_picture_itself_changes_little(picture, region, roll):
+    face = a_face((183.4, 171.2), 150, roll)
+    crop = faces.extract(picture, face.box, 96, face.angle)
+    errors = []
+    for sharpen in (0.0, 1.0):
+        result = Composer(region, sharpen)(picture, face, crop)
+        errors.append(np.abs(result.astype(float) - picture)[whole(face, region) > 0.9].mean())
+    blurred = cv2.GaussianBlur(picture, (0, 0), 4)
+    assert errors[0] < 1.1 * np.abs(blurred.astype(float) - picture).mean()  # grain is lost, all is in its place
+    assert errors[1] < {"mouth": 0.98, "jaw": 0.75}[region] * errors[0]  # the source's own grain, but on the lips
+
+
+def test_a_192_pixel_crop_lies_where_a_96_pixel_crop_does(picture):
+    face = a_face(side=170)
+    results = [Composer("jaw", 0)(picture, face, faces.extract(picture, face.box, size)) for size in (96, 192)]
+    smooth = [cv2.GaussianBlur(r, (0, 0), 3).astype(float) for r in results]
+    assert np.abs(smooth[0] - smooth[1]).max() < 3
+
+
+def test_colours_are_matched_at_the_seam(picture):
+    face = a_face()
+    tint = np.array([25, -20, 12])
+    crop = np.clip(faces.extract(picture, face.box, 96).astype(int) + tint, 0, 255).astype(np.uint8)
+    for region in ("mouth", "jaw"):
+        inside = whole(face, region) > 0.9
+        change = (Composer(region)(picture, face, crop).astype(float) - picture)[inside].mean(axis=0)
+        assert np.abs(change).max() < 1.5
+    inside = whole(face, "face") > 0
+    change = (Composer("face")(picture, face, crop).astype(float) - picture)[inside].mean(axis=0)
+    assert change == pytest.approx(tint, abs=2)  # as the original
+
+
+def test_background_in_the_rim_is_no_colour_to_be_matched():
+    """The new chin ends higher than the old one: black below it must not make the mouth lighter."""
+    image = np.full((SIZE, SIZE, 3), 150, np.uint8)
+    crop = np.full((96, 96, 3), 140, np.uint8)
+    crop[82:] = 20
+    result = Composer("jaw", 0)(image, a_face(), crop)
+    assert result[int(105 + 62 * 150 / 96), 180] == pytest.approx([150, 150, 150], abs=5)
+
+
+@pytest.mark.parametrize("side", [70.4, 150.0, 253.7])
+def test_the_crop_lies_to_the_fraction_of_a_pixel(side):
+    x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+    waves = 128 + 50 * np.sin(x * 0.15) + 50 * np.sin(y * 0.15)
+    image = np.repeat(np.rint(waves).astype(np.uint8)[..., None], 3, axis=-1)
+    for roll in (0.0, 0.4):
+        face = a_face((180.3, 171.8), side, roll)
+        result = Composer("face")(image, face, faces.extract(image, face.box, 96, face.angle))
+        inside = np.all(np.abs(in_crop(face) - 0.5) < 0.47, axis=-1)
+        error = result[inside].astype(float) - image[inside]
+        assert np.abs(error).mean() < 0.8, (roll, np.abs(error).mean())
+
+
+def test_a_dark_mouth_stays_dark():
+    """What differs inside of the rim is the mouth, not a colour to be matched."""
+    image = np.full((SIZE, SIZE, 3), 150, np.uint8)
+    crop = np.full((96, 96, 3), 140, np.uint8)
+    cv2.ellipse(crop, (48, 61), (11, 5), 0, 0, 360, (30, 20, 60), -1)
+    result = Composer("jaw", 0)(image, a_face(), crop)
+    x, y = 180, int(105 + 61 * 150 / 96)
+    assert result[y, x] == pytest.approx([40, 30, 70], abs=6)
+    assert result[int(105 + 78 * 150 / 96), x] == pytest.approx([150, 150, 150], abs=3)
+
+
+def test_the_face_region_is_the_crop_as_it_is(picture):
+    face = a_face(middle=(180, 170), side=96)
+    crop = np.random.default_rng(1).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    expected = picture.copy()
+    expected[122:218, 132:228] = crop
+    assert np.array_equal(Composer("face")(picture, face, crop), expected)
+
+
+def striped(vertical):
+    """A face of even skin with stripes where the lips are."""
+    image = np.full((SIZE, SIZE, 3), 150, np.uint8)
+    x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+    stripes = 150 + 60 * np.sign(np.sin((x if vertical else y) * 2.0))
+    lips = ((x - 180) / 20) ** 2 + ((y - 200) / 10) ** 2 < 1
+    image[lips] = stripes[lips, None]
+    return image, lips
+
+
+def test_no_ghost_of_the_sources_lips():
+    """Where the source has stripes and the new mouth is plain, the result is plain."""
+    for vertical in (False, True):
+        image, lips = striped(vertical)
+        plain = np.full((96, 96, 3), 150, np.uint8)
+        result = Composer("jaw", 1)(image, a_face(), plain)
+        before, after = (p[lips].astype(float)[:, 0] - 150 for p in (image, result))
+        assert np.abs(after).max() < 0.12 * np.abs(before).max()
+
+
+def test_sharpen_gives_a_soft_mouth_the_sources_detail(picture):
+    face = a_face(side=200)
+    soft = faces.extract(cv2.GaussianBlur(picture, (0, 0), 2), face.box, 96)
+    mask = whole(face, "jaw") > 0.9
+    own, *made = metrics.sharpness(
+        [picture, *(Composer("jaw", sharpen)(picture, face, soft) for sharpen in (0, 0.5, 1))], [mask] * 4
+    )
+    assert made[0] < 0.3 * own
+    assert made[0] < made[1] < made[2] and 0.6 * own < made[2] < 1.1 * own
+
+
+def test_sharpening_is_bounded():
+    """Grain in the source does not blow up what little there is in a crop."""
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    crop = np.clip(128 + rng.normal(0, 2, (96, 96, 3)), 0, 255).astype(np.uint8)
+    face = a_face()
+    lips = whole(face, "mouth") > 0.999
+    soft, sharp = (Composer("mouth", s)(image, face, crop).astype(float)[lips].mean(-1).std() for s in (0, 1))
+    assert 1.2 * soft < sharp < (composite.MAX_GAIN + 0.3) * soft
+
+
+def test_yaw():
+    for degrees in (0, 10, 20, 30, 40):
+        assert composite.yaw(looking(degrees)) == pytest.approx(-composite.yaw(looking(-degrees)), abs=1e-6)
+    turning = [composite.yaw(looking(degrees)) for degrees in (-40, -20, 0, 20, 40)]
+    assert np.all(np.diff(turning) > 8) and turning[2] == pytest.approx(0, abs=1e-6)
+    assert turning == pytest.approx([-40, -20, 0, 20, 40], abs=4)
+    roll = np.array([[0.6, -0.8], [0.8, 0.6]])
+    assert composite.yaw(looking(20) @ roll.T * 300 + 7) == pytest.approx(turning[3], abs=1e-3)
+    assert np.isfinite(composite.yaw(np.zeros((5, 2))))
+
+
+def test_a_face_turned_too_far_fades_back_to_the_source(picture):
+    crop = np.random.default_rng(2).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    turning = [looking(degrees) for degrees in range(0, 80, 2)]
+    strength = [composite.turned(points) for points in turning]
+    assert strength[0] == 1 and strength[-1] == 0
+    assert np.all(np.diff(strength) <= 0) and np.min(np.diff(strength)) > -0.5  # no jump
+    for region in composite.REGIONS:
+        assert np.array_equal(Composer(region)(picture, a_face(landmarks=turning[-1]), crop), picture)
+        assert not np.array_equal(Composer(region)(picture, a_face(landmarks=turning[5]), crop), picture)
+
+
+def test_unknown_region():
+    with pytest.raises(ValueError, match="chin"):
+        Composer("chin")
+
+
+@pytest.mark.real
+def test_real_mouths_of_other_frames_are_as_sharp_as_the_source(real_clips):
+    """A stand-in for a perfect generator: another frame's face on this one's eyes and nose, at 96 pixels."""
+    for name in ("sbia1a.mpg", "portrait_700p30.mp4"):
+        frames = [frame.image for frame in video.sample_frames(real_clips / name, 4)]
+        found = [faces.select(seen) for seen in faces.detect(frames)]
+        ratios = []
+        for i in range(len(frames)):
+            j = (i + 1) % len(frames)
+            face = tracking.TrackedFace(0, 0, found[i], faces.crop_box(found[i]))
+            matrix = metrics.pose(found[j].landmarks, found[i].landmarks)
+            other = cv2.warpAffine(frames[j], matrix, frames[i].shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+            crop = faces.extract(other, face.box, 96)
+            mask = whole(face, "mouth", frames[i].shape[:2]) > 0.9
+            made = [Composer("jaw", sharpen)(frames[i], face, crop) for sharpen in (0, 1)]
+            values = metrics.sharpness([frames[i], *made], [mask] * 3)
+            ratios.append(values[1:] / values[0])
+        soft, sharp = np.mean(ratios, axis=0)
+        assert soft < 0.88 and 0.9 < sharp < 1.15, (name, soft, sharp)
