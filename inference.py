@@ -19,18 +19,10 @@ def main():
         "like, outfile; paths are relative to the table; what is there already is left as it is",
     )  # fmt: skip
 
-    where = parser.add_argument_group("where the face is")
-    where.add_argument(
-        "--pads", type=int, nargs=4, default=[0, 0, 0, 0], metavar=("T", "B", "L", "R"),
-        help="grow the face crop by so many pixels at top, bottom, left and right",
-    )  # fmt: skip
-    where.add_argument(
-        "--box", type=int, nargs=4, metavar=("T", "B", "L", "R"),
-        help="top, bottom, left and right of the face in pixels, in every frame: nothing is looked for, so that drawings, "
-        "masks and animals speak too",
-    )  # fmt: skip
-    where.add_argument("--face_index", type=_face_index, metavar="N|all", help="the face to speak, counted from the left from 0, or all (default: the largest)")
-    where.add_argument("--nosmooth", dest="smooth", action="store_false", help="do not smooth where faces are in time")
+    face = parser.add_argument_group("the face")
+    cli.add_face_flags(face)
+    face.add_argument("--face_index", type=_face_index, metavar="N|all", help="the face to speak, counted from the left from 0, or all (default: the largest)")
+    face.add_argument("--nosmooth", dest="smooth", action="store_false", help="do not smooth where faces are in time")
 
     part = parser.add_argument_group("which part")
     part.add_argument("--static", action="store_true", help="use the first frame of a video only")
@@ -38,21 +30,11 @@ def main():
     part.add_argument("--end", type=cli.positive(), help="second of the face video to stop, and turn back, at")
     part.add_argument("--max_sec", type=cli.positive(), default=240.0, help="cut the sound after so many seconds")
 
-    look = parser.add_argument_group("what it looks like")
-    look.add_argument("--region", choices=["mouth", "jaw", "face"], help="what is redrawn; face: the original's rectangle (default: jaw)")
-    look.add_argument("--sharpen", type=cli.at_least(0), default=1.0, help="how much of the detail of the face the mouth is given; 0: none")
-    look.add_argument("--resize_factor", type=cli.at_least(1), default=1.0, help="make width and height so many times smaller")
-    look.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
-    look.add_argument("--label", action="store_true", help="write on the picture that it is synthetic; its metadata say so anyway")
-    look.add_argument("--preview", metavar="FILE.png", help="write faces of source and result there in the first seconds")
-
-    run = parser.add_argument_group("how it runs")
-    run.add_argument(
-        "--engine", choices=["auto", "openvino", "keras"], default="auto",
-        help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
-    )  # fmt: skip
-    run.add_argument("--lipgan_batch_size", type=cli.integer(1), default=16, help="faces at once")
-    run.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)")
+    out = parser.add_argument_group("the result")
+    out.add_argument("--resize_factor", type=cli.at_least(1), default=1.0, help="make width and height so many times smaller")
+    out.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
+    out.add_argument("--preview", metavar="FILE.png", help="write faces of source and result there in the first seconds")
+    out.add_argument("--lipgan_batch_size", type=cli.integer(1), default=16, help="faces that the generator is given at once")
     args = parser.parse_args()
     single = [name for name in ("face", "audio", "outfile") if getattr(args, name)]
     if args.batch and single:

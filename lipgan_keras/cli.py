@@ -99,6 +99,33 @@ def _number(kind, words, minimum, above=False):
     return parse
 
 
+def add_face_flags(parser: argparse._ActionsContainer) -> None:
+    """What inference.py and `lipgan_keras.live` alike say of the face and of what runs the generator."""
+    parser.add_argument(
+        "--pads", type=int, nargs=4, default=[0, 0, 0, 0], metavar=("T", "B", "L", "R"),
+        help="grow the face crop by so many pixels at top, bottom, left and right",
+    )  # fmt: skip
+    parser.add_argument(
+        "--box", type=int, nargs=4, metavar=("T", "B", "L", "R"),
+        help="top, bottom, left and right of the face in pixels, in every frame: nothing is looked for, so that "
+        "drawings, masks and animals speak too",
+    )  # fmt: skip
+    parser.add_argument(
+        "--region", choices=["mouth", "jaw", "face"], default="jaw", help="what is redrawn; face: the original's rectangle"
+    )
+    parser.add_argument(
+        "--sharpen", type=at_least(0), default=1.0, help="how much of the detail of the face the mouth is given; 0: none"
+    )
+    parser.add_argument(
+        "--label", action="store_true", help="write on the picture that it is synthetic; an MP4's metadata say so anyway"
+    )
+    parser.add_argument(
+        "--engine", choices=["auto", "openvino", "keras"], default="auto",
+        help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
+    )  # fmt: skip
+    parser.add_argument("--audio_offset_ms", type=finite, help="shift of the audio windows (default: the checkpoint's)")
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a script's `main`; bad input, a full disc and Ctrl-C end it with one line or none, never a traceback.
 
@@ -182,6 +209,22 @@ def check_writable(folder: str | os.PathLike) -> None:
             pass
     except OSError as error:
         raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
+
+
+def check_outfile(outfile: str | os.PathLike, *inputs: str | os.PathLike) -> None:
+    """See that a video can be written there, and over none of the inputs.
+
+    Raises:
+        UserError: a folder, no MP4, or an input.
+    """
+    outfile = Path(outfile)
+    if outfile.is_dir():
+        raise UserError(f"{outfile}: is a folder; name a file in it")
+    if outfile.suffix.lower() != ".mp4":
+        raise UserError(f"{outfile}: the output is an MP4 file; let its name end in .mp4")
+    for path in inputs:
+        if outfile.exists() and os.path.exists(path) and os.path.samefile(outfile, path):
+            raise UserError(f"{outfile}: is an input too; name another file")
 
 
 @contextlib.contextmanager

@@ -250,7 +250,7 @@ def _paste(spoken, composer, label) -> Iterator[tuple[Shot, np.ndarray]]:
         image = shot.frame.image
         for one, crop in zip(shot.faces, crops, strict=True):
             image = composer(image, one, crop)
-        yield shot, _labelled(image) if label else image
+        yield shot, labelled(image) if label else image
 
 
 class _Source:
@@ -267,7 +267,7 @@ class _Source:
     def __init__(self, outfile, face, audio, options: Options, config):
         self.outfile, self.face, self.options, self.config = outfile, face, options, config
         self.broken = None
-        _check_outfile(outfile, face, audio)
+        cli.check_outfile(outfile, face, audio)
         _check_options(options)
         self.info = video.probe(face)
         self.width = max(1, round(self.info.width / options.resize_factor))
@@ -283,12 +283,7 @@ class _Source:
                 f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's {self.width}x{self.height} pixels"
             )
         if options.box is not None:
-            top, bottom, left, right = options.box
-            if not (0 <= top < bottom <= self.height and 0 <= left < right <= self.width):
-                raise UserError(
-                    f"--box {' '.join(f'{v:g}' for v in options.box)}: lies not within the picture of "
-                    f"{self.width}x{self.height} pixels; give top, bottom, left and right of the face"
-                )
+            tracking.check_box(options.box, self.width, self.height)
         self.wave = sound.load_audio(audio, options.max_sec)
         self.seconds = len(self.wave) / sound.SAMPLE_RATE
         cli.check_writable(outfile.parent)
@@ -431,16 +426,6 @@ class _Source:
             begin += length
 
 
-def _check_outfile(outfile, *inputs):
-    if outfile.is_dir():
-        raise UserError(f"{outfile}: is a folder; name a file in it")
-    if outfile.suffix.lower() != ".mp4":
-        raise UserError(f"{outfile}: the output is an MP4 file; let its name end in .mp4")
-    for path in inputs:
-        if outfile.exists() and os.path.exists(path) and os.path.samefile(outfile, path):
-            raise UserError(f"{outfile}: is an input too; name another --outfile")
-
-
 def _check_options(options: Options):
     if options.fps is not None and not 1 <= options.fps <= MAX_FPS:
         raise UserError(f"--fps {options.fps:g}: is not a frame rate; give 1 to {MAX_FPS}")
@@ -466,8 +451,8 @@ def _check_for_faces(path):
     )
 
 
-def _labelled(image):
-    """A copy with LABEL in the lower left corner."""
+def labelled(image: np.ndarray) -> np.ndarray:
+    """A copy of a picture, (H,W,3) uint8, with LABEL in the lower left corner."""
     height = len(image)
     scale = max(0.4, height / 720)
     image = image.copy()

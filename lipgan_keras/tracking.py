@@ -171,20 +171,29 @@ def fixed_box(
         pads: top, bottom, left, right in pixels by which the box grows.
 
     Raises:
-        UserError: the box is empty, or holds nothing of the picture.
+        UserError: of `check_box`.
     """
     top, bottom, left, right = np.add(box, np.multiply(pads, (-1, 1, -1, 1))).tolist()
-    named = f"--box {' '.join(f'{value:g}' for value in box)}"
-    if bottom - top < 4 or right - left < 4:
-        raise UserError(f"{named}: holds no pixels; give top, bottom, left, right with top < bottom and left < right")
     crop = np.array([left, top, right, bottom], np.float64)
     landmarks = faces.default_landmarks(1, style) * (crop[2:] - crop[:2]) + crop[:2]
     face = TrackedFace(0, 0, Face(crop.astype(np.float32), landmarks.astype(np.float32), 1.0), crop)
     for frame in frames:
-        height, width = frame.image.shape[:2]
-        if top >= height or left >= width or bottom <= 0 or right <= 0:
-            raise UserError(f"{named}: lies outside the {width}x{height} picture; give top, bottom, left, right in it")
+        check_box(box, *frame.image.shape[1::-1])
         yield Tracked(frame, [face])
+
+
+def check_box(box: Sequence[float], width: int, height: int) -> None:
+    """See that `box`, top, bottom, left and right in pixels, lies within a picture and holds some of it.
+
+    Raises:
+        UserError: it does not.
+    """
+    top, bottom, left, right = box
+    if not (0 <= top <= bottom - 4 <= height - 4 and 0 <= left <= right - 4 <= width - 4):
+        raise UserError(
+            f"--box {' '.join(f'{value:g}' for value in box)}: holds no face within the picture of {width}x{height} "
+            "pixels; give its top, bottom, left and right"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
