@@ -1,5 +1,6 @@
 """Make a face say a sound: picture or video and speech in, MP4 out."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def main():
     face = parser.add_argument_group("the face")
     cli.add_face_flags(face)
     face.add_argument("--face_index", type=_face_index, metavar="N|all", help="the face to speak, counted from the left from 0, or all (default: the largest)")
-    face.add_argument("--nosmooth", dest="smooth", action="store_false", help="do not smooth where faces are in time")
+    face.add_argument("--smooth", action=argparse.BooleanOptionalAction, default=True, help="smooth in time where faces are")
+    face.add_argument("--nosmooth", dest="smooth", action="store_false", default=argparse.SUPPRESS, help="--no-smooth, as Wav2Lip calls it")
 
     part = parser.add_argument_group("which part")
     part.add_argument("--static", action="store_true", help="use the first frame of a video only")

@@ -122,6 +122,7 @@ def speech(clip: Path, seconds: float) -> np.ndarray:
 
 def memory(folder: Path, clip: Path, checkpoint, args) -> None:
     peaks = []
+    print(LipSync(checkpoint, args.engine).engine.name)  # and its graph is kept for the runs below
     frames = [cv2.resize(frame.image, (360, 288)) for frame in video.read_frames(clip)]
     for seconds in (10.0, args.long):
         face, wave = copy(folder / "face.mp4", frames, seconds), folder / "speech.wav"
