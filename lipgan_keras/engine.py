@@ -198,6 +198,8 @@ def import_openvino() -> types.ModuleType:
 def convert(generator):
     """The OpenVINO graph of a Keras generator.
 
+    Not by Keras's `export`: that of 3.15 needs TensorFlow, and loses the padding of the MFCC networks on the way.
+
     The graph computes in NCHW, as OpenVINO does, between a transpose of each input and one of the output; batch
     normalisation is a product and a sum, which OpenVINO merges into the convolution before.
 
