@@ -27,7 +27,7 @@ def main():
     face.add_argument("--nosmooth", dest="smooth", action="store_false", default=argparse.SUPPRESS, help="--no-smooth, as Wav2Lip calls it")
 
     part = parser.add_argument_group("which part")
-    part.add_argument("--static", action="store_true", help="use the first frame of a video only")
+    part.add_argument("--static", action="store_true", help="of a video, use the first frame that shows a face only")
     part.add_argument("--start", type=cli.at_least(0), default=0.0, help="second of the face video to begin at")
     part.add_argument("--end", type=cli.positive(), help="second of the face video to stop, and turn back, at")
     part.add_argument("--max_sec", type=cli.positive(), default=240.0, help="cut the sound after so many seconds")
@@ -35,12 +35,16 @@ def main():
     out = parser.add_argument_group("the result")
     out.add_argument("--resize_factor", type=cli.at_least(1), default=1.0, help="make width and height so many times smaller")
     out.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
-    out.add_argument("--preview", metavar="FILE.png", help="write faces of source and result there in the first seconds")
+    out.add_argument("--preview", metavar="FILE.png", help="write faces of source and result there, in the first seconds that show one")
     out.add_argument("--lipgan_batch_size", type=cli.integer(1), default=16, help="faces that the generator is given at once")
     args = parser.parse_args()
     single = [name for name in ("face", "audio", "outfile") if getattr(args, name)]
     if args.batch and single:
         parser.error(f"--{single[0]}: the table of --batch says that; leave one of the two away")
+    if args.batch and args.preview:
+        parser.error("--preview: one file for all pairs of --batch; leave one of the two away")
+    if args.box and args.face_index is not None:
+        parser.error("--face_index: --box says where the face is; leave one of the two away")
     if not args.batch and not (args.face and args.audio):
         parser.error("--face and --audio are needed, or --batch")
 

@@ -40,7 +40,7 @@ def main():
     parts.add_argument("--quality_weight", type=cli.at_least(0), help="weight of the visual-quality discriminator")
     parts.add_argument(
         "--quality_start", type=cli.integer(0), metavar="STEP",
-        help="steps before it begins (default: until the held-out lip error is 1.25 times as large under a wrong sound; none, if no "
+        help="steps before it begins (default: until the held-out lip error is 1.1 times as large under a wrong sound; none, if no "
         "clip is held out)",
     )  # fmt: skip
     data = parser.add_argument_group("variations of the data")

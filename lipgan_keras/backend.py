@@ -1,8 +1,8 @@
 """Keras, imported without its backend's start-up notices, and the one thing that TensorFlow and JAX do differently here."""
 
-from .cli import UserError, quiet_stderr
+from .cli import UserError, quiet_stderr, signals_put_off
 
-with quiet_stderr():  # TensorFlow's notices come before any setting of its own can stop them
+with signals_put_off(), quiet_stderr():  # TensorFlow's notices come before any setting of its own can stop them
     import keras
 
 BACKEND = keras.backend.backend()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,11 +104,11 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     """What inference.py and `lipgan_keras.live` alike say of the face and of what runs the generator."""
     parser.add_argument(
         "--pads", type=int, nargs=4, default=[0, 0, 0, 0], metavar=("T", "B", "L", "R"),
-        help="grow the face crop by so many pixels at top, bottom, left and right",
+        help="grow the face crop by so many pixels of --face at top, bottom, left and right",
     )  # fmt: skip
     parser.add_argument(
         "--box", type=int, nargs=4, metavar=("T", "B", "L", "R"),
-        help="top, bottom, left and right of the face in pixels, in every frame: nothing is looked for, so that "
+        help="top, bottom, left and right of the face in pixels of --face, in every frame: nothing is looked for, so that "
         "drawings, masks and animals speak too",
     )  # fmt: skip
     parser.add_argument(
@@ -211,17 +212,17 @@ def check_writable(folder: str | os.PathLike) -> None:
         raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
 
 
-def check_outfile(outfile: str | os.PathLike, *inputs: str | os.PathLike) -> None:
-    """See that a video can be written there, and over none of the inputs.
+def check_outfile(outfile: str | os.PathLike, *inputs: str | os.PathLike, suffix: str = ".mp4") -> None:
+    """See that a file of this kind can be written there, and over none of the inputs.
 
     Raises:
-        UserError: a folder, no MP4, or an input.
+        UserError: a folder, another suffix, or an input.
     """
     outfile = Path(outfile)
     if outfile.is_dir():
         raise UserError(f"{outfile}: is a folder; name a file in it")
-    if outfile.suffix.lower() != ".mp4":
-        raise UserError(f"{outfile}: the output is an MP4 file; let its name end in .mp4")
+    if outfile.suffix.lower() != suffix:
+        raise UserError(f"{outfile}: is written as {suffix[1:].upper()}; let its name end in {suffix}")
     for path in inputs:
         if outfile.exists() and os.path.exists(path) and os.path.samefile(outfile, path):
             raise UserError(f"{outfile}: is an input too; name another file")
@@ -243,6 +244,23 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def signals_put_off() -> Iterator[None]:
+    """Heed Ctrl-C and SIGTERM at the end of the block only: amid the imports of large libraries they are lost, or crash."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager

@@ -186,7 +186,8 @@ def import_openvino() -> types.ModuleType:
     before = sys.modules.get("openvino_telemetry", absent)
     sys.modules["openvino_telemetry"] = None  # as if it were not installed: OpenVINO has a stand-in for that
     try:
-        import openvino
+        with cli.signals_put_off():
+            import openvino
     finally:
         if before is absent:
             del sys.modules["openvino_telemetry"]

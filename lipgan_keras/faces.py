@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .cli import UserError, quiet_stderr
+from .cli import UserError, quiet_stderr, signals_put_off
 
 STYLES = ("lipgan_keras", "dlib")
 
@@ -105,7 +105,7 @@ def _mtcnn():
     if BACKEND != "tensorflow":
         raise UserError("face detection (mtcnn) needs Keras on TensorFlow; set KERAS_BACKEND=tensorflow for this step")
     try:
-        with quiet_stderr():
+        with signals_put_off(), quiet_stderr():
             import mtcnn
             import tensorflow
 

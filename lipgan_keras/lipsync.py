@@ -26,7 +26,7 @@ from .dataset import assemble
 from .stages import Stages
 
 BATCH_SIZE = 16  # faces the generator is given at once
-FRAME_BYTES = 1 << 28  # of the frames that are under way
+FRAME_BYTES = 1 << 28  # of the frames that are under way, as far as some 30 frames fit in it
 PROBES = (1, 48)  # frames, spread over the video, in which a face is looked for before any work
 DETECT_EVERY = 4  # frames of a video
 BRIDGE = 5  # frames without a face that are taken for a failure of the detector
@@ -34,6 +34,7 @@ FADE = 3  # frames over which the new mouth comes and goes with its face
 MAX_FPS = 240
 MAX_SIDE = 8192  # pixels; H.264 players give up beyond
 SMALL_FACE = 32  # pixels; what is narrower holds hardly a mouth
+LONGEST = 0.1  # seconds; a frame that is shown for longer is given several mouths
 END = 5e-3  # seconds of sound that no frame of its own is made for
 PREVIEW_FRAMES, PREVIEW_STEP, PREVIEW_SIDE = 8, 6, 192
 COMMENT = f"Synthetic video: the mouth was generated from the sound by lipgan_keras {__version__}"
@@ -47,17 +48,19 @@ class Options:
     Attributes:
         region: what is redrawn: "mouth", "jaw" or "face", the original's rectangle.
         sharpen: how much of the detail of the face around it the mouth is given; 0: none.
-        pads: top, bottom, left, right: pixels by which the face crop grows on each side (shrinks where negative).
-        box: top, bottom, left, right in pixels of the picture: where the face is, in every frame, in place of looking.
+        pads: top, bottom, left, right: pixels of the face picture by which the crop grows on each side (shrinks where
+            negative).
+        box: top, bottom, left, right in pixels of the face picture: where the face is, in every frame, in place of
+            looking.
         face_index: which face, counted from the left; "all"; None: the largest.
         smooth: whether landmarks are smoothed in time.
         static: of a video, use the first frame with a face only.
-        start, end: seconds of the face video that are used; sound is not cut by them.
+        start, end: seconds of a face video that are used; sound is not cut by them.
         resize_factor: the result's sides are the input's divided by it.
         max_sec: cut the sound here.
         fps: frame rate of the output where the face is a still, 25 by default; a video keeps its own times.
         label: write visibly on the picture that it is synthetic.
-        preview: a PNG to write in the first seconds: faces of the source above those of the result.
+        preview: a PNG to write as soon as some faces are there: those of the source above those of the result.
     """
 
     region: str = composite.DEFAULT_REGION
@@ -212,13 +215,11 @@ class LipSync:
                     if callback:
                         callback(summary.frames, max(source.expected, summary.frames))
                     bar.update()
-                summary.broken = source.broken
-                if source.broken:
+                if source.broken and summary.seconds < source.seconds - END:
+                    summary.broken = source.broken
                     writer.cut_sound(summary.seconds)
             if summary.frames == summary.frames_without_face:
-                raise UserError(
-                    f"{face}: no face found in its first {summary.seconds:.1f} s; give a video that shows one"
-                )
+                raise UserError(f"{face}: {source.nobody()} in the part that is used; give one that shows it")
             bar.total = summary.frames
             bar.refresh()
         if preview:
@@ -228,7 +229,7 @@ class LipSync:
 
     def _speak(self, generator, stages, shots, source) -> Iterator[tuple[Shot, list[np.ndarray]]]:
         """Shots, each with the generated crops of its faces."""
-        while batch := list(itertools.islice(shots, self.batch_size)):
+        while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
             inputs, windows = [], []
             for shot in batch:
                 for one in shot.faces:
@@ -260,7 +261,7 @@ class _Source:
         width, height, rate: of the output.
         seconds, wave: of the sound.
         expected: frames, about.
-        ahead: frames that may wait between two stages.
+        ahead, batch: frames that may wait between two stages, and that are generated at once.
         broken: why the video could not be read to its end.
     """
 
@@ -269,6 +270,9 @@ class _Source:
         self.broken = None
         cli.check_outfile(outfile, face, audio)
         _check_options(options)
+        if options.preview:
+            cli.check_outfile(options.preview, face, audio, suffix=".png")
+            cli.check_writable(Path(options.preview).parent)
         self.info = video.probe(face)
         self.width = max(1, round(self.info.width / options.resize_factor))
         self.height = max(1, round(self.info.height / options.resize_factor))
@@ -278,27 +282,33 @@ class _Source:
                 f"{face}: is {self.info.width}x{self.info.height} pixels, of which no video is made here; "
                 f"try --resize_factor {max(2, factor)}"
             )
-        if max(map(abs, options.pads)) > max(self.width, self.height):
+        if max(map(abs, options.pads)) > max(self.info.width, self.info.height):
             raise UserError(
-                f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's {self.width}x{self.height} pixels"
+                f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's {self.info.width}x{self.info.height} pixels"
             )
         if options.box is not None:
-            tracking.check_box(options.box, self.width, self.height)
-        self.wave = sound.load_audio(audio, options.max_sec)
+            tracking.check_box(options.box, self.info.width, self.info.height)
+        self.wave = sound.load_audio(audio, options.max_sec + 0.1)
+        most = max(1, round(options.max_sec * sound.SAMPLE_RATE))
+        if len(self.wave) > most:
+            self.wave = self.wave[:most]
+            print(f"the sound is cut at {options.max_sec:g} s; --max_sec changes that", file=sys.stderr)
         self.seconds = len(self.wave) / sound.SAMPLE_RATE
         cli.check_writable(outfile.parent)
-        if len(self.wave) >= options.max_sec * sound.SAMPLE_RATE:
-            print(f"the sound is cut at {options.max_sec:g} s; --max_sec changes that", file=sys.stderr)
 
         self.is_still = self.info.is_still or options.static
         if options.fps and not self.is_still:
             print("--fps is for stills and left out of account: the video keeps its own times", file=sys.stderr)
+        if self.info.is_still and (options.start or options.end is not None):
+            print("--start and --end are for videos and left out of account", file=sys.stderr)
+            self.options = options = dataclasses.replace(options, start=0.0, end=None)
         if not self.info.is_still and options.start >= self.info.duration:
             raise UserError(f"{face}: ends at {self.info.duration:.2f} s, before --start {options.start:g}")
         self.rate = (options.fps or 25.0) if self.is_still else self.info.fps
         self.expected = max(1, math.ceil((self.seconds - END) * self.rate))
         fitting = FRAME_BYTES // (self.width * self.height * 3)
-        self.ahead = int(min(max(2, fitting // 8), 24))  # there are four queues, the tracker's frames and the batch
+        # There are four queues, and besides the batch the frames that the tracker holds.
+        self.ahead, self.batch = int(np.clip(fitting // 8, 2, 24)), max(4, fitting // 4)
 
     def look(self) -> None:
         """See that there is a face.
@@ -307,8 +317,27 @@ class _Source:
             UserError: there is none.
         """
         if self.options.box is None and not self.info.is_still:
-            _check_for_faces(self.face)
+            self._check_for_faces()
         self.still = self._find_still() if self.is_still else None
+
+    def nobody(self) -> str:
+        """What is said where the face that is to speak is not there."""
+        index = self.options.face_index
+        return f"no face with --face_index {index} found" if isinstance(index, int) else "no face found"
+
+    def _check_for_faces(self):
+        """Say that there is no face before minutes of work, not after them."""
+        start = self.options.start
+        end = min(self.info.duration, self.options.end or math.inf, start + self.seconds if not self.is_still else math.inf)
+        for count in PROBES:
+            frames = video.sample_frames(self.face, count, start, end)
+            while images := [frame.image for frame in itertools.islice(frames, 12)]:
+                if any(faces.detect(images)):
+                    return
+        raise UserError(
+            f"{self.face}: no face found in {PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part that shows one, or "
+            "say where it is with --box"
+        )
 
     def centre(self, shot: Shot) -> float:
         """The moment of the sound that a shot's mouths say."""
@@ -329,11 +358,15 @@ class _Source:
     def _track(self, frames, fade=FADE) -> Iterator[tracking.Tracked]:
         options = self.options
         upright = options.region != "face"  # the original's rectangle never turns
-        if options.box is not None:
-            tracked = tracking.fixed_box(frames, options.box, self.config.crop, options.pads)
+        pads, box = (
+            None if pixels is None else [value / options.resize_factor for value in pixels]
+            for pixels in (options.pads, options.box)
+        )
+        if box is not None:
+            tracked = tracking.fixed_box(frames, box, self.config.crop, pads)
         else:
             tracked = tracking.track(
-                frames, self.config.crop, options.pads, every=DETECT_EVERY, bridge=BRIDGE, fade=fade, upright=upright,
+                frames, self.config.crop, pads, every=DETECT_EVERY, bridge=BRIDGE, fade=fade, upright=upright,
                 people="one" if options.face_index is None else "all", smooth=options.smooth,
                 batch_size=int(np.clip(self.ahead // 2, 1, 16)),
             )  # fmt: skip
@@ -343,12 +376,17 @@ class _Source:
             yield one
 
     def _frames(self, frames) -> Iterator[video.Frame]:
-        """Frames of the picture's final size, and with `start` at time 0."""
+        """Frames of the picture's final size, from `start` at time 0 to `end`."""
+        last = math.inf if self.options.end is None else self.options.end - self.options.start
         for frame in frames:
             image = frame.image
+            begin = max(0.0, frame.time - self.options.start)
+            until = min(frame.time - self.options.start + frame.duration, last)
+            if until - begin < 1e-3:
+                continue
             if image.shape[:2] != (self.height, self.width):
                 image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
-            yield video.Frame(image, frame.time - self.options.start, frame.duration)
+            yield video.Frame(image, begin, until - begin)
 
     def _forward(self) -> Iterator[video.Frame]:
         """The video from --start to --end; what cannot be decoded ends it."""
@@ -365,11 +403,11 @@ class _Source:
             self.broken = str(error)
 
     def _backward(self) -> Iterator[video.Frame]:
-        for frame in video.read_frames_reversed(self.face):
+        end = math.inf if self.options.end is None else self.options.end
+        for frame in video.read_frames_reversed(self.face, end=end):
             if frame.time < self.options.start - frame.duration / 2:
                 return
-            if not self._is_after(frame):
-                yield frame
+            yield frame
 
     def _is_after(self, frame):
         return self.options.end is not None and frame.time >= self.options.end - 1e-6
@@ -380,7 +418,7 @@ class _Source:
             for tracked in self._track(iter([frame]), fade=0):
                 if tracked.faces:
                     return tracked
-        raise UserError(f"{self.face}: no face found; give a picture of a face that looks at the camera, or its --box")
+        raise UserError(f"{self.face}: {self.nobody()}; give a picture of a face that looks at the camera, or its --box")
 
     def _still_shots(self) -> Iterator[Shot]:
         count = max(1, round(self.seconds * self.rate))
@@ -390,14 +428,11 @@ class _Source:
 
     def _video_shots(self, stages) -> Iterator[Shot]:
         """The video forward, back, forward, ... until the sound ends. Later passes reuse the faces found in the first."""
-        used = min(self.info.duration, self.options.end or math.inf) - self.options.start
-        again = used < self.seconds + 1  # else it is read once, as far as one can tell
         records = []
 
         def first_pass():
             for tracked in self._track(stages.run("read", self._frames(self._forward()), self.ahead)):
-                if again:
-                    records.append(tracked.record)
+                records.append(tracked.record)
                 yield tracked
 
         begin, length, shown = 0.0, 0.0, False
@@ -416,9 +451,12 @@ class _Source:
                 if shown and at >= self.seconds - END:
                     return
                 shown = True
-                yield Shot(frame, tracked.faces, at, min(begin + until, self.seconds) - at)
+                until = min(begin + until, self.seconds)
+                parts = max(1, round((until - at) * 25)) if until - at > LONGEST else 1
+                for i in range(parts):
+                    yield Shot(frame, tracked.faces, at + i * (until - at) / parts, (until - at) / parts)
             if not shown:
-                raise UserError(f"{self.face}: has no frame between --start and --end; leave more between them")
+                raise UserError(f"{self.face}: has no frame between --start and --end, or its end; leave more between them")
             if self.broken:
                 return
             if turn == 0:
@@ -429,26 +467,15 @@ class _Source:
 def _check_options(options: Options):
     if options.fps is not None and not 1 <= options.fps <= MAX_FPS:
         raise UserError(f"--fps {options.fps:g}: is not a frame rate; give 1 to {MAX_FPS}")
+    for name in ("start", "end", "max_sec", "resize_factor", "sharpen"):
+        value = getattr(options, name)
+        low = {"max_sec": 1e-4, "resize_factor": 1}.get(name, 0)
+        if value is not None and not low <= value < math.inf:
+            raise UserError(f"--{name} {value:g}: is out of range; give a number of at least {low:g}")
     if options.end is not None and options.end <= options.start:
         raise UserError(f"--end {options.end:g}: is not after --start {options.start:g}")
     if options.region not in composite.REGIONS:
         raise UserError(f"--region {options.region}: is none of {', '.join(composite.REGIONS)}")
-    if options.preview and Path(options.preview).suffix.lower() != ".png":
-        raise UserError(f"--preview {options.preview}: is written as PNG; let its name end in .png")
-    if options.preview:
-        cli.check_writable(Path(options.preview).parent)
-
-
-def _check_for_faces(path):
-    """Say that there is no face before minutes of work, not after them."""
-    for count in PROBES:
-        frames = video.sample_frames(path, count)
-        while images := [frame.image for frame in itertools.islice(frames, 12)]:
-            if any(faces.detect(images)):
-                return
-    raise UserError(
-        f"{path}: no face found in {PROBES[-1]} frames all over it; give a video that shows a face, or say where with --box"
-    )
 
 
 def labelled(image: np.ndarray) -> np.ndarray:

@@ -562,7 +562,9 @@ def _source(audio):
     if audio != "-":
         wave = sounds.load_audio(audio)
         return lambda *arguments: play(wave, *arguments)
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.closed:
+        raise UserError("--audio -: standard input is closed; pipe 16 kHz signed 16-bit mono PCM in")
+    if sys.stdin.isatty():
         raise UserError("--audio -: standard input is a terminal; pipe 16 kHz signed 16-bit mono PCM in")
     descriptor = sys.stdin.fileno()
     return lambda *arguments: read_pcm(descriptor, *arguments)

@@ -174,6 +174,8 @@ def fixed_box(
         UserError: of `check_box`.
     """
     top, bottom, left, right = np.add(box, np.multiply(pads, (-1, 1, -1, 1))).tolist()
+    if any(pads) and (bottom - top < 4 or right - left < 4):
+        raise UserError(f"--pads {' '.join(f'{pad:g}' for pad in pads)}: leaves nothing of the --box; use smaller numbers")
     crop = np.array([left, top, right, bottom], np.float64)
     landmarks = faces.default_landmarks(1, style) * (crop[2:] - crop[:2]) + crop[:2]
     face = TrackedFace(0, 0, Face(crop.astype(np.float32), landmarks.astype(np.float32), 1.0), crop)
@@ -183,7 +185,7 @@ def fixed_box(
 
 
 def check_box(box: Sequence[float], width: int, height: int) -> None:
-    """See that `box`, top, bottom, left and right in pixels, lies within a picture and holds some of it.
+    """See that `box`, top, bottom, left and right in pixels, lies within a picture and holds some pixels.
 
     Raises:
         UserError: it does not.

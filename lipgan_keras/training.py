@@ -45,7 +45,7 @@ RECIPES = {
 LOG_FREQ = 50  # steps between rows of the log
 VAL_SAMPLES = 256
 # The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right one.
-SOUND_USED = 1.25
+SOUND_USED = 1.1
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")

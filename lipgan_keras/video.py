@@ -309,15 +309,14 @@ def read_frames(path: str | os.PathLike, start: float = 0.0) -> Iterator[Frame]:
         yield from _frames(path, container, stream, earliest)
 
 
-def read_frames_reversed(path: str | os.PathLike, chunk: int = 64) -> Iterator[Frame]:
-    """The frames of `read_frames`, the last one first, in bounded memory.
+def read_frames_reversed(path: str | os.PathLike, chunk: int = 64, end: float = float("inf")) -> Iterator[Frame]:
+    """The frames of `read_frames` before `end` seconds, the last one first, in bounded memory.
 
     Decodes piece by piece from the end and holds at most `chunk` frames, or about 256 MB of them. Where a format
     cannot seek, each piece costs decoding from the beginning.
     """
     info = probe(path)
     chunk = max(4, min(chunk, 2**28 // (info.width * info.height * 3)))
-    end = float("inf")
     while True:
         start = min(end, info.duration) - 0.75 * chunk / info.fps
         held: collections.deque[Frame] = collections.deque(maxlen=chunk)
@@ -334,20 +333,29 @@ def read_frames_reversed(path: str | os.PathLike, chunk: int = 64) -> Iterator[F
             return
 
 
-def sample_frames(path: str | os.PathLike, count: int = 8) -> Iterator[Frame]:
-    """At most `count` frames spread over the file, fast: keyframes where they lie close enough.
+def sample_frames(
+    path: str | os.PathLike, count: int = 8, start: float = 0.0, end: float = float("inf")
+) -> Iterator[Frame]:
+    """At most `count` frames spread over the file from `start` to `end` seconds, fast: keyframes where they lie close enough.
 
     Their durations are nominal. A still gives its one frame.
     """
-    if _kind(path) != "video":
-        yield from itertools.islice(read_frames(path), count)
-        return
     info = probe(path)
+    step = (min(end, info.duration) - start) / count
+    if _kind(path) != "video":
+        due = start
+        for frame in read_frames(path, start):
+            if frame.time + frame.duration > due and frame.time < end:
+                yield frame
+                due = max(due + step, frame.time)
+        return
     converter, last = _Converter(), -1.0
-    for moment in np.arange(count) * info.duration / count:
+    for moment in start + np.arange(count) * step:
         with _open_at(path, moment) as (container, stream):
             for time, _, picture in _pictures(path, container, stream):
-                if time > last and time >= moment - info.duration / count / 2:
+                if time >= end:
+                    return
+                if time > last and time >= max(moment - step / 2, start - 0.5 / info.fps):
                     last = time
                     yield Frame(converter(picture), time, 1 / info.fps)
                     break

@@ -91,7 +91,7 @@ def test_lips_keep_time_with_the_sound(tmp_path, media, monkeypatch, name):
     source = synthetic.write(tmp_path / "a.mp4", times, 2.6, audio=(beeps(BEEPS, 2.6), RATE))
     LipSync(OpenMouth()).run(source, source, tmp_path / "b.mp4", sharpen=0)
     frames = list(video.read_frames(tmp_path / "b.mp4"))
-    np.testing.assert_allclose([frame.time for frame in frames], times[: len(frames)], atol=2e-3)
+    np.testing.assert_allclose([frame.time for frame in frames[: len(times)]], times, atol=2e-3)
     dark = np.array([np.mean(frame.image[64:, 40:88] < 60) for frame in frames])
     middles = np.array([frame.time + frame.duration / 2 for frame in frames])
     loud = np.clip((dark - dark.min()) / (dark.max() - dark.min()) - 0.5, 0, None)
@@ -111,9 +111,47 @@ def test_start_and_end(tmp_path, media, painter, written):
     assert [number(image) for image in written] == there + there[::-1] + there + there[::-1]
     times = [frame.time for frame in video.read_frames(tmp_path / "b.mp4")]
     np.testing.assert_allclose(times, np.arange(20) / 25, atol=2e-3)
-    for options, words in (({"start": 3}, "before --start"), ({"start": 0.5, "end": 0.5}, "not after --start")):
+    for options, words in (
+        ({"start": 3}, "before --start"), ({"start": 0.5, "end": 0.5}, "not after --start"),
+        ({"start": float("nan")}, "--start nan: is out of range"), ({"start": 0.999, "box": (9, 99, 9, 99)}, "has no frame"),
+    ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", **options)
+
+
+def test_a_part_that_begins_amid_a_frame(tmp_path, media, painter):
+    summary = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", start=0.21, end=0.39)
+    frames = list(video.read_frames(tmp_path / "b.mp4"))
+    assert summary.frames == len(frames) <= 24 and min(frame.duration for frame in frames) > 5e-3
+    assert video.probe(tmp_path / "b.mp4").duration == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_still_has_no_parts(tmp_path, media, painter, capfd):
+    assert LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", start=1, end=2).frames == 20
+    assert "--start and --end are for videos" in capfd.readouterr().err
+
+
+def test_a_slide_show_has_as_many_mouths_as_any_video(tmp_path, painter):
+    source = synthetic.write(tmp_path / "a.mp4", [0.0, 1.0, 1.05], 1.5)
+    audio.save_wav(tmp_path / "a.wav", beeps([(0.2, 0.4)], 1.5))
+    summary = LipSync(painter).run(source, tmp_path / "a.wav", tmp_path / "b.mp4")
+    assert summary.frames == 25 + 1 + 11
+    assert [number(f.image) for f in video.read_frames(tmp_path / "b.mp4")] == [0] * 25 + [1] + [2] * 11
+
+
+def test_the_face_is_looked_for_in_the_part(tmp_path, media, painter):
+    source = synthetic.write(tmp_path / "a.mp4", steady(25, 8), 8, lambda i: picture(i, face=100 <= i < 115))
+    LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4", start=4, end=4.6)
+    for options, words in (({"start": 5}, r"no face found in 48 frames from 5\.0 to 5\.8 s"), ({}, r"from 0\.0 to 0\.8 s")):
+        with pytest.raises(UserError, match=words):
+            LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4", **options)
+
+
+def test_a_file_that_says_to_be_longer_than_it_is(tmp_path, media, painter, monkeypatch):
+    probe = video.probe
+    monkeypatch.setattr(video, "probe", lambda path: dataclasses.replace(probe(path), duration=9.0))
+    source = synthetic.write(tmp_path / "a.mp4", steady(25, 0.4), 0.4)
+    assert LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4").frames == 20
 
 
 def test_resize_factor(tmp_path, media, painter):
@@ -134,7 +172,12 @@ def test_a_video_that_breaks_in_the_middle(tmp_path, media, painter, monkeypatch
             yield frame
 
     monkeypatch.setattr(video, "read_frames", breaking)
+    audio.save_wav(tmp_path / "short.wav", beeps([(0.1, 0.2)], 0.36))
+    whole = LipSync(painter).run(media / "face.mp4", tmp_path / "short.wav", tmp_path / "b.mp4")
+    assert whole.broken is None and whole.seconds == pytest.approx(0.36)
     summary = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4")
+    back = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", end=0.2)
+    assert back.broken is None and back.frames == 20
     monkeypatch.undo()
     assert summary.broken.endswith("breaks at 0.40 s") and "ends early" in str(summary)
     assert summary.frames == 10 and summary.seconds == pytest.approx(0.4)
@@ -158,6 +201,18 @@ def test_box_in_place_of_a_detector(tmp_path, media, painter, written, monkeypat
         assert np.abs(image[:20].astype(int) - picture(number(image))[:20]).mean() < 3
     with pytest.raises(UserError, match="--box 20 200 10 110"):
         LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", box=(20, 200, 10, 110))
+
+
+def test_box_and_pads_count_in_pixels_of_the_source(tmp_path, media, painter, written):
+    cv2.imwrite(str(tmp_path / "a.png"), picture(3, (256, 256)))
+    options = {"box": (40, 240, 20, 220), "region": "face", "pads": (0, 0, 0, 20)}
+    LipSync(painter).run(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", resize_factor=2, **options)
+    rows, columns = np.nonzero((written[7].astype(int) != picture(3)).any(axis=-1))
+    assert written[7].shape == (128, 128, 3) and columns.min() >= 9 and 117 <= columns.max() <= 121 and rows.max() >= 118
+    with pytest.raises(UserError, match="--pads -90 -90 0 0: leaves nothing of the --box"):
+        LipSync(painter).run(
+            tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", box=(40, 220, 20, 220), pads=(-90, -90, 0, 0)
+        )
 
 
 def two_faces(images):
@@ -192,8 +247,9 @@ def test_face_index(tmp_path, media, painter, written, monkeypatch, face, index,
 
 
 def test_a_face_index_that_is_not_there(tmp_path, media, painter):
-    with pytest.raises(UserError, match="no face"):
-        LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", face_index=3)
+    for face in ("face.png", "face.mp4"):
+        with pytest.raises(UserError, match="no face with --face_index 3 found"):
+            LipSync(painter).run(media / face, media / "speech.wav", tmp_path / "b.mp4", face_index=3)
 
 
 def test_a_small_face_is_said(tmp_path, media, painter, capfd):
@@ -236,6 +292,10 @@ def test_preview(tmp_path, media, painter):
     assert np.abs(source - result)[side // 2 + 10 :].mean() > 5 > np.abs(source - result)[: side // 4].mean()
     with pytest.raises(UserError, match="PNG"):
         LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", preview=tmp_path / "p.jpg")
+    before = (media / "face.png").read_bytes()
+    with pytest.raises(UserError, match="is an input too"):
+        LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", preview=media / "face.png")
+    assert (media / "face.png").read_bytes() == before
 
 
 # Many at once
@@ -270,9 +330,34 @@ def test_batch(tmp_path, media, painter, capfd):
     assert (tmp_path / "one.mp4").stat().st_mtime_ns == before
 
 
+def test_a_pair_that_fails_oddly_stops_no_other(tmp_path, media, painter, capfd, monkeypatch):
+    call = PaintedSound.__call__
+
+    def failing(self, face, window):
+        if len(self.batches) == 2:
+            self.batches.append(0)
+            raise RuntimeError("out of\nmemory")
+        return call(self, face, window)
+
+    monkeypatch.setattr(PaintedSound, "__call__", failing)
+    rows = [(media / "face.png", media / "speech.wav", f"{i}.mp4") for i in range(3)]
+    (tmp_path / "pairs.csv").write_text("Face , audio,OUTFILE\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    result = run(capfd, "--batch", tmp_path / "pairs.csv")
+    assert result.returncode == 2 and "2 made, 0 skipped (there already), 1 failed" in result.stdout
+    assert "RuntimeError: out of memory" in result.stdout and "Traceback" not in result.stderr
+    assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["0.mp4", "2.mp4"]
+
+
 def test_tables_that_are_none(tmp_path, media, painter, capfd):
     rows = [(media / "face.png", media / "speech.wav", "one.mp4")] * 2
     assert_one_line(run(capfd, "--batch", table(tmp_path / "twice.csv", rows)), "twice.csv", "lines 2 and 3")
+    rows = [(media / "face.png", media / "speech.wav", name) for name in ("one.mp4", f"../{tmp_path.name}/one.mp4")]
+    assert_one_line(run(capfd, "--batch", table(tmp_path / "spelt.csv", rows)), "spelt.csv", "lines 2 and 3")
+    rows = [(media / "face.mp4", media / "speech.wav", media / "face.mp4")]
+    assert_one_line(run(capfd, "--batch", table(tmp_path / "own.csv", rows)), "own.csv", "line 2", "an input")
+    (tmp_path / "blank.csv").write_text("face,audio\n\n\na,\n")
+    assert_one_line(run(capfd, "--batch", tmp_path / "blank.csv"), "blank.csv", "line 4")
+    assert_one_line(run(capfd, "--batch", tmp_path / "blank.csv", "--preview", "p.png"), "--preview")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert_one_line(run(capfd, "--batch", tmp_path / "other.csv"), "other.csv", "face,audio,outfile")
     (tmp_path / "empty.csv").write_text("face,audio\n")
