@@ -197,7 +197,7 @@ class LipSync:
         ):
             summary.stages = stages.seconds
             shots = stages.run("find faces", source.shots(stages), source.ahead)
-            spoken = self._speak(generator, stages, shots, source)
+            spoken = self._speak(generator, shots, source)
             spoken = stages.run("generate", spoken, source.ahead)
             made = stages.run("paste", _paste(spoken, composer, source.options.label), source.ahead)
             with video.VideoWriter(
@@ -227,7 +227,7 @@ class LipSync:
         summary.elapsed = time.perf_counter() - begin
         return summary
 
-    def _speak(self, generator, stages, shots, source) -> Iterator[tuple[Shot, list[np.ndarray]]]:
+    def _speak(self, generator, shots, source) -> Iterator[tuple[Shot, list[np.ndarray]]]:
         """Shots, each with the generated crops of its faces."""
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
             inputs, windows = [], []
