@@ -16,7 +16,7 @@ import synthetic
 from conftest import ROOT, assert_one_line
 from synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
 
-from lipgan_keras import LipSync, audio, checkpoints, cli, engine, faces, puppets, video
+from lipgan_keras import LipSync, audio, checkpoints, engine, faces, puppets, video
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
@@ -506,15 +506,19 @@ for name in ("2", "10"):
     assert long - short < 60, stderr  # MiB; the frames of 8 s are 176
 
 
-def test_ctrl_c_amid_an_import_is_heeded_after_it():
-    done, before = [], signal.signal(signal.SIGINT, signal.default_int_handler)  # a test process may ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt), cli.signals_put_off():
-            signal.raise_signal(signal.SIGINT)
-            done.append(True)
-        assert done and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_ctrl_c_amid_an_import_is_heeded_after_it(script):
+    code = """
+import signal
+from lipgan_keras import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with cli.signals_put_off():
+        signal.raise_signal(signal.SIGINT)
+        print("imported")
+except KeyboardInterrupt:
+    print("ended", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    assert script("-c", code).stdout.split() == ["imported", "ended", "True"]
 
 
 def test_ctrl_c_leaves_no_file(tmp_path, media):

@@ -244,7 +244,7 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch,
     assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(rows[-1])
     last = arrays_of(unbroken / "kept6.h5")
     assert last["optimizers/quality/0000"] == 6 - (start or 2)
-    for step in (2, 4):
+    for step in (2,) if start else (2, 4):
         resumed = tmp_path / f"resumed{step}"
         resumed.mkdir()
         shutil.copy(unbroken / f"kept{step}.h5", resumed / "checkpoint.h5")
