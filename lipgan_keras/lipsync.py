@@ -199,7 +199,9 @@ class LipSync:
             shots = stages.run("find faces", source.shots(stages), source.ahead)
             spoken = self._speak(generator, shots, source)
             spoken = stages.run("generate", spoken, source.ahead)
-            made = stages.run("paste", _paste(spoken, composer, source.options.label), source.ahead)
+            # Of a box that the user gives nobody knows what it holds, and the original pastes whatever is before the mouth.
+            uncovered = None if source.options.box or source.options.region == "face" else composite.Uncovered()
+            made = stages.run("paste", _paste(spoken, composer, uncovered, source.options.label), source.ahead)
             with video.VideoWriter(
                 temporary, source.width, source.height, source.rate, audio=audio, duration=source.seconds,
                 sample_aspect_ratio=source.info.sample_aspect_ratio, metadata={"comment": COMMENT},
@@ -246,10 +248,12 @@ class LipSync:
                 yield shot, [pictures.pop(0) for _ in shot.faces]
 
 
-def _paste(spoken, composer, label) -> Iterator[tuple[Shot, np.ndarray]]:
+def _paste(spoken, composer, uncovered, label) -> Iterator[tuple[Shot, np.ndarray]]:
     for shot, crops in spoken:
         image = shot.frame.image
         for one, crop in zip(shot.faces, crops, strict=True):
+            if uncovered:
+                one = dataclasses.replace(one, strength=one.strength * uncovered(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)
         yield shot, labelled(image) if label else image
 

@@ -1,5 +1,6 @@
 import lzma
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a shell; scripts would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "real: needs real clips, in the folder that LIPGAN_CLIPS names")
     if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores, so that each needs one thread
         os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")

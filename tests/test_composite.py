@@ -304,3 +304,73 @@ def test_real_mouths_of_other_frames_are_as_sharp_as_the_source(real_clips):
             ratios.append(values[1:] / values[0])
         soft, sharp = np.mean(ratios, axis=0)
         assert soft < 0.88 and 0.9 < sharp < 1.15, (name, soft, sharp)
+
+
+# ------------------------------------------------------------------------------------------------ hands before the mouth
+
+
+def a_person(lips=1.0, light=1.0, shift=0.0, hand=None):
+    """A face of flat skin with lips, at `a_face()`; a hand of the very same skin reaches up to row `hand`."""
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    mouth = a_face().face.landmarks[3:].mean(0)
+    picture = np.full((SIZE, SIZE, 3), (110, 130, 180), np.float32) + 6 * np.sin(x / 9)[..., None]
+    inside = np.square((x - mouth[0]) / 22) + np.square((y - mouth[1]) / (7 * lips)) < 1
+    picture[inside] = (80, 70, 160)
+    picture[inside & (np.abs(y - mouth[1]) < 7 * lips - 6)] = (20, 20, 40)  # the inside of an open mouth
+    if hand is not None:
+        picture[(y > hand) & (np.abs(x - mouth[0]) < 70)] = (110, 130, 180)
+    return np.clip(np.roll(picture, round(shift), 1) * light, 0, 255).astype(np.uint8)
+
+
+def answers(pictures, fps=25, faces_of=lambda i: a_face()):
+    uncovered = composite.Uncovered()
+    return [uncovered(picture, faces_of(i), i / fps) for i, picture in enumerate(pictures)]
+
+
+def test_mouths_that_move_in_changing_light_are_never_taken_for_covered():
+    frames = range(75)
+    opening = [1.5 - np.cos(i / 2) / 2 + (i == 40) for i in frames]
+    assert answers([a_person(lips=o) for o in opening]) == [1] * 75
+    assert answers([a_person(lips=o, light=max(0.05, 1 - i / 60)) for i, o in enumerate(opening)]) == [1] * 75
+    assert answers([a_person(lips=o, light=1 if i % 20 < 10 else 0.5) for i, o in enumerate(opening)]) == [1] * 75
+
+
+@pytest.mark.parametrize("speed", [40, 2])
+def test_nothing_is_drawn_on_a_hand(speed):
+    """Of the person's own colour, that comes soon or slowly, and stays for 3 s."""
+    mouth = a_face().face.landmarks[3:].mean(0)[1]
+    way = [mouth + 70 - speed * i for i in range(int(105 / speed))]
+    pictures = [a_person() for _ in range(25)] + [a_person(hand=row) for row in way + [mouth - 35] * 75 + way[::-1]]
+    found = answers([*pictures, *[a_person() for _ in range(10)]])
+    assert found[:25] == [1] * 25 and found[-1] == 1
+    assert max(found[25 + len(way) : 100 + len(way)]) == 0
+    back = np.diff(found[100 + len(way) :])
+    assert back.max() <= 0.2 + 1e-6  # it comes back gradually
+
+
+def test_a_covered_mouth_is_one_persons():
+    """And whoever is seen with a covered mouth first is believed when it is free."""
+    free, covered = a_person(), a_person(hand=150)
+    people = [a_face(), tracking.TrackedFace(1, 1, a_face().face, a_face().box)]
+    uncovered = composite.Uncovered()
+    for i in range(50):
+        one = uncovered(covered if i > 25 else free, people[0], i / 25)
+        other = uncovered(free if i > 25 else covered, people[1], i / 25)
+    assert one == 0 and other == 1
+
+
+@pytest.mark.real
+def test_hands_before_real_mouths(real_clips):
+    for name in ("pwij3p.mpg", "lbbc2a.mpg"):
+        seen = list(tracking.follow(video.read_frames(real_clips / name)))[:50]
+        uncovered, found = composite.Uncovered(), []
+        for i, (frame, one) in enumerate(seen):
+            image = frame.image
+            if i >= 25:  # forehead over mouth and chin
+                image = image.copy()
+                (x, y), apart = one.face.landmarks[2], float(np.ptp(one.face.landmarks[[0, 3], 1]))
+                skin = image[int(y - 0.45 * apart) : int(y - 0.1 * apart), int(x - 0.2 * apart) : int(x + 0.2 * apart)]
+                top, left = int(y + 0.15 * apart), int(x - 0.6 * apart)
+                image[top : top + int(apart), left : left + int(1.2 * apart)] = cv2.resize(skin, (int(1.2 * apart), int(apart)))
+            found.append(uncovered(image, one, frame.time))
+        assert found[:25] == [1] * 25 and found[25:] == [0] * 25

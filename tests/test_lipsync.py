@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 
 import av
 import cv2
@@ -59,6 +60,25 @@ def test_outside_the_mask_no_bit_changes(tmp_path, painter, written, region):
     assert rows.min() >= box[1] - 1 and rows.max() <= box[3] + 1 and columns.min() >= box[0] - 1 and columns.max() <= box[2] + 1
     if region != "face":
         assert rows.min() >= (box[1] + box[3]) / 2 - 1  # the generator draws the lower half alone
+
+
+def test_a_covered_mouth_is_left_alone(tmp_path, media, painter, monkeypatch):
+    """But in a box of the user's, or with the original's rectangle."""
+    asked, strengths = [], []
+
+    def half(self, image, face, time):
+        asked.append((image, time))
+        return 0.5
+
+    monkeypatch.setattr(composite.Uncovered, "__call__", half)
+    monkeypatch.setattr(composite.Composer, "__call__", lambda self, image, face, crop: strengths.append(face.strength) or image)
+    for options in ({"region": "face"}, {"box": (20, 120, 10, 110)}, {}):
+        strengths.clear()
+        LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", **options)
+        assert strengths == 20 * [1.0 if options else 0.5]
+    source = itertools.islice(video.read_frames(media / "face.mp4"), 20)
+    for (image, time), frame in zip(asked, source, strict=True):  # in order, once each
+        assert np.array_equal(image, frame.image) and time == pytest.approx(frame.time)
 
 
 # Time

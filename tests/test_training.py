@@ -229,12 +229,10 @@ def kept(monkeypatch):
     monkeypatch.setattr(checkpoints, "save_checkpoint", save_and_keep)
 
 
-@pytest.mark.parametrize("start", [3, None], ids=["at a step", "when the sound is used"])
-def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch, start):
-    """From before, at, and after the visual-quality discriminator's start, with the running means behind the share."""
+def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch):
+    """From the visual-quality discriminator's start, and after it, with the running means behind the share."""
     monkeypatch.setattr(training, "SOUND_USED", 0.0)  # at the first checkpoint
     flags = [*WHOLE, "--lip_share", 0.3, "--checkpoint_freq", 2, "--steps", 6]
-    flags += ["--quality_start", start] if start else []
     unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
     rows = rows_of(unbroken)
@@ -243,8 +241,8 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch,
     assert ["quality" in row for row in rows] == [False, True, True]
     assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(rows[-1])
     last = arrays_of(unbroken / "kept6.h5")
-    assert last["optimizers/quality/0000"] == 6 - (start or 2)
-    for step in (2,) if start else (2, 4):
+    assert last["optimizers/quality/0000"] == 6 - 2
+    for step in (2, 4):
         resumed = tmp_path / f"resumed{step}"
         resumed.mkdir()
         shutil.copy(unbroken / f"kept{step}.h5", resumed / "checkpoint.h5")
@@ -257,6 +255,26 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch,
         assert_same_rows(rows_of(resumed), rows)
         means = [checkpoints.read_training(logdir / "checkpoint.h5")["lip_means"] for logdir in (unbroken, resumed)]
         assert means[0] == pytest.approx(means[1], rel=1e-5) and min(means[0]) > 0
+
+
+def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path, eagerly, kept):
+    flags = ["--recipe", "lipsync", "--sync_weight", 0, "--checkpoint_freq", 2, "--steps", 4, "--quality_start", 3]
+    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    train(unbroken, *flags)
+    assert [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4)] == [
+        ["generator"], ["generator", "quality"],
+    ]  # fmt: skip
+    last = arrays_of(unbroken / "kept4.h5")
+    assert last["optimizers/quality/0000"] == 4 - 3
+    resumed.mkdir()
+    shutil.copy(unbroken / "kept2.h5", resumed / "checkpoint.h5")
+    shutil.copy(unbroken / "log.csv", resumed)
+    train(resumed, *flags)
+    other = arrays_of(resumed / "checkpoint.h5")
+    assert other.keys() == last.keys()
+    for name in last:
+        np.testing.assert_allclose(last[name], other[name], atol=1e-5, err_msg=name)
+    assert_same_rows(rows_of(resumed), rows_of(unbroken))
 
 
 def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys):
