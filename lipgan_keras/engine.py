@@ -7,6 +7,7 @@ OpenVINO is given a graph that is made from the Keras model once and kept beside
 neither Keras nor its backend is loaded.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -156,7 +157,7 @@ def _openvino(checkpoint, config, batch_size):
         ov = import_openvino()
     except ImportError as error:
         raise UserError("engine 'openvino' is not installed; run: pip install openvino, or choose engine keras") from error
-    core = ov.Core()
+    core = _core()
     key = {
         "format": FORMAT,
         "checkpoint": _digest(checkpoint),
@@ -174,6 +175,14 @@ def _openvino(checkpoint, config, batch_size):
     precise = error is None or not error <= TOLERANCE  # NaN is no small error
     run = _compile(core, model, batch_size, "f32" if precise else "bf16")
     return run, f"OpenVINO {'float32' if precise else 'bfloat16'}"
+
+
+@functools.cache
+def _core():
+    """One for the process. Each has a stack for signal handlers while it lives, and of two of them the one that goes first
+    can leave the other's place with a stack that is gone: Ctrl-C would crash then.
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> types.ModuleType:

@@ -12,8 +12,7 @@ from lipgan_keras.backend import BACKEND
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
-ov = engine.import_openvino()
-HAS_BFLOAT16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BFLOAT16 = "BF16" in engine._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 SMALL = ModelConfig("basic", "mel", 0.125)
 
 
@@ -102,6 +101,28 @@ def test_bfloat16_only_where_it_is_near(tmp_path, monkeypatch):
     assert 0 < np.abs(near(*inputs()) - far(*inputs())).max() < 0.02
 
 
+TWO = """
+import signal, sys
+from lipgan_keras import engine
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+first, second = (engine.load(sys.argv[1], "openvino") for _ in range(2))
+del first
+signal.raise_signal(signal.SIGUSR1)
+del second
+signal.raise_signal(signal.SIGUSR1)
+print(len(heard))
+"""
+
+
+def test_signals_after_an_engine_is_gone(tmp_path, script):
+    """OpenVINO brings a stack for signal handlers along, and takes it away."""
+    make_checkpoint(tmp_path / "model.h5")
+    (tmp_path / "two.py").write_text(TWO)
+    result = script(tmp_path / "two.py", tmp_path / "model.h5")
+    assert result.returncode == 0 and result.stdout.strip() == "2", result.stderr
+
+
 def refuse(*args, **kwargs):
     raise AssertionError("the graph is made again")
 
@@ -164,7 +185,7 @@ def test_many_may_write_and_read_at_once(tmp_path):
     def use(i):
         if i % 2:
             engine._write_cache(places, model, {"key": 1}, 0.5)
-        return engine._read_cache(ov.Core(), places[0], {"key": 1})
+        return engine._read_cache(engine._core(), places[0], {"key": 1})
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert all(found and found[1] == 0.5 for found in pool.map(use, range(16)))
