@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Packages that only some tests need, such as torch; without them those are skipped.
+TEST_EXTRAS ?=
 RUN = $(VENV)/bin/python
 
 .PHONY: demo test
@@ -24,5 +26,5 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-test: requirements-test.txt requirements.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --disable-pip-version-check -r requirements-test.txt
+	$(RUN) -m pip install --disable-pip-version-check -r requirements-test.txt $(TEST_EXTRAS)
 	touch $@
