@@ -11,24 +11,20 @@ The folder appears under its name when it is complete.
 
 import argparse
 import collections
-import concurrent.futures
 import contextlib
-import multiprocessing
+import functools
 import os
 import shutil
-import signal
 import sys
-import threading
 import zipfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from . import audio, cli, faces, tracking, video
+from . import audio, cli, faces, pool, tracking, video
 from .cli import UserError
 
 FPS = 25
@@ -149,59 +145,16 @@ def finished(target: Path, img_size: int) -> str | None:
 
 def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
     """Preprocess in parallel; yields (video, None or the reason why it failed) as they end."""
-    waiting = list(todo)
-    while waiting:
-        ended = set()
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-        pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
-        try:
-            futures = {}
-            with cli.uninterrupted(), contextlib.suppress(BrokenProcessPool):
-                for job in waiting:
-                    futures[pool.submit(_work, *job, img_size)] = job
-            for future in concurrent.futures.as_completed(futures):
-                with contextlib.suppress(BrokenProcessPool):
-                    reason = future.result()
-                    ended.add(futures[future])
-                    yield futures[future][0], reason
-        except BaseException:  # Ctrl-C, or the caller wants no more: do not finish the clips under way
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        lost = [job for job in waiting if job not in ended]
-        # A video that kills its worker (a crash in a decoder, memory) takes the pool along: go on one at a time. Of a
-        # single worker the first that is lost is the one.
-        if lost and workers == 1:
-            source, target = lost.pop(0)
-            _remove_partial(target)
-            yield source, f"{source}: the process that decoded it died (damaged file, or out of memory)"
-        waiting, workers = lost, 1
+    with contextlib.closing(pool.run(functools.partial(_work, img_size), todo, workers)) as results:
+        for (source, target), reason in results:
+            if reason is None:
+                _remove_partial(target)
+                reason = f"{source}: {pool.DIED}"
+            yield source, reason or None
 
 
-def _start_worker(threads):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # What goes wrong is returned. A worker that is ended while it waits for work would print how it died.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    # If the parent is killed, end at once, rather than write into the folders of the run that takes over.
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    cv2.setNumThreads(threads)
-    faces.limit_threads(threads)
-
-
-def _follow_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _work(source, target, img_size):
-    try:
-        return preprocess_clip(source, target, img_size)
-    except SystemExit:
-        os._exit(143)  # the pool would take it for a result, and go on
+def _work(img_size, job):
+    return preprocess_clip(*job, img_size) or ""
 
 
 def _partial(target):

@@ -397,7 +397,7 @@ def test_a_video_that_kills_its_worker(five_clips, quick_script):
     process = quick_script(root, out, "--num_workers", "2", DIE_AT="205")
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in stderr
-    assert "2 clips done" in stdout and "1 failed" in stdout and "1.mp4: the process that decoded it died" in stdout
+    assert "2 clips done" in stdout and "1 failed" in stdout and "1.mp4: the process that worked on it died" in stdout
     assert whole(out) == 2 and not partials(out)
 
 
