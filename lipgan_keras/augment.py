@@ -24,7 +24,8 @@ ZOOM = 1.12  # at most
 # At most, in sides of the picture. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
 # above it.
 SHIFT, SHIFT_UP = 0.04, 0.02
-BOX_SHIFT, BOX_ZOOM = 0.06, 0.12  # of the box around a mouth, in its sides
+# At most, of the box around a mouth, in its sides; and by how much one part of it is stretched and another squeezed
+BOX_SHIFT, BOX_ZOOM, BEND = 0.06, 0.2, 0.35
 BLUR = 5 / 96  # reach of the widest blur, likewise
 
 
@@ -34,10 +35,12 @@ class Picture:
     "flip" mirrors half of the samples. "crop" enlarges up to ZOOM times and shifts by up to SHIFT, SHIFT_UP upwards, by
     cutting out whole pixels; at the edges the picture is continued with its last ones. "colour" changes brightness,
     contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns from, half of which are softened: it
-    is to judge generated ones, whose blur must not count.
+    is to judge generated ones, whose blur must not count. Those mouths vary more, so that few people stand for many:
+    with "crop" they are also stretched unevenly, with "colour" their colours are mixed.
 
     Attributes:
         blur: pixels over which to spread each, 1 for none; for `faces.crop_matrices`.
+        bend: (2,2) float64, for the same.
 
     Args:
         rng: decides.
@@ -48,7 +51,7 @@ class Picture:
     def __init__(self, rng: np.random.Generator, size: int, names: Collection[str]):
         self.size = self.side = size  # `side`: of the part that fills the new picture
         self.flip, self.left, self.top, self.table, self.blur = False, 0, 0, None, 1.0
-        self.jitter = np.zeros(3)
+        self.jitter, self.bend, self.mix = np.zeros(4), np.zeros((2, 2)), None
         if "flip" in names:
             self.flip = rng.random() < 0.5
         if "crop" in names:
@@ -56,12 +59,15 @@ class Picture:
             far, up = round(SHIFT * size), round(SHIFT_UP * size)
             self.left = (size - self.side) // 2 + int(rng.integers(-far, far + 1))
             self.top = (size - self.side) // 2 + int(rng.integers(-far, up + 1))
-            self.jitter = rng.uniform(-1, 1, 3)
+            self.jitter = rng.uniform(-1, 1, 4)
+            self.bend = rng.uniform([-BEND, 0], [BEND, 2 * np.pi], (2, 2))
         if "colour" in names:
             gamma = 2 ** rng.uniform(-0.35, 0.35)
             gain = rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
             table = 255 * (np.arange(256) / 255)[:, None] ** gamma * gain
             self.table = np.clip(np.rint(table), 0, 255).astype(np.uint8)[None]
+            part = rng.random()
+            self.mix = (part * rng.dirichlet(np.ones(3), 3).T + (1 - part) * np.eye(3)).astype(np.float32)
         if "blur" in names and rng.random() < 0.5:
             self.blur = rng.uniform(1.0, max(1.0, BLUR * size))
 
@@ -82,8 +88,14 @@ class Picture:
         """Another box (4,) near one of `faces.mouth_box`, for the mouths that the lip-sync discriminator learns from."""
         centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
         centre = centre + 2 * BOX_SHIFT * half * self.jitter[:2]
-        half = half * (1 + BOX_ZOOM * self.jitter[2])
+        half = half * (1 + BOX_ZOOM * self.jitter[2:])
         return np.concatenate([centre - half, centre + half]).astype(np.float32)
+
+    def mouths(self, mouths: np.ndarray) -> np.ndarray:
+        """A run of mouths (H,W,3T) float32 in 0..1 with other colours; grey stays grey."""
+        if self.mix is None:
+            return mouths
+        return (mouths.reshape(*mouths.shape[:2], -1, 3) @ self.mix).reshape(mouths.shape)
 
     def points(self, landmarks: np.ndarray) -> np.ndarray:
         """Landmarks (...,5,2) where `apply` moves them, float32; in picture order again after a flip."""

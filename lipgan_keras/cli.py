@@ -181,7 +181,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
     check_writable(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:100]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    stem = os.fsencode(path.stem)[:100].decode("utf-8", "ignore")  # of names of 255 bytes, which those added would break
+    handle, name = tempfile.mkstemp(prefix=f".{stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

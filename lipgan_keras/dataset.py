@@ -495,8 +495,9 @@ class Dataset:
         return crops, np.stack([picture.points(self.points(clip, i)) for i in frames])
 
     def _mouths(self, crops, box, picture):
-        matrices = faces.crop_matrices(picture.box(box), self.config.img_size, networks.MOUTH_SIZE, picture.blur)
-        return mouths_of(crops, *matrices)
+        size, out = self.config.img_size, networks.MOUTH_SIZE
+        matrices = faces.crop_matrices(picture.box(box), size, out, picture.blur, picture.bend)
+        return picture.mouths(mouths_of(crops, *matrices))
 
     def sample(self, clip: int, frame: int, rng: np.random.Generator, run: bool = False) -> dict[str, np.ndarray]:
         """A frame for the generator, or a run of T from `frame` on, its identity frame chosen by `rng`.

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,13 +60,14 @@ def evaluate(args: argparse.Namespace) -> dict:
     with cli.replacing(out / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with cli.replacing(out / "results.csv") as temporary:
-        temporary.write_text(table(results), encoding="utf-8", newline="")
+        temporary.write_text(table(results), encoding="utf-8", errors="backslashreplace", newline="")
     if args.report:
         from . import report
 
         report.write(results, out, out / "report.html")
-    print("\n".join(summary(results)))
-    print(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if args.report else ""))
+    for line in summary(results):
+        print(_printable(line))
+    print(_printable(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if args.report else "")))
     failed = results["counts"]["failed"]
     if failed:
         raise UserError(f"{out / 'results.csv'}: {failed} of {len(jobs)} could not be measured; it holds the reasons")
@@ -399,6 +401,13 @@ def table(results: dict) -> str:
         cells = [video["name"], video["status"], video["reason"] or "", "; ".join(video["notes"]), video["frames"], video["faces"]]
         writer.writerow(cells + ["" if value is None else f"{value:.6g}" for value in values])
     return text.getvalue()
+
+
+def _printable(text: str) -> str:
+    """As the terminal can show it: file names may hold anything, line breaks and what is no UTF-8 among it."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 ARROWS = {"higher": "^", "lower": "v", None: " "}

@@ -299,13 +299,17 @@ def mouth_box(landmarks: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
-def crop_matrices(box: Sequence[float], size: int, out: int, blur: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def crop_matrices(
+    box: Sequence[float], size: int, out: int, blur: float = 1.0, bend: Sequence[Sequence[float]] = ((0, 0), (0, 0))
+) -> tuple[np.ndarray, np.ndarray]:
     """Cropping and scaling as two matrix products, which a gradient passes: `rows @ picture @ columns.T`.
 
     Args:
         box: x1, y1, x2, y2 in pixels of a square picture of side `size`; what lies beyond repeats the edge.
         out: side of the result.
         blur: half the base of the triangle, pixels, where the scale does not make it larger; 1 is interpolation.
+        bend: for rows and for columns (b, phase): the scale varies along them between 1 - b and 1 + b, as one period of
+            a cosine from that phase on; b is below 1.
 
     Returns:
         rows, columns: (out, size) float32, each row a triangle that sums to 1: linear interpolation, or where the
@@ -313,9 +317,11 @@ def crop_matrices(box: Sequence[float], size: int, out: int, blur: float = 1.0) 
     """
     x1, y1, x2, y2 = (float(v) for v in box)
     matrices = []
-    for first, last in ((y1, y2), (x1, x2)):
+    along = (np.arange(out) + 0.5) / out
+    for first, last, (b, phase) in ((y1, y2, bend[0]), (x1, x2, bend[1])):
         step = (last - first) / out
-        at = np.clip(first + (np.arange(out) + 0.5) * step, 0.5, size - 0.5)
+        bent = along + b / (2 * np.pi) * (np.sin(2 * np.pi * along + phase) - np.sin(phase))
+        at = np.clip(first + bent * (last - first), 0.5, size - 0.5)
         distance = np.abs(at[:, None] - (np.arange(size) + 0.5)) / max(blur, step, 1.0)
         weights = np.maximum(0, 1 - distance)
         matrices.append((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))

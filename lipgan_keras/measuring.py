@@ -7,6 +7,7 @@ A result is a video file with its truth beside it (`measure_pair`), or what a ge
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import math
 import os
 import zlib
@@ -28,6 +29,7 @@ PROBES = 12  # frames of a result in which a face is looked for
 LONGER = 0.06  # seconds by which two videos may differ in length without a word
 IDENTITY_DISTANCE = 12  # frames between the identity frame and the nearest that is measured
 LEAST = 5  # frames to measure
+LONGEST_NAME = 200  # bytes, of a file without its suffix; most file systems allow 255 with it
 SHIFTS = (3, 5, 10)  # frames by which wrong sound is shifted
 NEAREST, FURTHEST = 3, 25  # frames by which the discriminator's wrong sound is shifted
 FID_EVERY = 5  # frames; neighbours are nearly the same picture
@@ -81,8 +83,12 @@ class Job:
     problem: str | None = None
 
     def place(self, out: Path, suffix: str) -> Path:
-        """Of a file that belongs to this job."""
-        return out / "videos" / f"{self.name}{suffix}"
+        """Of a file that belongs to this job. Of a name too long for that, a digest takes the place of the end."""
+        *folders, name = self.name.split("/")
+        if len(os.fsencode(name)) > LONGEST_NAME:
+            digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+            name = f"{os.fsencode(name)[: LONGEST_NAME - 17].decode('utf-8', 'ignore')}_{digest}"
+        return out.joinpath("videos", *folders, f"{name}{suffix}")
 
 
 def measure(settings: Settings, job: Job) -> dict:

@@ -118,7 +118,7 @@ def write(
 </html>
 """
     with cli.replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def _sheet(results, good, cutter, clips, number, progress):
         clips[f"{token}0"], clips[f"{token}1"] = made[::-1] if swapped else made
         pairs.append(token)
         key[token] = [name, *(["generated", "truth"] if swapped else ["truth", "generated"])]
-    known = json.dumps({"system": str(results.get("name") or ""), "clips": key}, ensure_ascii=False).encode()
+    known = json.dumps({"system": str(results.get("name") or ""), "clips": key}, ensure_ascii=False).encode("utf-8", "backslashreplace")
     veil = identity.encode()
     return {
         "id": identity,

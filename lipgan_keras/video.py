@@ -103,6 +103,10 @@ def probe(path: str | os.PathLike) -> VideoInfo:
 def _kind(path) -> str:
     """ "still", "webp" (an animated WebP, which PyAV cannot read) or "video"; refuses what cannot be any of them."""
     path = Path(path)
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # on which OpenCV crashes
+        raise UserError(f"{path}: its name is not UTF-8; rename it") from None
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a picture or a video file")
     try:

@@ -94,6 +94,34 @@ def test_landmarks_follow_the_picture(size):
             np.testing.assert_allclose(found, expected, atol=0.1)
 
 
+def test_mouths_are_bent_and_recoloured_for_the_discriminator():
+    box = faces.mouth_box(faces.default_landmarks())
+    plain = faces.crop_matrices(box, 96, 48)
+    places = np.arange(96) + 0.5
+    colours = np.random.default_rng(0).random((48, 48, 6), np.float32)
+    grey = colours[..., :1].repeat(6, 2)
+    ratios, mixed = [], []
+    for seed in range(40):
+        picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
+        for first, last, matrix, even in zip(box[:2][::-1], box[2:][::-1], faces.crop_matrices(box, 96, 48, 1.0, picture.bend), plain):
+            at = matrix @ places
+            assert (np.diff(at) > 0).all() and first < at[0] and at[-1] < last  # in order, from one end to the other
+            np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-5)
+            ratios.append(np.diff(at).max() / np.diff(even @ places).max())
+        new = picture.mouths(colours)
+        assert new.shape == colours.shape and new.dtype == np.float32 and 0 <= new.min() and new.max() <= 1
+        np.testing.assert_allclose(picture.mouths(grey), grey, atol=1e-6)
+        np.testing.assert_allclose(picture.mouths(colours[..., 3:]), new[..., 3:], atol=1e-6)  # all frames alike
+        mixed.append(np.abs(new - colours).mean())
+        sides = np.diff(picture.box(box).reshape(2, 2), axis=0)[0]
+        assert (np.abs(sides / np.diff(box.reshape(2, 2), axis=0)[0] - 1) <= augment.BOX_ZOOM + 1e-5).all()
+    assert 1.2 < max(ratios) < 1.4 and min(ratios) < 1.1
+    assert max(mixed) > 0.1
+    quiet = Picture(np.random.default_rng(0), 96, ("flip", "gain"))
+    np.testing.assert_array_equal(faces.crop_matrices(box, 96, 48, 1.0, quiet.bend)[0], plain[0])
+    assert quiet.mouths(colours) is colours
+
+
 def test_a_flip_swaps_left_and_right():
     landmarks = faces.default_landmarks()
     flips = 0
