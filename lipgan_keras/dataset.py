@@ -165,11 +165,16 @@ def _load_npz(path, *keys):
     return arrays
 
 
-def find_clips(data_root: str | os.PathLike, audio: str, progress: bool = True) -> list[Clip]:
+def find_clips(
+    data_root: str | os.PathLike, audio: str, progress: bool = True, broken: dict[Path, str] | None = None
+) -> list[Clip]:
     """Every clip below `data_root` that can train the front end `audio`, sorted by path.
 
+    Args:
+        broken: takes in the folders that cannot be read, and why; without it they are an error.
+
     Raises:
-        UserError: no such folder, no clip in it, none for this front end, or all of under 12 frames.
+        UserError: no such folder, no clip in it, none for this front end, all of under 12 frames, or one is broken.
     """
     if not os.path.isdir(data_root):
         raise UserError(f"{data_root}: no such folder; give the folder that preprocess.py wrote")
@@ -178,7 +183,14 @@ def find_clips(data_root: str | os.PathLike, audio: str, progress: bool = True) 
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if any(name.endswith(".jpg") and name[:-4].isdecimal() for name in files):
             folders.append(folder)
-    clips = [Clip(folder) for folder in tqdm(folders, "clips", unit="clip", disable=not progress, leave=False, delay=1)]
+    clips = []
+    for folder in tqdm(folders, "clips", unit="clip", disable=not progress, leave=False, delay=1):
+        try:
+            clips.append(Clip(folder))
+        except UserError as error:
+            if broken is None:
+                raise
+            broken[Path(folder)] = str(error)
     if not clips:
         raise UserError(f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first")
     usable = [clip for clip in clips if audio in clip.front_ends]

@@ -6,8 +6,10 @@ which is not measured again while its files and the settings stay as they are.
 
 import argparse
 import collections
+import contextlib
 import csv
 import dataclasses
+import filecmp
 import functools
 import hashlib
 import io
@@ -25,6 +27,9 @@ from .cli import UserError
 from .measuring import Job, Settings
 
 FORMAT = 1  # of the kept records
+# Modules that change no figure
+UNHEARD = {"batch", "demo", "evaluation", "gan", "judging", "live", "losses", "pool", "preprocessing", "puppets", "report", "training"}
+FEW = 10  # videos; the bootstrap over five covers the mean in 84 % of all cases, over ten in 90 %
 MOST_WORKERS = 4  # by default, as each takes 1.5 GB
 SYNCNET_HELP = "give --syncnet; `python -m lipgan_keras.syncnet convert` makes that file of the released syncnet_v2.model"
 IDENTITY = {
@@ -48,10 +53,11 @@ def evaluate(args: argparse.Namespace) -> dict:
     mode = "filelist" if args.filelist else "generated" if args.generated else "checkpoint"
     out = Path(args.out or Path("results", "evaluation", _title(args).replace(" ", "_")))
     cli.check_writable(out)
+    _check_whose(out, args)
     settings, missing, facts = _settings(args, mode, out)
     jobs = {"generated": _paired, "checkpoint": _held_out, "filelist": _dubbed}[mode](args, out)
     if args.max_videos and len(jobs) > args.max_videos:
-        facts["of"] = len(jobs)
+        facts["chosen_from"] = len(jobs)
         jobs = [jobs[i] for i in np.linspace(0, len(jobs) - 1, args.max_videos).round().astype(int)]
     if mode == "filelist":
         jobs = _dub(args, jobs, out)
@@ -74,9 +80,29 @@ def evaluate(args: argparse.Namespace) -> dict:
     return results
 
 
+def _measured(args) -> dict[str, str]:
+    """What makes results those of one thing and not of another."""
+    paths = {name: getattr(args, name) for name in ("generated", "truth", "checkpoint", "data_root", "filelist")}
+    found = {name: os.path.abspath(path) for name, path in paths.items() if path}
+    return found | ({"baseline": args.baseline} if args.baseline else {})
+
+
+def _check_whose(out, args):
+    """Results of another thing are not written over.
+
+    Raises:
+        UserError: there are some.
+    """
+    there = _read(out / "results.json").get("settings", {})
+    before, now = (there.get("of") if isinstance(there, dict) else None), _measured(args)
+    if isinstance(before, dict) and before != now:
+        name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
+        raise UserError(f"{out / 'results.json'}: is of another --{name} ({before.get(name, 'none')}); give another --out")
+
+
 def _title(args) -> str:
     """What the results are called, and their folder if no other is named."""
-    path = Path(args.generated or args.checkpoint).absolute()
+    path = Path(os.path.abspath(args.generated or args.checkpoint))
     name = path.name if args.generated else path.stem
     if not args.generated and name == "checkpoint":  # as train.py calls all of them
         name = path.parent.name
@@ -126,6 +152,7 @@ def _settings(args, mode, out) -> tuple[Settings, dict, dict]:
     flags = {name: value for name, value in vars(args).items() if value is not None and value is not False}
     facts = {
         "flags": flags,
+        "of": _measured(args),
         "identity": IDENTITY[mode] if not args.baseline else f"{IDENTITY[mode]}; baseline {args.baseline}: {BASELINES[args.baseline]}",
         "crops": "faces.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
         "metrics": list(chosen),
@@ -173,16 +200,23 @@ def _paired(args, out) -> list[Job]:
 
 
 def _videos(folder, out) -> dict[str, list[Path]]:
-    """{path below the folder, without suffix: files}; nothing of what lies in the results."""
+    """{path below the folder, without suffix: files}; nothing of what lies in these or other results of evaluate.py."""
     from .preprocessing import VIDEO_SUFFIXES
 
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: is no folder; give one that holds videos")
     found = collections.defaultdict(list)
     inside = out.resolve() if out.resolve() != Path(folder).resolve() else None
+
+    @functools.cache
+    def holds_results(parent):
+        return all((parent / name).is_file() for name in ("results.json", "results.csv"))
+
     for path in sorted(Path(folder).rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         ours = inside is not None and path.resolve().is_relative_to(inside)
+        between = [parent for parent in path.parents if Path(folder) in parent.parents]
+        ours |= any(parent.name == "videos" and holds_results(parent.parent) for parent in between if parent.parent != Path(folder))
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden and not ours:
             found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return found
@@ -197,23 +231,34 @@ def _held_out(args, out) -> list[Job]:
     split = {name: known.get(name, default) for name, default in sync_accuracy.SPLIT.items()}
     if args.filelists:
         split["filelists"] = args.filelists
-    clips = dataset.find_clips(args.data_root, config.audio)
+    broken = {}
+    clips = dataset.find_clips(args.data_root, config.audio, broken=broken if split["filelists"] else None)
     training, held_out = dataset.split_clips(clips, split["val_fraction"], split["seed"], split["filelists"])
     if not held_out:
         raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a train.txt and a val.txt")
     root, others = Path(args.data_root), held_out if len(held_out) > 1 else held_out + training
     jobs = []
     for i, clip in enumerate(held_out):
-        other = others[(i + 1) % len(others)]
-        jobs.append(Job(_name(clip.folder, root), clip=clip.folder, other=other.folder if other is not clip else None))
+        following = [others[(i + 1 + k) % len(others)] for k in range(len(others))]
+        other = next((other.folder for other in following if not _same_sound(other.folder, clip.folder)), None)
+        jobs.append(Job(_name(clip.folder, root), clip=clip.folder, other=other))
     listed = Path(split["filelists"] or "", "val.txt")
     if split["filelists"] and listed.is_file():
         there = {"/".join(clip.folder.parts[-2:]) for clip in held_out} | {clip.folder.name for clip in held_out}
-        for line in _lines(listed):
-            if line[0].strip("/") not in there:
-                problem = f"{root}: holds no such clip with sound and {dataset.MIN_FRAMES} frames, but {listed} names it"
-                jobs.append(Job(_safe(line[0]), problem=f"{problem}; preprocess it"))
+        for name in dict.fromkeys(line[0].strip("/") for line in _lines(listed)):
+            if name not in there:
+                problem = f"{root}: holds no such clip with sound and {dataset.MIN_FRAMES} frames, but {listed} names it; preprocess it"
+                known = [why for folder, why in broken.items() if name in ("/".join(folder.parts[-2:]), folder.name)]
+                jobs.append(Job(_safe(name), problem=known[0] if known else problem))
     return jobs
+
+
+def _same_sound(one, other) -> bool:
+    """Whether two clips are one, or copies that say the same, such as one mirrored."""
+    paths = [folder / "audio.wav" for folder in (one, other)]
+    if one == other or not all(path.is_file() for path in paths):
+        return one == other
+    return filecmp.cmp(*paths, shallow=False)
 
 
 def _name(folder, root):
@@ -269,9 +314,14 @@ def _dub(args, jobs, out) -> list[Job]:
                 lipsync = lipsync or LipSync(args.checkpoint, audio_offset_ms=args.audio_offset_ms)
                 try:
                     lipsync.run(job.truth, job.other, job.generated)
-                    _write(note, {"key": key})
                 except UserError as error:
                     job = dataclasses.replace(job, problem=str(error))
+                except OSError as error:
+                    job = dataclasses.replace(job, problem=cli.describe_os_error(error))
+                except Exception as error:  # noqa: BLE001 - one bad pair never stops the others
+                    job = dataclasses.replace(job, problem=f"{job.truth}: {type(error).__name__}: {error}")
+                else:
+                    _write(note, {"key": key})
         done.append(job)
     return done
 
@@ -287,12 +337,19 @@ def _measure(settings: Settings, jobs: list[Job], workers: int) -> list[dict]:
         keys[job.name] = _key(dataclasses.asdict(settings) | {"out": None}, *_files(settings, job))
         kept = _read(job.place(settings.out, ".json"))
         there = kept.get("key") == keys[job.name] and kept["record"]["status"] == "ok"
-        if there and all((settings.out / path).is_file() for path in kept["record"]["files"].values()):
+        needed = [settings.out / path for path in kept["record"]["files"].values()] if there else []
+        if "fid" in settings.metrics:
+            needed.append(job.place(settings.out, ".fid.npz"))
+        if there and all(path.is_file() for path in needed):
             records[job.name] = kept["record"]
         else:
             todo.append(job)
-    with tqdm(total=len(jobs), initial=len(records), unit="video", dynamic_ncols=True) as bar:
-        for job, record in pool.run(functools.partial(measuring.measure, settings), todo, workers, here=True):
+    work = functools.partial(measuring.measure, settings)
+    with (
+        tqdm(total=len(jobs), initial=len(records), unit="video", dynamic_ncols=True) as bar,
+        contextlib.closing(pool.run(work, todo, workers, here=True)) as measured,
+    ):
+        for job, record in measured:
             if record is None:
                 record = measuring.fail(measuring.empty(settings, job), f"{job.generated or job.clip}: {pool.DIED}")
             _write(job.place(settings.out, ".json"), {"key": keys[job.name], "record": record})
@@ -306,13 +363,20 @@ def _files(settings, job) -> Iterable[Path | str]:
     yield from (job.truth, job.generated)
     for folder in (job.clip, job.other if job.clip else None):
         if folder:
-            yield from (folder, *(folder / name for name in ("audio.wav", "landmarks.npz", "mels.npz")))
+            yield from sorted(folder.iterdir())
     yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception)
+
+
+@functools.cache
+def _code() -> str:
+    """Changes with the definition of any measure, and with what makes the videos."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.stem not in UNHEARD)).hexdigest()
 
 
 def _key(*parts) -> str:
     """Changes with any of the parts, of files with their size and time."""
-    told = [__version__, FORMAT]
+    told = [__version__, FORMAT, _code()]
     for part in parts:
         if isinstance(part, (str, Path)) and os.path.exists(part):
             state = os.stat(part)
@@ -365,8 +429,10 @@ def _results(mode, name, settings, missing, facts, jobs, records) -> dict:
     }  # fmt: skip
 
 
-def _mean(metric, values, records) -> tuple[float, float, float]:
-    """Mean over the videos and its interval; of a ratio of errors, the ratio over all frames of all videos."""
+def _mean(metric, values, records) -> tuple[float, float | None, float | None]:
+    """Mean over the videos and its interval, which one video does not give; of a ratio of errors, that of all frames."""
+    if len(values) == 1:
+        return values[0], None, None
     if metric not in measuring.SENSITIVITY:
         return (float(np.mean(values)), *metrics.bootstrap_interval(np.array(values)))
     shift, sums = metric.removeprefix("sensitivity_"), []
@@ -426,10 +492,13 @@ def summary(results: dict) -> list[str]:
     for name, title in titles.items():
         if name in results["summary"]:
             mean, low, high, n = (results["summary"][name][key] for key in ("mean", "low", "high", "n"))
-            lines.append(f"  {title:{width}} {mean:8.4g}   {f'[{low:.4g}, {high:.4g}]':20} {n:8d}")
+            interval = "-" if low is None else f"[{low:.4g}, {high:.4g}]"
+            lines.append(f"  {title:{width}} {mean:8.4g}   {interval:20} {n:8d}")
         else:
             lines.append(f"  {title:{width}} {results['set'][name]:8.4g}   of all together")
     lines.append("  (^ higher is better, v lower is better)")
+    if any(found["n"] < FEW for found in results["summary"].values()):
+        lines.append(f"  note: an interval over fewer than {FEW} videos is a rough one, and too narrow")
     reasons = collections.defaultdict(list)
     for name, reason in results["missing"].items():
         reasons[reason].append(name)

@@ -61,7 +61,8 @@ def read(path: str | os.PathLike) -> list[Answer]:
     """The answers in a CSV file, in its order.
 
     Raises:
-        UserError: no table, columns are missing, a mark is not 1 to 5, or there are no answers.
+        UserError: no table, columns are missing, a line does not fit them, a mark is not 1 to 5, a clip is neither
+            generated nor truth, or there are no answers.
     """
     answers = []
     try:
@@ -77,6 +78,8 @@ def read(path: str | os.PathLike) -> list[Answer]:
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; give a CSV file that the judging sheet exported")
     for line, row in rows:
+        if None in row:
+            raise UserError(f"{path}: line {line} has more cells than the first line; quote those that hold commas")
         cell = {name: (row.get(name) or "").strip() for name in COLUMNS}
         marks = {}
         for question in QUESTIONS:
@@ -89,6 +92,8 @@ def read(path: str | os.PathLike) -> list[Answer]:
         for name in ("judge", "pair", "name"):
             if not cell[name]:
                 raise UserError(f"{path}: line {line} names no {name}; fill it in, or leave the line out")
+        if cell["name"] not in ("generated", "truth"):
+            raise UserError(f"{path}: line {line}: name is {cell['name']!r}; clips are named generated or truth")
         answers.append(Answer(*(cell[n] for n in ("judge", "pair", "name", "system", "sheet", "answered")), marks))
     if not answers:
         raise UserError(f"{path}: holds no answers; judge some pairs and export them again")
@@ -169,7 +174,8 @@ def summarise(answers: list[Answer]) -> dict:
         {"judges": [{"name", "clips", "mean": {question: mean mark}}], "pairs": number of pairs,
         "scores": {name: {question: {"mean", "low", "high", "n"}}}, n the number of marks,
         "difference": the same of generated - truth, by pairs that a judge has marked both sides of,
-        "agreement": {question: Krippendorff's alpha}, "unanswered": number of marks missing in `answers`}.
+        "agreement": {question: Krippendorff's alpha}, "sheets": number of sheets,
+        "unanswered": number of marks missing in `answers`}.
         With several systems, names are "generated (system)" and "truth (system)". What is not defined is None.
     """
     systems = sorted({a.system for a in answers})
@@ -216,6 +222,7 @@ def summarise(answers: list[Answer]) -> dict:
         "scores": scores,
         "difference": difference,
         "agreement": {q: _number(agreement(marks[q])) for q in QUESTIONS},
+        "sheets": len({a.sheet for a in answers}),
         "unanswered": sum(len(QUESTIONS) - len(a.marks) for a in answers),
     }
 
@@ -274,6 +281,8 @@ def main() -> None:
     print(f"{number} judge{'s' * (number > 1)}, {summary['pairs']} pairs, {len(answers)} clips marked")
     if again:
         print(f"{again} answers were given again; the last one of each judge and clip counts")
+    if summary["sheets"] > 1:
+        print(f"{summary['sheets']} different sheets: the same pair on two of them counts as two pairs")
     if summary["unanswered"]:
         print(f"{summary['unanswered']} marks are missing, and left out of the means")
     for line in _lines(summary):

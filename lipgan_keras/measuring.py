@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from . import audio, augment, cli, dataset, faces, metrics, tracking, video
+from . import audio, augment, cli, dataset, faces, fid, metrics, tracking, video
 from .cli import UserError
 from .config import ModelConfig
 
@@ -26,6 +26,7 @@ FPS = 25  # of preprocessed clips, and of what the discriminator is shown
 CHUNK = 32  # frames at a time
 CHUNK_BYTES = 1 << 27  # of their full pictures
 PROBES = 12  # frames of a result in which a face is looked for
+JUST = 0.002  # seconds that do not count in the pairing of frames: containers round times
 LONGER = 0.06  # seconds by which two videos may differ in length without a word
 IDENTITY_DISTANCE = 12  # frames between the identity frame and the nearest that is measured
 LEAST = 5  # frames to measure
@@ -174,9 +175,10 @@ class Tally:
             self.record["worst_frame"] = int(self.numbers[int(np.nanargmax(errors))])
         if self.listener:
             values["sync_accuracy"] = finite(self.listener.accuracy())
-        if self.features["truth"]:
+        if self.inception:
             with cli.replacing(job.place(self.settings.out, ".fid.npz")) as temporary:
-                np.savez(temporary, **{name: np.concatenate(found) for name, found in self.features.items()})
+                nothing = np.empty((0, fid.FEATURES), "float32")
+                np.savez(temporary, **{name: np.concatenate([nothing, *found]) for name, found in self.features.items()})
 
 
 class Openings:
@@ -240,12 +242,16 @@ class Pair:
 
 
 def pairs(generated: Path, truth: Path) -> Iterator[Pair]:
-    """Every frame of the result up to the end of the truth, with what the truth shows in the middle of its time."""
+    """Every frame of the result up to the end of the truth, with what the truth shows in the middle of its time.
+
+    Where the truth changes just then, as for a result of half its rate, it is the earlier frame: that is the one kept where
+    frames are dropped.
+    """
     tracked = tracking.track(video.read_frames(truth))
     current, coming = next(tracked), next(tracked, None)
     for frame in video.read_frames(generated):
         middle = frame.time + frame.duration / 2
-        while coming is not None and coming.frame.time <= middle + 1e-6:
+        while coming is not None and coming.frame.time <= middle - JUST:
             current, coming = coming, next(tracked, None)
         if coming is None and middle > current.frame.time + current.frame.duration + 1e-3:
             return
@@ -268,10 +274,9 @@ def measure_pair(settings: Settings, job: Job, record: dict) -> None:
     if tally.listener and info.has_audio:
         grid = Grid(tally.listener, audio.load_audio(job.generated))
     for chunk, overlap in chunks(counted(pairs(job.generated, job.truth), record)):
-        frames = cut([pair for _, pair in chunk])
-        tally.add(frames, [i for i, _ in chunk], overlap)
-        for (_, pair), points in list(zip(chunk, frames.landmarks, strict=True))[overlap:] if grid else ():
-            grid.add(pair, points)
+        tally.add(cut([pair for _, pair in chunk]), [i for i, _ in chunk], overlap)
+        for _, pair in chunk[overlap:] if grid else ():
+            grid.add(pair)
     if not record["faces"]:
         raise UserError(f"{job.truth}: no face found in it; is it the right video?")
     if record["faces"] < record["frames"]:
@@ -293,15 +298,17 @@ class Grid:
     def __init__(self, listener: "Listener", wave: np.ndarray):
         self.listener, self.wave, self.next = listener, wave, 0
 
-    def add(self, pair: Pair, points: np.ndarray) -> None:
-        """Take the next pair; `points` are the landmarks of `cut`."""
+    def add(self, pair: Pair) -> None:
+        """Take the next pair."""
         config, shot = self.listener.config, pair.generated
+        box = pair.face.box if config.crop == "lipgan_keras" else faces.crop_box(pair.face.face, config.crop)
+        points = faces.to_crop(pair.face.face.landmarks, box, config.img_size)
         self.next = max(self.next, math.ceil((shot.time - 1e-6) * FPS))
         while self.next / FPS < shot.time + shot.duration - 1e-6:
-            crop = faces.extract(of_size(shot.image, pair.truth.image), pair.face.box, config.img_size)
+            crop = faces.extract(of_size(shot.image, pair.truth.image), box, config.img_size)
             at = audio.window_centre(self.next / FPS, (self.next + 1) / FPS, config.alignment, config.audio_offset_ms)
             window = audio.windows_of(self.wave, [at], config.audio)[0]
-            self.listener.add(self.next, crop, points * np.float32(config.img_size / SIZE), window)
+            self.listener.add(self.next, crop, points, window)
             self.next += 1
 
 
@@ -440,11 +447,9 @@ class Speaker:
 
         "3", "5" and "10": so many frames later, and at the clip's end earlier; "other": another clip's.
         """
-        count = len(self.clip.frames)
         found = {}
         for shift in SHIFTS:
-            step = functools.partial(lambda s, i: np.where(i + s < count, i + s, i - s), shift)
-            found[str(shift)] = lambda i, step=step: self.data.windows(0, step(i))
+            found[str(shift)] = lambda i, shift=shift: self.data.windows(0, shifted(self.clip.frames, i, shift))
         if self.other:
             length = len(self.other.clips[0].frames)
             found["other"] = lambda i: self.other.windows(0, i % length)
@@ -464,6 +469,18 @@ class Speaker:
         for stretch in np.split(self.targets, np.flatnonzero(np.diff(numbers) != 1) + 1):
             for at in range(0, len(stretch), CHUNK):
                 yield stretch[max(0, at - 1) : at + CHUNK], int(at > 0)
+
+
+def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:
+    """Indices of the frames that come so many frames later; at the end, of those as much earlier.
+
+    Args:
+        numbers: (n,), rising, of a clip's frames; where those wanted are missing, the nearest one further away is taken.
+        indices: (m,) into them.
+    """
+    later = np.searchsorted(numbers, numbers[indices] + shift)
+    earlier = np.searchsorted(numbers, numbers[indices] - shift, side="right") - 1
+    return np.where(later < len(numbers), later, np.maximum(earlier, 0))
 
 
 def moved(image: np.ndarray, pose: np.ndarray | None) -> np.ndarray:
@@ -489,9 +506,19 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
     """
     speaker = Speaker(settings, job)
     clip, data, size = speaker.clip, speaker.data, speaker.config.img_size
-    if speaker.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
+    if not settings.baseline and speaker.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
         record["notes"].append(f"the checkpoint was trained on crops like {speaker.config.crop}'s, which these are not")
+    if clip.landmarks is None:
+        record["notes"].append("has no landmarks: the lips are taken to be where they are on average")
+    missing = int(clip.frames[-1] - clip.frames[speaker.targets[0]]) + 1 - len(speaker.targets)
+    if missing:
+        record["notes"].append(f"no crop of {missing} of {missing + len(speaker.targets)} true frames")
+    unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)
+    if unheard:
+        record["notes"].append(f"no {' and no '.join(unheard)}: the clip has features of its sound only")
     tally = Tally(settings, record)
+    if tally.listener and tally.listener.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
+        record["notes"].append(f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not")
     others = [Sensitivity(speaker)] if SENSITIVITY & set(settings.metrics) else []
     if "murmur" in settings.metrics and speaker.clip.has_sound:
         others.append(Murmur(speaker))
@@ -531,8 +558,6 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
         one.finish(record)
     if sound:
         add_lse(settings, record, paths["generated"], crop=False)
-    elif settings.syncnet:
-        record["notes"].append("no LSE: the clip has features of its sound only")
 
 
 class Sensitivity:

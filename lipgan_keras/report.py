@@ -53,7 +53,38 @@ def load(path: str | os.PathLike) -> dict:
         raise UserError(f"{path}: is not the results of an evaluation; name the results.json that evaluate.py wrote")
     if results.get("version") != 1:
         raise UserError(f"{path}: is of version {results.get('version')}, only 1 is known; evaluate again with this release")
+    if not _is_sound(results):
+        raise UserError(f"{path}: does not hold what evaluate.py writes; was it edited? Evaluate again")
     return results
+
+
+def _is_sound(results: dict) -> bool:
+    """Whether all is of the kind that the page expects."""
+
+    def holds(value, *kinds):
+        """A dict, or nothing; its values are of these kinds."""
+        return value is None or (isinstance(value, dict) and (not kinds or all(isinstance(v, kinds) for v in value.values())))
+
+    def curve(values):
+        return values is None or (isinstance(values, list) and len(values) == 31)
+
+    none = type(None)
+    tables = (("metrics", (dict,)), ("summary", (dict,)), ("set", (int, float, none)), ("missing", (str,)), ("settings", ()), ("counts", (int,)))
+    if not all(holds(results.get(name), *kinds) for name, kinds in tables):
+        return False
+    return all(
+        isinstance(v, dict)
+        and isinstance(v.get("name"), str)
+        and v.get("status") in ("ok", "failed")
+        and isinstance(v.get("worst_frame"), int | none)
+        and isinstance(v.get("notes"), list | none)
+        and holds(v.get("values"), int, float, none)
+        and holds(v.get("files"), str)
+        and holds(v.get("curves"))
+        and curve((v.get("curves") or {}).get("lse_distances"))
+        and holds((v.get("curves") or {}).get("lip_error_by_shift"), int, float, none)
+        for v in results["videos"]
+    )
 
 
 def write(
@@ -186,7 +217,7 @@ class _Cutter:
             if i == number or (number is None and time >= duration / 2):
                 break
         height = self.height(paths[1], STILL_SIZE)
-        truth = next(iter(_shown(paths[0], np.array([time]))))
+        truth = next(iter(_shown(paths[0], np.array([time + frame.duration / 2 - 0.003]))))  # as `measuring.pairs` has it
         pair = np.hstack([self._scaled(truth, paths[0], height), self._scaled(image, paths[1], height)])
         return base64.b64encode(cv2.imencode(".jpg", pair, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()).decode(), time
 
@@ -309,7 +340,7 @@ def _summary(results, measured):
         if low is not None and high is not None:
             interval = f"{_figure(low)} to {_figure(high)}"
         bounds = "".join(
-            f"<td>{value}</td>" for value in (_figure(summary.get("mean")), interval, "" if whole is not None else summary.get("n", ""))
+            f"<td>{value}</td>" for value in (_figure(summary.get("mean")), interval, "" if whole is not None else _cell(summary.get("n")))
         )
         ends = [_figure(end) if end is not None else "∞" for end in (metric.get("range") or [None, None])]
         ends[0] = "−∞" if ends[0] == "∞" else ends[0]

@@ -1,15 +1,18 @@
 """What evaluate.py finds, measures, keeps and says."""
 
 import csv
+import functools
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
 import pytest
+from conftest import assert_one_line
 from synthetic import beeps, call, detect, picture, steady, write
 
-from lipgan_keras import audio, checkpoints, evaluation, faces, measuring, metrics, pool
+from lipgan_keras import audio, checkpoints, evaluation, faces, fid, measuring, metrics, pool
 from lipgan_keras.cli import UserError
 from lipgan_keras.config import ModelConfig
 
@@ -119,7 +122,10 @@ def test_frames_are_paired_by_time(tmp_path, monkeypatch):
     from synthetic import number
 
     both = [(number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)]
-    assert both == [(i, 2 * i + 1) for i in range(15)]  # each in the middle of its time; the truth ends there
+    assert both == [(i, 2 * i) for i in range(15)]  # each in the middle of its time, of two the earlier; the truth ends there
+    generated = video_of(tmp_path / "faster.mp4", 48, 40, draw=lambda i: picture(100 + i))
+    both = [(number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)]
+    assert both == [(i, int((i + 0.5) / 1.6 - 0.05)) for i in range(48)]
 
 
 def test_chunks_go_on_but_not_across_a_gap(tmp_path, monkeypatch):
@@ -163,6 +169,79 @@ def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
     assert measured == ["a", "b", "b"]
     quick(*flags, "--metrics", "psnr", "lip_mae", "--max_videos", 1)
     assert measured == ["a", "b", "b", "a"]
+
+
+def test_names_that_are_long_or_no_text(quick, tmp_path, monkeypatch):
+    """One odd name stops nothing, and what is printed and written stays readable."""
+    monkeypatch.setattr(measuring, "measure", lambda settings, job: measuring.empty(settings, job) | {"values": {"psnr": 1.0}})
+    names = ["x" * 251, "\u65e5" * 80, "two\nlines\x1b[2J", "\u00e4 'b' \"c\" <i>", os.fsdecode(b"bad\xff")]
+    for side in ("truth", "generated"):
+        (tmp_path / side).mkdir()
+        for name in names:
+            (tmp_path / side / f"{name}.mp4").write_text("")
+    done = quick("--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--metrics", "psnr", "--report")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert sorted(video["name"] for video in results["videos"]) == sorted(names) and len(list((tmp_path / "out" / "videos").iterdir())) == 5
+    assert "\\udcff" in (tmp_path / "out" / "results.csv").read_text("utf-8")
+    assert "<i>" not in (tmp_path / "out" / "report.html").read_text("utf-8")
+    for text in ("\x1b\n", "\udcff"):
+        assert evaluation._printable(text).isprintable()
+
+
+def test_videos_of_other_results_are_none_of_these(tmp_path):
+    """By default results lie below results/, which may be what is measured."""
+    for name in ("a.mp4", "videos/b.mp4", "evaluation/other/videos/c.mp4", "evaluation/this/videos/d.mp4", "e/videos/f.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    for folder in (tmp_path, tmp_path / "evaluation" / "other"):
+        (folder / "results.json").write_text("")
+        (folder / "results.csv").write_text("")
+    assert set(evaluation._videos(tmp_path, tmp_path / "evaluation" / "this")) == {"a", "videos/b", "e/videos/f"}
+
+
+def test_one_video_gives_no_interval(quick, tmp_path):
+    for side in ("truth", "generated"):
+        video_of(tmp_path / side / "a.mp4", 10)
+    done = quick("--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--metrics", "psnr", "--report")
+    summed = results_of(tmp_path / "out")[0]["summary"]["psnr"]
+    assert summed == {"mean": metrics.MOST_PSNR, "low": None, "high": None, "n": 1} and "too narrow" in done.stdout
+
+
+def test_records_depend_on_all_that_made_them(tmp_path, monkeypatch):
+    """Any file of a clip, and the code of the measures."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_text("picture")
+    settings = measuring.Settings("checkpoint", tmp_path, ("psnr",))
+    job = measuring.Job("one", clip=tmp_path / "one", other=tmp_path / "other")
+    keys = [evaluation._key(*evaluation._files(settings, job))]
+    with open(tmp_path / "one" / "0.jpg", "a") as file:
+        file.write("!")
+    keys.append(evaluation._key(*evaluation._files(settings, job)))
+    monkeypatch.setattr(evaluation, "_code", lambda: "another")
+    keys.append(evaluation._key(*evaluation._files(settings, job)))
+    assert len(set(keys)) == 3
+    there = {path.stem for path in (evaluation.Path(evaluation.__file__).parent).glob("*.py")}
+    assert evaluation.UNHEARD <= there and not evaluation.UNHEARD & {"metrics", "measuring", "landmarks", "syncnet", "fid"}
+
+
+def test_features_that_are_gone_are_made_anew(quick, tmp_path, monkeypatch):
+    """A FID never leaves out a video in silence, nor takes in features of what was there before."""
+    monkeypatch.setattr(fid, "FEATURES", 8)
+    monkeypatch.setattr(fid, "Statistics", functools.partial(fid.Statistics, 8))
+    monkeypatch.setattr(measuring, "inception", lambda _: lambda crops: np.ones((len(crops), 8), "float32"))
+    for side in ("truth", "generated"):
+        video_of(tmp_path / side / "a.mp4", 11)
+    (tmp_path / "weights.h5").write_text("")
+    flags = ["--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--inception", tmp_path / "weights.h5"]
+    quick(*flags, "--metrics", "psnr", "fid")
+    assert results_of(tmp_path / "out")[0]["set"]["fid"] == pytest.approx(0, abs=1e-3)
+    kept = tmp_path / "out" / "videos" / "a.fid.npz"
+    assert np.load(kept)["truth"].shape == (3, 8)
+    kept.unlink()
+    quick(*flags, "--metrics", "psnr", "fid")
+    assert kept.is_file() and results_of(tmp_path / "out")[0]["set"]["fid"] is not None
 
 
 # ---------------------------------------------------------------------------------------------------- preprocessed clips
@@ -250,6 +329,18 @@ def test_copying_the_identity_frame_scores_as_a_frozen_mouth(clips, tmp_path, mo
     assert measured(clips, tmp_path, monkeypatch, baseline="source")["values"]["psnr"] == metrics.MOST_PSNR
 
 
+def test_what_a_clip_lacks_is_said(clips, tmp_path, monkeypatch):
+    speaker = clips / "main" / "speaker"
+    (speaker / "0" / "20.jpg").unlink()
+    assert measured(clips, tmp_path, monkeypatch, baseline="frozen")["notes"] == ["no crop of 1 of 33 true frames"]
+    (speaker / "0" / "landmarks.npz").unlink()
+    np.savez(speaker / "0" / "mels.npz", spec=audio.melspectrogram(audio.load_audio(speaker / "0" / "audio.wav")))
+    (speaker / "0" / "audio.wav").unlink()
+    record = measured(clips, tmp_path, monkeypatch, baseline="frozen")
+    assert "no landmarks" in record["notes"][0] and record["notes"][2].startswith("no murmur: ")
+    assert record["values"]["murmur"] is None and record["values"]["sensitivity_3"] == 1
+
+
 def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monkeypatch):
     seen = []
 
@@ -281,6 +372,55 @@ def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tm
     assert results["summary"]["sensitivity_5"]["mean"] == pytest.approx(one["values"]["sensitivity_5"])
 
 
+def test_results_of_another_checkpoint_are_not_written_over(quick, clips, checkpoint, tmp_path):
+    flags = ["--data_root", clips, "--metrics", "psnr", "--max_videos", 1]
+    assert quick("--checkpoint", checkpoint, *flags).returncode == 0
+    before = (tmp_path / "out" / "results.json").read_text()
+    other = shutil.copy(checkpoint, tmp_path / "other.h5")
+    for changed in (["--checkpoint", other], ["--checkpoint", checkpoint, "--baseline", "frozen"]):
+        assert_one_line(quick(*changed, *flags), "results.json", "another --", "--out")
+    assert (tmp_path / "out" / "results.json").read_text() == before
+    assert quick("--checkpoint", checkpoint, *flags, "--report").returncode == 0
+
+
+def test_a_broken_clip_is_counted(quick, clips, checkpoint, tmp_path):
+    good = next(folder for folder in clips.rglob("0") if folder.is_dir())
+    shutil.copytree(good, good.with_name("2"))
+    (good.with_name("2") / "landmarks.npz").write_bytes(b"PK")
+    (tmp_path / "train.txt").write_text("speaker/1")
+    (tmp_path / "val.txt").write_text("speaker/0\nspeaker/2")
+    done = quick("--checkpoint", checkpoint, "--data_root", clips, "--metrics", "psnr", "--filelists", tmp_path)
+    assert done.returncode == 2
+    results, found = results_of(tmp_path / "out")
+    assert results["counts"]["failed"] == 1 and results["counts"]["ok"] == 1
+    assert "landmarks.npz" in found["speaker/2"]["reason"]
+
+
+def test_wrong_sound_is_as_wrong_as_it_says():
+    """By the numbers of the frames, of which some may be missing."""
+    numbers = np.array([0, 1, 2, 3, 10, 11, 12, 13, 14])
+    found = numbers[measuring.shifted(numbers, np.arange(9), 3)] - numbers
+    assert found.tolist() == [3, 9, 8, 7, 3, 3, -9, -3, -3] and np.abs(found).min() == 3
+
+
+def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_path):
+    speaker = clips / "main" / "speaker"
+    assert not evaluation._same_sound(speaker / "0", speaker / "1") and evaluation._same_sound(speaker / "0", speaker / "0")
+    shutil.copytree(speaker / "0", speaker / "0_mirrored")
+    (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/nowhere\nspeaker/nowhere\n")
+
+    class Flags:
+        data_root, filelists = str(clips), None
+
+    Flags.checkpoint = str(checkpoint)
+    one, mirrored, nowhere = evaluation._held_out(Flags, tmp_path)
+    assert one.other is None and mirrored.other is None and nowhere.problem
+    shutil.copytree(speaker / "1", speaker / "2")
+    (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/2\n")
+    jobs = evaluation._held_out(Flags, tmp_path)
+    assert [job.other.name for job in jobs] == ["2", "2", "0"]
+
+
 def test_sound_that_fits_beats_sound_that_does_not():
     rng = np.random.default_rng(0)
     sounds = rng.standard_normal((60, 16))
@@ -306,24 +446,27 @@ def test_a_list_of_sounds_and_faces(quick, checkpoint, tmp_path, monkeypatch):
 
         def run(self, face, sound, outfile, **options):
             made.append((face.stem, sound.stem))
+            if face.stem == "3":
+                raise RuntimeError("what nobody thought of")
             video_of(outfile, draw=lambda i: talking(i, late=2))
 
     monkeypatch.setattr(lipsync, "LipSync", Stub)
-    for name in ("a/1", "b/2"):
+    for name in ("a/1", "b/2", "b/3"):
         video_of(tmp_path / "lrs2" / f"{name}.mp4")
-    (tmp_path / "list.txt").write_text("a/1 b/2\nb/2.mp4 a/1.mp4\na/1 a/none\n")
+    (tmp_path / "list.txt").write_text("a/1 b/2\nb/2.mp4 a/1.mp4\na/1 a/none\na/1 b/3\n")
     flags = ["--checkpoint", checkpoint, "--data_root", tmp_path / "lrs2", "--filelist", tmp_path / "list.txt"]
     flags += ["--metrics", "spurious_motion", "sharpness_ratio", "sync_accuracy", "psnr"]
     done = quick(*flags)
-    assert done.returncode == 2 and "1 of 3" in done.stderr and made == [("2", "1"), ("1", "2")]
+    assert done.returncode == 2 and "2 of 4" in done.stderr and made == [("2", "1"), ("1", "2"), ("3", "1")]
     results, found = results_of(tmp_path / "out")
-    assert set(found) == {"00001_b-2_a-1", "00002_a-1_b-2", "00003_a-none_a-1"} and "psnr" in results["missing"]
+    assert set(found) == {"00001_b-2_a-1", "00002_a-1_b-2", "00003_a-none_a-1", "00004_b-3_a-1"}
+    assert "RuntimeError: what nobody" in found["00004_b-3_a-1"]["reason"] and "psnr" in results["missing"]
     assert "a/none.mp4: no such file; line 3" in found["00003_a-none_a-1"]["reason"]
     one = found["00001_b-2_a-1"]
     assert one["files"] == {"generated": "videos/00001_b-2_a-1.mp4", "truth": str(tmp_path / "lrs2" / "b" / "2.mp4")}
     assert all(one["values"][name] is not None for name in ("spurious_motion", "sharpness_ratio", "sync_accuracy"))
     quick(*flags)
-    assert len(made) == 2  # kept
+    assert made[3:] == [("3", "1")]  # the others are kept
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input

@@ -94,6 +94,15 @@ def test_the_last_answer_counts(tmp_path, capfd):
     assert scores["scores"]["generated"]["sync"]["mean"] == 2.5 and scores["given_again"] == 2  # (2, the later, and 3, the last)
 
 
+def test_answers_to_different_sheets(tmp_path, capfd):
+    """The same pair on two sheets is two pairs, which is said."""
+    one = write(tmp_path / "a.csv", row("A", "p", "truth", 2))
+    other = write(tmp_path / "b.csv", row("B", "p", "truth", 4).replace("sheet", "another"))
+    result = call("lipgan_keras.judging", "summarise", one, other, capfd=capfd)
+    assert "2 different sheets" in result.stdout and "2 pairs" in result.stdout
+    assert "different sheets" not in call("lipgan_keras.judging", "summarise", one, capfd=capfd).stdout
+
+
 def test_names_with_commas_quotes_and_line_ends(tmp_path):
     with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file).writerows([judging.NEEDED, ['A, "B"', "x,\ny", "truth", 1, 2, 3]])
@@ -111,6 +120,8 @@ def test_names_with_commas_quotes_and_line_ends(tmp_path):
         (f"{HEADER}\n{row('A', 'p', 'truth', 3)}\n{row('A', 'p', 'truth', 6)}\n".encode(), ["line 3", "sync", "'6'"]),
         (f"{HEADER}\n{row('A', 'p', 'truth', 2.5)}\n".encode(), ["line 2", "2.5"]),
         (f"{HEADER}\n{row('', 'p', 'truth', 2)}\n".encode(), ["line 2", "no judge"]),
+        (f"{HEADER}\n{row('A', 'p', 'model', 2)}\n".encode(), ["line 2", "'model'", "truth"]),
+        (f"{HEADER}\n{row('A', 'p', 'truth', 2)}\n{row('A, B', 'p', 'truth', 2)}\n".encode(), ["line 3", "more cells"]),
         (b"\xff\xfe\x00\x01", ["UTF-8"]),
         (f'{HEADER}\n"A'.encode(), ["CSV"]),
     ],

@@ -206,6 +206,16 @@ def test_sheet_hides_names(measured, tmp_path):
         assert word not in content, word
 
 
+def test_names_that_are_no_text_and_marks_of_html(measured, tmp_path):
+    """Whatever stands in the results, the page is written, and holds no tag of theirs."""
+    results = copy.deepcopy(measured[0])
+    results["name"] = results["videos"][0]["name"] = results["settings"]["flag"] = "</script><img src=x>\udcff"
+    results["summary"]["psnr"]["n"] = "<img src=x>"
+    report.write(results, measured[1], tmp_path / "x.html", cases=0, pairs=1, clip_seconds=0.1)
+    page = (tmp_path / "x.html").read_text("utf-8")
+    assert "<img src=x" not in page and page.count("</script>") == 3
+
+
 def test_a_video_that_is_gone_is_said(measured, tmp_path):
     results, folder = copy.deepcopy(measured[0]), measured[1]
     results["videos"][1]["files"]["generated"] = "gone.mp4"
@@ -249,6 +259,11 @@ def test_ticks_are_round_and_inside():
         ("{", "JSON"),
         ("[]", "not the results"),
         ('{"version": 2, "videos": []}', "version 2"),
+        ('{"version": 1, "videos": [{}]}', "edited"),
+        ('{"version": 1, "videos": [], "metrics": {"psnr": "<b>"}}', "edited"),
+        ('{"version": 1, "videos": [{"name": "a", "status": "ok", "files": {"truth": 5}}]}', "edited"),
+        ('{"version": 1, "videos": [{"name": "a", "status": "ok", "worst_frame": "<script>"}]}', "edited"),
+        ('{"version": 1, "videos": [{"name": "a", "status": "ok", "curves": {"lse_distances": [1]}}]}', "edited"),
     ],
 )
 def test_bad_results_are_named(tmp_path, capfd, content, words):

@@ -1,4 +1,5 @@
 import errno
+import os
 import resource
 import shutil
 import signal
@@ -652,6 +653,14 @@ def test_odd_names(tmp_path, monkeypatch):
     for name in ("a:b.mp4", "-x.mp4", "per%03dcent.mp4", "sp ace 'q' \u00fc.mp4"):
         write(name, 3)
         assert len(list(video.read_frames(name))) == 3
+
+
+def test_a_name_that_is_no_utf_8_is_named(tmp_path):
+    """OpenCV would crash on it."""
+    path = tmp_path / os.fsdecode(b"bad\xff.mp4")
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="not UTF-8; rename"):
+        video.probe(path)
 
 
 def test_nothing_is_printed(tmp_path, capfd):
