@@ -37,8 +37,9 @@ MAX_GAIN = 2.0
 # Whether a hand is before the mouth, seen in a small upright picture of the face: PATCH pixels a side, in the unit above
 PATCH, PATCH_SIDE, PATCH_MIDDLE = 24, 1.7, -0.2
 CHANGED = 30.0  # grey levels
-SKIN = 0.34, 0.22  # changed part of the skin around the lips from which on nothing new shows, up to which all; docs/compositing.md
-MARK = 0.2, 0.45  # likewise, what is left of the lips' mark
+SKIN = 0.34, 0.2  # changed part of the skin beside the lips from which on nothing new shows, up to which all; docs/compositing.md
+MARK = 0.25, 0.4  # likewise, what is left of the lips' mark
+FAINT = 0.03  # root mean square of a mark from which on it tells anything
 LEARN, RELEARN = 0.4, 3.0  # seconds in which a look is got used to, if it hardly changed, if it did
 FORGET = 10.0  # seconds in which the mark of covered lips is given up
 RETURN = 0.2  # seconds in which the new mouth comes back
@@ -134,9 +135,10 @@ class Composer:
 class Uncovered:
     """Uncovered()(image, face, time): how much of a new mouth may show, 0 where a hand or a cup is before the old one.
 
-    Two signs tell, both against what the same person looked like a moment ago: that the skin around the lips changed,
-    in the light that there is now; and that the lips' mark is gone, their colour and brightness against that skin, which
-    open and closed mouths have alike and hands have not. To be asked for every frame in turn.
+    Two signs tell, both against what the same person looked like a moment ago: that the skin above and beside the lips
+    changed, where a falling jaw changes little, in the light that there is now; and that nothing is left of the lips'
+    mark, colour and brightness unlike that skin's, be it of lips, teeth or a mouth's dark. To be asked for every frame
+    in turn.
     """
 
     def __init__(self):
@@ -148,6 +150,7 @@ class Uncovered:
             for wider, lower in ((0.02, 0.0), (-0.08, -0.05))
         )
         self._skin = (q > -0.25) & (q < 0.6) & (np.abs(p) < 0.5) & ~outer
+        self._still = (q > -0.25) & (q < 0.2) & (np.abs(p) < 0.55) & ~outer
         self._lips = inner
         self._eyes = (q < -0.3) & (np.abs(p) < 0.7)
 
@@ -172,8 +175,12 @@ class Uncovered:
         # In the dark a change is as large as it would be in the light.
         level = float(np.clip(expected[self._skin].mean() / 128, 0.1, 1.0))
         changed = np.abs(patch - expected).max(axis=-1) > CHANGED * level
-        left = float(mark @ look.mark) / max(float(look.mark @ look.mark), 1e-6)
-        return look.update(patch, mark, time, changed, _between(float(changed[self._skin].mean()), SKIN), _between(left, MARK))
+        strength = float(np.linalg.norm(look.mark))
+        clear = strength > FAINT * len(mark) ** 0.5  # drawings may have no lips to be seen
+        left = float(np.linalg.norm(mark)) / strength if clear else 1.0
+        skin, eyes = (float(changed[part].mean()) for part in (self._still, self._eyes))
+        skin = max(0.0, skin - eyes)  # a flash changes all of the face
+        return look.update(patch, mark, time, changed, _between(skin, SKIN), _between(left, MARK))
 
     def _mark(self, patch):
         """Redness and brightness of the lips' pixels, less those of the skin."""
@@ -199,8 +206,8 @@ class _Look:
         self.patch = self.patch + rate[..., None].astype(np.float32) * (patch - self.patch)
         # The mark is a mean over the seconds at first: it may begin with a yawn.
         self.seconds += passed
-        slow = RELEARN if lips > 0.5 else FORGET
-        self.mark = self.mark + passed / max(min(self.seconds, slow), passed, 1e-6) * (mark - self.mark)
+        slow = min(self.seconds, RELEARN) if lips > 0.5 else FORGET
+        self.mark = self.mark + passed / max(slow, passed, 1e-6) * (mark - self.mark)
         return self.answer
 
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import composite, faces, metrics, tracking, video
+from lipgan_keras import composite, faces, metrics, puppets, tracking, video
 from lipgan_keras.composite import Composer
 
 SIZE = 360
@@ -374,3 +374,12 @@ def test_hands_before_real_mouths(real_clips):
                 image[top : top + int(apart), left : left + int(1.2 * apart)] = cv2.resize(skin, (int(1.2 * apart), int(apart)))
             found.append(uncovered(image, one, frame.time))
         assert found[:25] == [1] * 25 and found[25:] == [0] * 25
+
+
+def test_wide_open_mouths_of_puppets_are_not_covered():
+    """From closed to wide open and back in a quarter of a second."""
+    for photo in puppets.shipped_photos().values():
+        puppet = puppets.load_puppet(photo)
+        frames = [video.Frame(puppet.render(0.5 + 0.5 * np.sin(i), 0.0), i / 25, 1 / 25) for i in range(50)]
+        seen = [one for _, one in tracking.follow(iter(frames))]
+        assert answers([frame.image for frame in frames], faces_of=seen.__getitem__) == [1] * 50
