@@ -181,7 +181,7 @@ def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
         for number, tracked in on_grid(tracking.track(video.read_frames(source))):
             frame = tracked.frame
             for one in tracked.faces:
-                _write_jpeg(partial / f"{number}.jpg", faces.extract(frame.image, one.box, img_size))
+                write_jpeg(partial / f"{number}.jpg", faces.extract(frame.image, one.box, img_size))
                 points = faces.to_crop(one.face.landmarks, one.box, img_size)
                 saved.append((number, points, one.box, frame.time, frame.duration))
         if not saved:
@@ -219,7 +219,8 @@ def on_grid(tracked: Iterable[tracking.Tracked]) -> Iterator[tuple[int, tracking
             number += 1
 
 
-def _write_jpeg(path, image):
+def write_jpeg(path: Path, image: np.ndarray) -> None:
+    """As crops are saved: (H, W, 3) uint8 BGR."""
     ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
         raise UserError(f"{path}: the picture cannot be encoded")

@@ -440,7 +440,7 @@ def test_a_full_disc_is_a_reason(tmp_path, quick, monkeypatch):
     def full(path, image):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(preprocessing, "_write_jpeg", full)
+    monkeypatch.setattr(preprocessing, "write_jpeg", full)
     said = preprocessing.preprocess_clip(source, tmp_path / "out", 96)
     assert "No space left" in said and "free some space" in said and not (tmp_path / "out").exists()
     assert partials(tmp_path) == []
