@@ -40,10 +40,11 @@ class Axes:
         self.unit = max(float(np.hypot(*down)), 1e-6)
         down = down / self.unit
         self.matrix = np.array([[down[1], down[0]], [-down[0], down[1]]]) * self.unit  # columns: along u, along v
+        self._inverse = np.linalg.inv(self.matrix)
 
     def to_face(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) in pixels -> (u, v)."""
-        return (points - self.origin) @ np.linalg.inv(self.matrix).T
+        return (points - self.origin) @ self._inverse.T
 
     def to_photo(self, points: np.ndarray) -> np.ndarray:
         """The way back."""
@@ -51,10 +52,9 @@ class Axes:
 
     def grid(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """u and v of every pixel of a picture of a shape, float32 (H, W) each."""
-        inverse = np.linalg.inv(self.matrix)
         x = np.arange(shape[1], dtype=np.float32) - np.float32(self.origin[0])
         y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(self.origin[1])
-        u, v = (np.float32(a) * x + np.float32(b) * y for a, b in inverse)
+        u, v = (np.float32(a) * x + np.float32(b) * y for a, b in self._inverse)
         return u, v
 
 
@@ -284,7 +284,7 @@ class Camera:
             image = cv2.GaussianBlur(image, (0, 0), n["blur"])
         if n["noise"]:
             at = np.random.default_rng([n["seed"], number]).integers(0, NOISE_FIELD, 2)
-            image = np.clip(image + self._noise(at[0] + left, at[1] + top, width, height), 0, 255).astype(np.uint8)
+            image = cv2.add(image, self._noise(at[0] + left, at[1] + top, width, height), dtype=cv2.CV_8U)
         if n["quality"]:
             _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, n["quality"]])
             image = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -299,5 +299,9 @@ class Camera:
                 field = cv2.GaussianBlur(field, (0, 0), grain, borderType=cv2.BORDER_REPLICATE)
             field += 0.7 * field.mean(2, keepdims=True)
             self._field = np.rint(field * (self.numbers["noise"] / field.std())).astype(np.int16)
+            self._field = np.tile(self._field, (2, 2, 1))
+        left, top = left % NOISE_FIELD, top % NOISE_FIELD
+        if max(width, height) <= NOISE_FIELD:
+            return self._field[top : top + height, left : left + width]
         rows, columns = np.arange(top, top + height) % NOISE_FIELD, np.arange(left, left + width) % NOISE_FIELD
         return self._field[rows[:, None], columns]

@@ -618,7 +618,7 @@ class Puppet:
 
         # The part of the picture that the mouth moves, in mouth coordinates.
         far = self._chin + 1.1
-        corners = self._from_mouth @ np.array([[-2.2, 2.2, -2.2, 2.2], [-1.2, -1.2, far, far], [1, 1, 1, 1]])
+        corners = self._from_mouth @ np.array([[-2.2, 2.2, -2.2, 2.2], [-1.0, -1.0, far, far], [1, 1, 1, 1]])
         corners = np.hstack([corners + offset[:, None] for offset in (0 * self._turned(turn), self._turned(turn))])
         corners = np.linalg.inv(to_photo[:, :2]) @ (corners - to_photo[:, 2:])
         (left, top), (right, bottom) = corners.min(1).astype(int), corners.max(1).astype(int) + 2
@@ -677,7 +677,7 @@ class Puppet:
         """Points (n, 2) of the photo, its mouth moved, in pixels of the frame."""
         if any(turn):
             offset, there = self._turned(turn), points
-            for _ in range(10):  # where the depth is looked up, the point is already moved
+            for _ in range(4):  # where the depth is looked up, the point is already moved
                 points = there + people.depth(*self._axes.to_face(points).T)[:, None] * offset
         to_photo = self._placed(shift, angle, zoom)
         return (points - to_photo[:, 2]) @ np.linalg.inv(to_photo[:, :2]).T + 0.5

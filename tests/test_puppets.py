@@ -1,6 +1,7 @@
 """Puppets: the sound carries the mouth, the picture shows it, and the files keep both in time."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, cli, puppets, video
+from lipgan_keras import audio, cli, dataset, metrics, puppets, video
+from lipgan_keras import faces as detector
 from lipgan_keras.cli import UserError
 
 NAMES = ["grace_hopper", "astronaut"]
@@ -187,6 +189,107 @@ def test_given_speech_moves_the_mouth(tmp_path):
     assert np.corrcoef(opening, expected)[0, 1] > 0.95
 
 
+def test_a_varied_sound_is_speech_noise_or_silence_and_only_speech_moves_the_mouth():
+    real, _, _ = puppets.synthesise_speech(5.0, np.random.default_rng(1))
+    kinds = set()
+    for seed in range(50):
+        sound = puppets._draw_sound(1.0, [real], np.random.default_rng(seed))
+        kinds |= {(sound.numbers["sound"], sound.numbers.get("besides"))}
+        assert sound.wave.shape == (16000,) and np.abs(sound.wave).max() <= 1
+        assert sound.opening.shape == sound.width.shape == (25,)
+        still = sound.numbers["sound"] in ("silence", "music")
+        assert not sound.opening.any() and not sound.width.any() if still else sound.opening.max() > 0.2
+    assert {kind for kind, _ in kinds} == {"synthesised", "speech", "music", "silence"}
+    assert {besides for _, besides in kinds} == {None, "music", "noise"}
+    assert puppets._draw_sound(1.0, [], np.random.default_rng(7)).numbers["sound"] != "speech"
+
+
+def test_voices_vary():
+    def spectrum(seed):
+        wave, opening, _ = puppets.synthesise_speech(3.0, np.random.default_rng(seed), varied=True)
+        assert np.isfinite(wave).all() and np.abs(wave).max() <= 1 and opening.max() > 0.5
+        power = (np.abs(np.fft.rfft(wave)) ** 2).reshape(-1)[: 8000 * 3]
+        return (power * np.arange(len(power)) / 3).sum() / power.sum()
+
+    centres = [spectrum(seed) for seed in range(10)]
+    assert max(centres) > 1.8 * min(centres)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    """Varied crops, 1.6 s each, and their folder."""
+    root = tmp_path_factory.mktemp("crops")
+    return root, puppets.make_clips(root, 12, seed=2, seconds=1.6, varied=True, crops=True)
+
+
+def test_crops_are_what_training_reads(crops):
+    root, paths = crops
+    assert paths[0] == root / "main" / "grace_hopper" / "00001" and len(set(paths)) == 12
+    clips = dataset.find_clips(root, "mel", progress=False)
+    assert [clip.folder for clip in clips] == sorted(paths)
+    for clip in clips[:2]:
+        assert clip.layout == "lipgan_keras" and list(clip.frames) == list(range(40))
+        np.testing.assert_allclose(clip.start * 25, np.arange(40), atol=1e-6)
+        assert clip.picture(3, 96).shape == (96, 96, 3) and clip.saved_size == 96
+        assert np.abs(clip.landmarks - detector.default_landmarks()).max() < 15
+        assert np.all(np.abs(clip.landmarks[:, 3:].mean(1) - detector.default_landmarks()[3:].mean(0)) < 5)
+        assert len(clip.wave()) == 25600 and clip.features("mel").shape[0] == 80
+        with np.load(f"{clip.folder}.npz") as truth:
+            assert truth["opening"].shape == (40,) and truth["landmarks"].shape == (40, 5, 2)
+            assert {"person", "camera", "sound"} <= json.loads(str(truth["drawn"])).keys()
+    other, again = root / "other", [path for path in paths[:2]]
+    fresh = puppets.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
+    for new, old in zip(fresh, again):
+        for name in sorted(os.listdir(old)):
+            if not name.endswith(".npz"):
+                assert (new / name).read_bytes() == (old / name).read_bytes()
+    # Kept as they are; made anew with another seed; what somebody else made is left alone.
+    before = (fresh[0] / "0.jpg").stat().st_mtime_ns
+    puppets.make_clips(other, 1, seed=2, seconds=1.6, varied=True, crops=True)
+    assert (fresh[0] / "0.jpg").stat().st_mtime_ns == before
+    puppets.make_clips(other, 1, seed=9, seconds=0.4, varied=True, crops=True)
+    assert len(list(fresh[0].glob("*.jpg"))) == 10
+    (fresh[1] / "landmarks.npz").unlink()
+    with pytest.raises(UserError, match="00001: is there"):
+        puppets.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
+
+
+def test_the_opening_can_be_seen(crops):
+    seen = []
+    for path in crops[1]:
+        clip = dataset.Clip(path)
+        with np.load(f"{path}.npz") as truth:
+            opening = truth["opening"]
+        if opening.std() > 0.1:
+            pictures = np.stack([clip.picture(i, 96) for i in range(len(opening))])
+            seen.append(np.corrcoef(metrics.mouth_opening(pictures, clip.landmarks), opening)[0, 1])
+    assert len(seen) >= 8 and np.mean(seen) > 0.9 and min(seen) > 0.5
+
+
+def test_crops_agree_with_those_of_the_video(tmp_path, crops):
+    pytest.importorskip("mtcnn")
+    from lipgan_keras import preprocessing
+
+    for path, video_path in zip(crops[1], puppets.make_clips(tmp_path, 2, seed=2, seconds=1.6, varied=True)):
+        target = tmp_path / "crops" / path.parent.name
+        assert preprocessing.preprocess_clip(video_path, target, 96) is None
+        with np.load(path / "landmarks.npz") as ours, np.load(target / "landmarks.npz") as theirs:
+            assert ours.keys() - theirs.keys() == {"made_with"}
+            np.testing.assert_array_equal(ours["frames"], theirs["frames"])
+            np.testing.assert_allclose(ours["time"], theirs["time"], atol=1e-3)
+            np.testing.assert_allclose(ours["duration"], theirs["duration"], atol=1e-3)
+            a, b = ours["box"], theirs["box"]
+            side = np.ptp(b[:, ::2], axis=1)
+            assert np.abs(a - b).mean() < 0.04 * side.mean() and np.abs(a - b).max() < 0.1 * side.mean()
+            away = np.linalg.norm(ours["landmarks"] - theirs["landmarks"], axis=2)  # pixels of 96
+            assert away.mean() < 2.5 and away.max() < 6
+        with np.load(path / "mels.npz") as ours, np.load(target / "mels.npz") as theirs:
+            assert ours["spec"].shape == theirs["spec"].shape and np.abs(ours["spec"] - theirs["spec"]).mean() < 0.1
+        with np.load(path.with_suffix(".npz")) as ours, np.load(video_path.with_suffix(".npz")) as theirs:
+            for name in ("opening", "width", "landmarks", "corners", "drawn"):
+                np.testing.assert_array_equal(ours[name], theirs[name])
+
+
 def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "text.jpg").write_text("no picture")
 
@@ -217,7 +320,6 @@ def test_shipped_photos_need_neither_detector_nor_tensorflow(tmp_path):
 
 
 def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path, faces):
-    detector = pytest.importorskip("lipgan_keras.faces")
     pytest.importorskip("mtcnn")
     frames = [
         puppet.render(opening, width, angle=angle)
@@ -232,6 +334,14 @@ def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path,
     cv2.imwrite(str(tmp_path / "noise.png"), np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
     with pytest.raises(UserError, match="noise.png: no face"):
         puppets.load_puppet(tmp_path / "noise.png")
+    # Of a video the frame with the lips shut is taken.
+    opening = np.ones(8)
+    opening[5] = 0
+    rng = np.random.default_rng(0)
+    puppets.write_clip(tmp_path / "v.mp4", faces["astronaut"], np.zeros(5120), opening, np.zeros(8), rng)
+    image, _ = puppets._shut_lips(tmp_path / "v.mp4")
+    frames = [frame.image for frame in video.read_frames(tmp_path / "v.mp4")]
+    assert [np.array_equal(image, frame) for frame in frames] == [i == 5 for i in range(8)]
     # A copy of a shipped photo is a given photo: the mouth is found by the detector.
     photo = cv2.imread(str(puppets.shipped_photos()["grace_hopper"]))
     cv2.imwrite(str(tmp_path / "my photo.png"), photo)
