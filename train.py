@@ -43,6 +43,19 @@ def main():
         help="steps before it begins (default: until the held-out lip error is 1.1 times as large under a wrong sound; none, if no "
         "clip is held out)",
     )  # fmt: skip
+    speed = parser.add_argument_group("how it is optimised", "by Keras's own means")
+    speed.add_argument(
+        "--precision", choices=["float32", "mixed_bfloat16"], default="float32", help="of the networks' arithmetic; weights and losses are float32"
+    )
+    speed.add_argument(
+        "--ema", type=cli.fraction, default=0.0, metavar="MOMENTUM",
+        help="keep running means of the weights, such as 0.999, which validation and inference then use; 0: none",
+    )  # fmt: skip
+    speed.add_argument(
+        "--lr_schedule", choices=["constant", "cosine"], default="constant", help="cosine: --lr falls to 0 until the last of --steps"
+    )
+    speed.add_argument("--warmup", type=cli.integer(0), default=0, metavar="STEPS", help="steps in which --lr rises from near 0")
+    speed.add_argument("--clipnorm", type=cli.positive(), help="largest norm of the gradients of a network (default: any)")
     data = parser.add_argument_group("variations of the data")
     data.add_argument(
         "--augment", nargs="+", choices=["flip", "crop", "colour", "blur", "gain", "noise", "none"], metavar="NAME",

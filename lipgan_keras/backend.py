@@ -1,11 +1,24 @@
 """Keras, imported without its backend's start-up notices, and the one thing that TensorFlow and JAX do differently here."""
 
+import contextlib
+
 from .cli import UserError, quiet_stderr, signals_put_off
 
 with signals_put_off(), quiet_stderr():  # TensorFlow's notices come before any setting of its own can stop them
     import keras
 
 BACKEND = keras.backend.backend()
+
+
+@contextlib.contextmanager
+def precision(policy: str):
+    """Layers that are made within compute as Keras's dtype policy says, such as "mixed_bfloat16"; weights stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def update(loss, variables, optimizer, state=()):

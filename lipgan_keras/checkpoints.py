@@ -2,16 +2,21 @@
 
 A project checkpoint holds arrays and two JSON strings, nothing else:
     attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes from)
-    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`
+    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a network's
+                weights are averages over training, also `raw/<network>/<index>`, those that training goes on with
 No object is deserialised and no code is run when one is read.
 
     python -m lipgan_keras.checkpoints info FILE
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
+    python -m lipgan_keras.checkpoints export FILE OUT [--float16] [--sync]     # generator (and lip-sync discriminator) alone
+    python -m lipgan_keras.checkpoints split FILE                               # FILE.part1, FILE.part2, ... of at most 16 MB
+    python -m lipgan_keras.checkpoints join FILE                                # FILE of those
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import itertools
 import json
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KINDS = ("conv2d", "conv2d_transpose", "spectral_conv2d", "batch_normalization", "instance_normalization")
+STATE = ("optimizers", "raw")  # groups that are no networks
+PART_BYTES = 16_000_000
+PART_MAGIC = b"lipgan_keras part "
 CALLED = {"sync": "lip-sync discriminator", "quality": "visual-quality discriminator"}
 LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
 NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
@@ -43,6 +51,8 @@ def save_checkpoint(
     config: ModelConfig,
     optimizers: dict[str, keras.optimizers.Optimizer] | None = None,
     training: dict | None = None,
+    raw: dict[str, list[np.ndarray]] | None = None,
+    float16: bool = False,
 ) -> None:
     """Write one file, all or nothing: a run killed at any moment leaves the old file or the new one.
 
@@ -50,6 +60,8 @@ def save_checkpoint(
         models: networks by name, "generator", "discriminator", "sync" and "quality".
         optimizers: by the same names, for an exact continuation.
         training: anything JSON can hold; `read_training` gives it back.
+        raw: where `models` hold averages, the weights to go on with, by the same names; `load_raw` gives them back.
+        float16: keep kernels in half precision, compressed: 45 % of the size. What is small stays as it is.
     """
     from .backend import keras
 
@@ -63,10 +75,16 @@ def save_checkpoint(
         for network, model in models.items():
             for layer, weights in model_weights(model).items():
                 for name, variable in weights.items():
-                    file[f"{network}/{layer}/{name}"] = keras.ops.convert_to_numpy(variable)
+                    value = keras.ops.convert_to_numpy(variable)
+                    half = float16 and value.ndim > 1 and np.abs(value).max() < np.finfo("float16").max
+                    packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if half else {}
+                    file.create_dataset(f"{network}/{layer}/{name}", data=value.astype("float16") if half else value, **packed)
         for network, optimizer in (optimizers or {}).items():
             for index, variable in enumerate(optimizer.variables):
                 file[f"optimizers/{network}/{index:04d}"] = keras.ops.convert_to_numpy(variable)
+        for network, values in (raw or {}).items():
+            for index, value in enumerate(values):
+                file[f"raw/{network}/{index:04d}"] = value
     with cli.replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(data.getbuffer())
         file.flush()
@@ -125,7 +143,11 @@ def read_networks(path: str | os.PathLike) -> list[str]:
     """The names of the networks that a checkpoint of this project holds; none for a Keras 2.2.4 file."""
     with _open(path) as file:
         _config(file, path)
-        return [name for name in file if name != "optimizers"] if "lipgan_keras" in file.attrs else []
+        return _networks(file) if "lipgan_keras" in file.attrs else []
+
+
+def _networks(file):
+    return [name for name in file if name not in STATE]
 
 
 def check_holds(path: str | os.PathLike, network: str) -> None:
@@ -159,6 +181,87 @@ def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str
                 if key not in file or file[key].shape != tuple(variable.shape):
                     raise UserError(f"{path}: holds no state of the {network}'s optimizer that fits; use --resume_gen")
                 variable.assign(_read(file[key], path))
+
+
+def load_raw(models: dict[str, keras.Model], path: str | os.PathLike) -> None:
+    """Put the weights to go on with in place of the averages that `load_weights` read.
+
+    Raises:
+        UserError: the file has none, or they do not fit.
+    """
+    with _open(path) as file:
+        for network, model in models.items():
+            keys = [f"raw/{network}/{index:04d}" for index in range(len(model.weights))]
+            for key, variable in zip(keys, model.weights, strict=True):
+                if key not in file or file[key].shape != tuple(variable.shape):
+                    raise UserError(f"{path}: holds no weights of the {network} beside its averages that fit; use --resume_gen")
+            model.set_weights([_read(file[key], path) for key in keys])
+
+
+def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = False, sync: bool = False) -> ModelConfig:
+    """Write what inference needs of a checkpoint: the generator, and with `sync` the lip-sync discriminator.
+
+    Raises:
+        UserError: the file does not hold them.
+    """
+    generator, config = load_generator(path)
+    models = {"generator": generator}
+    if sync:
+        check_holds(path, "sync")
+        models["sync"] = config.build_sync_discriminator()
+        load_weights(models["sync"], path)
+    save_checkpoint(out, models, config, float16=float16)
+    return config
+
+
+def split(path: str | os.PathLike, size: int = PART_BYTES) -> list[str]:
+    """Write `<path>.part1`, ... of at most `size` bytes each; parts of before that are left over are removed.
+
+    Each begins with one line: its number, how many there are, and a checksum of the whole. Returns their names.
+    """
+    with _open(path):
+        pass
+    with open(path, "rb") as file:
+        data = file.read()
+    check = hashlib.sha256(data).hexdigest()
+    room = size - 128  # for that line
+    pieces = [data[start : start + room] for start in range(0, len(data), room)]
+    names = [f"{path}.part{number}" for number in range(1, len(pieces) + 1)]
+    for number, (name, piece) in enumerate(zip(names, pieces, strict=True), 1):
+        with cli.replacing(name) as temporary:
+            temporary.write_bytes(PART_MAGIC + f"{number} of {len(pieces)} sha256 {check}\n".encode() + piece)
+    for number in itertools.count(len(pieces) + 1):
+        if not os.path.exists(f"{path}.part{number}"):
+            return names
+        os.remove(f"{path}.part{number}")
+
+
+def join(path: str | os.PathLike) -> None:
+    """Write `path` of its parts, see `split`.
+
+    Raises:
+        UserError: one is missing, or of another file.
+    """
+    pieces, first, count = [], None, 1
+    while len(pieces) < count:
+        name = f"{path}.part{len(pieces) + 1}"
+        try:
+            with open(name, "rb") as file:
+                line, _, piece = file.read().partition(b"\n")
+        except FileNotFoundError as error:
+            known = f"of {count}" if pieces else f"; python -m lipgan_keras.checkpoints split {path} makes the parts"
+            raise UserError(f"{name}: no such file {known}") from error
+        found = re.fullmatch(rb"(\d+) of (\d+) sha256 ([0-9a-f]{64})", line.removeprefix(PART_MAGIC))
+        first = first or (found and found.groups()[1:])
+        if not line.startswith(PART_MAGIC) or not found or found.groups() != (b"%d" % (len(pieces) + 1), *first):
+            raise UserError(f"{name}: is not that part of this checkpoint; split it again")
+        count = int(found[2])
+        pieces.append(piece)
+    data = b"".join(pieces)
+    if hashlib.sha256(data).hexdigest().encode() != first[1]:
+        raise UserError(f"{path}.part1 to .part{count}: are damaged; split it again")
+    with cli.replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
@@ -196,7 +299,7 @@ def _stored_weights(file, path, network=None):
     """{layer: {weight: dataset}} of a network in a project file, or of the one model in a Keras 2.2.4 file."""
     if "lipgan_keras" in file.attrs:
         if network not in file:
-            held = " and ".join(CALLED.get(name, name) for name in file if name != "optimizers") or "nothing"
+            held = " and ".join(CALLED.get(name, name) for name in _networks(file)) or "nothing"
             called = CALLED.get(network, network)
             raise UserError(f"{path}: holds no {called} (it holds: {held}); choose a checkpoint with one")
         file = file[network]
@@ -324,7 +427,7 @@ def _pairs(ours, theirs):
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(prog="lipgan_keras.checkpoints", description="Show or convert a checkpoint.")
+    parser = cli.ArgumentParser(prog="lipgan_keras.checkpoints", description="Show, convert, export, split or join a checkpoint.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="print a checkpoint's configuration")
     info.add_argument("file")
@@ -332,9 +435,27 @@ def main() -> None:
     convert.add_argument("file")
     convert.add_argument("out")
     convert.add_argument("--audio_offset_ms", type=cli.finite, help="kept in the file; positive is a later window")
+    slim = commands.add_parser("export", help="write the generator alone, for inference")
+    slim.add_argument("file")
+    slim.add_argument("out")
+    slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
+    slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
+    parts = commands.add_parser("split", help=f"write FILE.part1, ... of at most {PART_BYTES // 10**6} MB each")
+    parts.add_argument("file")
+    whole = commands.add_parser("join", help="write FILE of FILE.part1, ...")
+    whole.add_argument("file")
     args = parser.parse_args()
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
+    elif args.command == "export":
+        config = export(args.file, args.out, args.float16, args.sync)
+        print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
+    elif args.command == "split":
+        names = split(args.file)
+        print(f"{names[0]} to .part{len(names)}")
+    elif args.command == "join":
+        join(args.file)
+        print(f"{args.file}: {read_config(args.file)}")
     else:
         model, config = load_generator(args.file, args.audio_offset_ms)
         save_checkpoint(args.out, {"generator": model}, config)

@@ -11,7 +11,9 @@ One iteration; each part is there if its network is:
     5. train the generator alone, on the lip-weighted MAE and on what each discriminator says of its output.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -27,6 +29,7 @@ SHARE_MOMENTUM = 0.99  # of the running means behind `lip_share`
 LARGEST_LIP_WEIGHT = 1000.0
 MOUTH_QUALITY = 4.0  # weight of a place all mouth in the visual-quality discriminator's judgement, against 1 elsewhere
 QUALITY_BETA = 0.5  # Adam's first momentum for it (Radford et al. 2016, arXiv 1511.06434)
+AVERAGED = ("generator", "sync")  # the networks that are used after training
 
 
 @dataclasses.dataclass
@@ -46,6 +49,13 @@ class Weights:
     quality: float = 0.0
 
 
+class Adam(keras.optimizers.Adam):
+    """Keras's, whose averages stay beside the weights: `fit` would end with overwriting these."""
+
+    def finalize_variable_values(self, var_list):
+        pass
+
+
 class LipGAN(keras.Model):
     """Trains a generator, jointly with the discriminators that are given; or the lip-sync discriminator alone.
 
@@ -62,10 +72,12 @@ class LipGAN(keras.Model):
     Args:
         generator: model of `networks`; None trains the lip-sync discriminator alone.
         discriminator, sync, quality: models of `networks`; None: without it.
-        lr: learning rate of Adam, for all networks.
+        lr: learning rate of Adam, for all networks; or a `keras.optimizers.schedules.LearningRateSchedule` over the steps.
         weights: of the generator's loss.
         train_sync: False takes `sync` as an expert that does not learn.
         seed: decides the coins and the unsynced pairs of `train_iteration` where the caller does not.
+        ema: momentum of running means of the weights of `AVERAGED`, which `averaged` puts in their place; 0: none.
+        clipnorm: largest norm of the gradients of a network; None: any.
     """
 
     def __init__(
@@ -74,10 +86,12 @@ class LipGAN(keras.Model):
         discriminator: keras.Model | None = None,
         sync: keras.Model | None = None,
         quality: keras.Model | None = None,
-        lr: float = 1e-4,
+        lr: float | keras.optimizers.schedules.LearningRateSchedule = 1e-4,
         weights: Weights | None = None,
         train_sync: bool = True,
         seed: int = 0,
+        ema: float = 0.0,
+        clipnorm: float | None = None,
     ):
         super().__init__(name="lipgan")
         self.generator = generator
@@ -87,11 +101,19 @@ class LipGAN(keras.Model):
         self.weighting = weights or Weights()
         self.rng = np.random.default_rng(seed)
         # Adam exactly as in Keras 2.2.4, whose epsilon was the backend's 1e-7 as well.
-        self.optimizers = {name: keras.optimizers.Adam(lr) for name in self.models if name != "sync" or train_sync}
-        if quality is not None:
-            self.optimizers["quality"] = keras.optimizers.Adam(lr, beta_1=QUALITY_BETA)
-        for name, optimizer in self.optimizers.items():
-            optimizer.build(self.models[name].trainable_variables)
+        # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a step,
+        # or start later.
+        rate = lr if isinstance(lr, float) else lambda: lr(first.iterations)
+        self.optimizers, self.ema, self.statistics = {}, ema, {}
+        for name, model in self.models.items():
+            if name != "sync" or train_sync:
+                options = {"beta_1": QUALITY_BETA} if name == "quality" else {}
+                if ema and name in AVERAGED:
+                    options |= {"use_ema": True, "ema_momentum": ema}
+                    # The optimizer averages what it trains; the statistics of batch normalisation are to go with it.
+                    self.statistics[name] = [self._like(v, f"{name}_{i}") for i, v in enumerate(model.non_trainable_variables)]
+                self.optimizers[name] = Adam(rate, global_clipnorm=clipnorm, **options)
+                self.optimizers[name].build(model.trainable_variables)
         if sync is not None:
             self.mouth_tower = keras.Model(sync.inputs[0], sync.outputs[0])
             self.sound_tower = keras.Model(sync.inputs[1], sync.outputs[1])
@@ -104,6 +126,26 @@ class LipGAN(keras.Model):
         # XLA compiles the step for JAX and for a GPU; on a CPU TensorFlow runs its own kernels.
         gpu = BACKEND == "tensorflow" and bool(_tensorflow_gpus())
         self.compile(optimizer=first, jit_compile=BACKEND == "jax" or gpu)
+
+    def _like(self, variable, name):
+        return self.add_weight(name=name, shape=variable.shape, initializer="zeros", trainable=False)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[dict[str, list[np.ndarray]]]:
+        """Within, the networks of `AVERAGED` hold their averages, if there are any; gives their own weights by name."""
+        raw = {name: _copies(self.models[name].get_weights()) for name in self.statistics}
+        for name, averages in self.statistics.items():
+            model, optimizer = self.models[name], self.optimizers[name]
+            if int(optimizer.iterations):
+                keras.optimizers.Adam.finalize_variable_values(optimizer, model.trainable_variables)
+                for variable, average in zip(model.non_trainable_variables, averages, strict=True):
+                    variable.assign(average)
+                model.set_weights(_copies(model.get_weights()))  # on JAX they would share memory that it gives away
+        try:
+            yield raw
+        finally:
+            for name, values in raw.items():
+                self.models[name].set_weights(values)
 
     @property
     def models(self) -> dict[str, keras.Model]:
@@ -170,6 +212,10 @@ class LipGAN(keras.Model):
             logs |= self._train_quality(batch, fakes)
         if self.generator is not None:
             logs |= self._train_generator(batch)
+        for name, averages in self.statistics.items():
+            keep = self.ema * ops.cast(self.optimizers[name].iterations > 1, "float32")
+            for average, variable in zip(averages, self.models[name].non_trainable_variables, strict=True):
+                average.assign(keep * average + (1 - keep) * variable)
         return logs
 
     def _train_discriminator(self, batch, fakes):
@@ -350,6 +396,10 @@ def unsynced_order(same: np.ndarray) -> np.ndarray:
     candidates = (rows[:, None] - ROLL - rows[None, :]) % size
     first = np.take_along_axis(allowed, candidates, axis=1).argmax(axis=1)
     return candidates[rows, first]
+
+
+def _copies(arrays):
+    return [np.array(array) for array in arrays]
 
 
 def _first(data):

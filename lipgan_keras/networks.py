@@ -1,7 +1,8 @@
 """The networks of LipGAN (K R et al. 2019, section 4): two generators and a discriminator, for two audio front ends; then
 our own two, a lip-sync and a visual-quality discriminator.
 
-Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. Layers carry the names that Keras 2.2.4 would give
+Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. (Under Keras's policy "mixed_bfloat16" so are inputs and
+outputs; what is normalised over a whole sample stays float32 within.) Layers carry the names that Keras 2.2.4 would give
 them, numbered in the order in which they are made (face encoder, audio encoder, decoder): that order is what ties the
 weights of a released checkpoint to these models.
 """
@@ -62,12 +63,15 @@ class Blocks:
 
     def disc(self, x, n, k=3, s=1, pad="same"):
         x = self.plain_conv(x, n, k, s, pad)
-        x = InstanceNormalization(name=self.name("instance_normalization"))(x)
+        x = InstanceNormalization(dtype="float32", name=self.name("instance_normalization"))(x)
         return layers.LeakyReLU(negative_slope=0.2, name=self.name("leaky_re_lu"))(x)
 
     def spectral(self, x, filters, k, s=1, last=False):
         x = SpectralConv2D(filters, k, strides=s, padding="same", name=self.name("spectral_conv2d"))(x)
         return x if last else layers.LeakyReLU(negative_slope=0.2, name=self.name("leaky_re_lu"))(x)
+
+    def flatten(self, x):
+        return layers.Flatten(dtype="float32", name=self.name("flatten"))(x)
 
     def pad_top(self, x):
         return layers.ZeroPadding2D(((1, 0), (0, 0)), name=self.name("zero_padding2d"))(x)
@@ -216,7 +220,7 @@ def face_critic(b: Blocks, face):
     x = b.disc(x, 128, k=5, s=2)
     for n in (256, 512, 512):
         x = b.disc(x, n, s=2)
-    return layers.Flatten(name=b.name("flatten"))(b.plain_conv(x, 512, 3, pad="valid"))
+    return b.flatten(b.plain_conv(x, 512, 3, pad="valid"))
 
 
 def mel_critic(b: Blocks, mel):
@@ -224,14 +228,14 @@ def mel_critic(b: Blocks, mel):
     for n, s in ((32, 1), (64, 3), (128, (3, 1)), (256, 3)):
         x = b.disc(x, n, s=s)
     x = b.disc(x, 512, pad="valid")
-    return layers.Flatten(name=b.name("flatten"))(b.disc(x, 512, k=1))
+    return b.flatten(b.disc(x, 512, k=1))
 
 
 def mfcc_critic(b: Blocks, mfcc):
     x = b.pad_top(b.disc(b.disc(mfcc, 64), 128))
     for n, s in ((256, (1, 2)), (256, 1), (256, 2), (512, 2)):
         x = b.disc(x, n, s=s)
-    return layers.Flatten(name=b.name("flatten"))(b.plain_conv(x, 512, (4, 5), pad="valid"))
+    return b.flatten(b.plain_conv(x, 512, (4, 5), pad="valid"))
 
 
 @keras.saving.register_keras_serializable("lipgan_keras")
@@ -247,14 +251,14 @@ class SpectralConv2D(layers.Conv2D):
         self.u = self.add_weight(name="u", shape=(1, self.filters), initializer=start, trainable=False)
 
     def call(self, x, training=False):
-        matrix = ops.reshape(self.kernel, (-1, self.filters))
+        matrix = ops.cast(ops.reshape(self.kernel, (-1, self.filters)), "float32")
         fixed = ops.stop_gradient(matrix)
-        v = unit(self.u @ ops.transpose(fixed))
+        v = unit(ops.cast(self.u, "float32") @ ops.transpose(fixed))
         u = unit(v @ fixed)
         if training:
             self.u.assign(u)
         sigma = ops.sum(v @ matrix * u)
-        return self.convolution_op(x, self.kernel / sigma) + self.bias
+        return self.convolution_op(x, self.kernel / ops.cast(sigma, self.compute_dtype)) + self.bias
 
 
 def build_sync_discriminator(audio: str = "mel", width: float = 1.0, frames: int = 5) -> keras.Model:
@@ -301,7 +305,7 @@ def sound_tower(b: Blocks, x, audio):
 
 
 def embedding(b: Blocks, x):
-    return unit(layers.Flatten(name=b.name("flatten"))(b.plain_conv(x, 512, 1)))
+    return unit(b.flatten(b.plain_conv(x, 512, 1)))
 
 
 def build_quality_discriminator(width: float = 1.0, img_size: int = IMG_SIZE) -> keras.Model:
@@ -319,7 +323,8 @@ def build_quality_discriminator(width: float = 1.0, img_size: int = IMG_SIZE) ->
     x = 2 * face - 1
     for n in (32, 64, 128, 256, 512)[0 if img_size > IMG_SIZE else 1 :]:
         x = b.spectral(x, b.channels(n), k=5 if n == 64 else 4, s=2)
-    return keras.Model(face, b.spectral(x, 1, k=3, last=True), name="quality")
+    logits = layers.Activation("linear", dtype="float32", name="logits")(b.spectral(x, 1, k=3, last=True))
+    return keras.Model(face, logits, name="quality")
 
 
 def _check(audio, width, img_size):

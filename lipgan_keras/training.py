@@ -16,7 +16,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from . import augment, checkpoints, cli, dataset, metrics, sync_accuracy
-from .backend import BACKEND, keras
+from .backend import BACKEND, keras, precision
 from .checkpoints import ModelConfig
 from .cli import UserError
 from .gan import ADVERSARIAL_WEIGHT, LipGAN, Weights
@@ -49,7 +49,9 @@ SOUND_USED = 1.1
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")
-PARTS += ("quality_start", "augment", "noise_dir")
+PARTS += ("quality_start", "augment", "noise_dir", "ema", "lr_schedule", "warmup", "clipnorm")
+LATER = {"img_size": 96, "sync_mode": "joint", "ema": 0.0, "lr_schedule": "constant", "warmup": 0}  # in runs of before these
+FLUSH = 10  # steps of which the losses are fetched at once, so that a step need not wait for the one before
 
 
 def train(args: argparse.Namespace) -> None:
@@ -143,6 +145,10 @@ def _complete(args) -> Recipe:
         )
     if args.resume_sync and not args.sync_weight:
         raise UserError(f"--resume_sync {args.resume_sync}: there is no lip-sync discriminator; add --sync_weight")
+    if args.lr_schedule == "cosine" and not args.steps:
+        raise UserError("--lr_schedule cosine: ends with the last step; say which with --steps")
+    if args.steps and args.warmup >= args.steps:
+        raise UserError(f"--warmup {args.warmup}: is not over within --steps {args.steps}; use fewer")
     if args.quality_start is not None and not args.quality_weight:
         raise UserError("--quality_start: there is no visual-quality discriminator; add --quality_weight")
     if args.sync_mode == "expert" and not args.sync_weight:
@@ -191,12 +197,13 @@ class Run:
             self.quality_from = 0
         self.models = {}
         keras.utils.set_random_seed(args.seed)
-        if RECIPES[args.recipe].generator:
-            self.models["generator"] = config.build_generator()
-        if args.disc_weight:
-            self.models["discriminator"] = config.build_discriminator()
-        if args.sync_weight:
-            self.models["sync"] = config.build_sync_discriminator()
+        with precision(args.precision):
+            if RECIPES[args.recipe].generator:
+                self.models["generator"] = config.build_generator()
+            if args.disc_weight:
+                self.models["discriminator"] = config.build_discriminator()
+            if args.sync_weight:
+                self.models["sync"] = config.build_sync_discriminator()
         if state and args.quality_weight and "quality" in checkpoints.read_networks(latest):
             self._add_quality()
         self.lipgan = self._assemble()
@@ -205,8 +212,13 @@ class Run:
                 checkpoints.load_weights(network, latest)
             checkpoints.load_optimizers(self.lipgan.optimizers, latest)
             self.lipgan.lip_means.assign(state.get("lip_means", [0.0, 0.0]))
-            for optimizer in self.lipgan.optimizers.values():
-                optimizer.learning_rate = args.lr
+            for name, averages in self.lipgan.statistics.items():
+                for average, variable in zip(averages, self.models[name].non_trainable_variables, strict=True):
+                    average.assign(variable)
+            checkpoints.load_raw({name: self.models[name] for name in self.lipgan.statistics}, latest)
+            if self._schedule() == args.lr:
+                for optimizer in self.lipgan.optimizers.values():
+                    optimizer.learning_rate = args.lr
         else:
             for name, path in (("generator", args.resume_gen), ("discriminator", args.resume_disc), ("sync", args.resume_sync)):
                 if path:
@@ -214,14 +226,25 @@ class Run:
 
     def _add_quality(self):
         keras.utils.set_random_seed(self.args.seed + 1)  # the same weights whenever it starts
-        self.models["quality"] = self.config.build_quality_discriminator()
+        with precision(self.args.precision):
+            self.models["quality"] = self.config.build_quality_discriminator()
+
+    def _schedule(self):
+        """The learning rate, or how it goes."""
+        args, schedules = self.args, keras.optimizers.schedules
+        first = args.lr / max(1, args.warmup)
+        if args.lr_schedule == "cosine":
+            target = args.lr if args.warmup else None
+            return schedules.CosineDecay(first, args.steps - args.warmup, warmup_target=target, warmup_steps=args.warmup)
+        return schedules.PolynomialDecay(first, args.warmup, args.lr) if args.warmup else args.lr
 
     def _assemble(self):
         args = self.args
         weights = Weights(args.lip_weight, args.lip_share, args.disc_weight, args.sync_weight, args.quality_weight)
         train_sync = args.sync_mode == "joint"
         models = {"generator": None} | self.models
-        return LipGAN(**models, lr=args.lr, weights=weights, train_sync=train_sync, seed=args.seed)
+        options = {"train_sync": train_sync, "seed": args.seed, "ema": args.ema, "clipnorm": args.clipnorm}
+        return LipGAN(**models, lr=self._schedule(), weights=weights, **options)
 
     def describe(self) -> str:
         return ", ".join(f"{name} {model.count_params():,} parameters" for name, model in self.models.items())
@@ -237,18 +260,23 @@ class Run:
             for mine, theirs in zip(self.lipgan.optimizers[name].variables, optimizer.variables, strict=True):
                 mine.assign(theirs)
         self.lipgan.lip_means.assign(before.lip_means)
+        for name, averages in before.statistics.items():
+            for mine, theirs in zip(self.lipgan.statistics[name], averages, strict=True):
+                mine.assign(theirs)
         print(f"step {self.config.step}: the visual-quality discriminator starts")
 
     def save(self, path) -> None:
         args = self.args
         training = {name: getattr(args, name) for name in FIXED + PARTS} | {
             "lr": args.lr,
+            "precision": args.precision,
             "filelists": args.filelists and os.path.abspath(args.filelists),
             "val_fraction": args.val_fraction,
             "lip_means": [float(value) for value in keras.ops.convert_to_numpy(self.lipgan.lip_means)],
             "quality_from": self.quality_from,
         }
-        checkpoints.save_checkpoint(path, self.models, self.config, self.lipgan.optimizers, training)
+        with self.lipgan.averaged() as raw:
+            checkpoints.save_checkpoint(path, self.models, self.config, self.lipgan.optimizers, training, raw)
 
 
 def _config(args, latest):
@@ -291,7 +319,7 @@ def _resumable(latest, args):
         # Runs of before a part was there had what their recipe says now.
         recipe = dataclasses.asdict(RECIPES[state["recipe"]])
         recipe["augment"] = list(recipe["augment"])
-        state = {"img_size": 96, "sync_mode": "joint"} | {k: recipe[k] for k in recipe if k in PARTS} | state
+        state = LATER | {k: recipe[k] for k in recipe if k in PARTS} | state
     for name in FIXED + PARTS:
         theirs, ours = state.get(name), getattr(args, name)
         if theirs != ours:
@@ -410,7 +438,7 @@ class Log(keras.callbacks.Callback):
         self.steps = steps
         self.validation = validation
         self.columns = ["step", *_columns(args), *(validation.columns if validation else [])]
-        self.values = []
+        self.values, self.pending = [], []
 
     def __enter__(self):
         self._cut_log()
@@ -440,20 +468,27 @@ class Log(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.config.step += 1
         step = self.config.step
-        self.values.append({name: float(value) for name, value in logs.items()})
-        recent = self.values[-20:]
-        shown = [name for name in SHOWN if name in recent[-1]]
-        means = {name: np.mean([v[name] for v in recent if name in v]) for name in shown}
-        self.bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()}, refresh=False)
-        self.bar.update()
-        if not np.isfinite(list(self.values[-1].values())).all():
-            self._diverged()
+        self.pending.append(dict(logs))
         last = step == self.steps
+        if last or len(self.pending) >= FLUSH or step % LOG_FREQ == 0 or step % self.checkpoint_freq == 0:
+            self._flush()
+        self.bar.update()
         if last or step % self.checkpoint_freq == 0:
             self._row(self._validate())
             self._save()
         elif step % LOG_FREQ == 0:
             self._row({})
+
+    def _flush(self):
+        """Fetch the losses of the last steps."""
+        self.values += [{name: float(value) for name, value in logs.items()} for logs in self.pending]
+        self.pending = []
+        recent = self.values[-20:]
+        shown = [name for name in SHOWN if name in recent[-1]]
+        means = {name: np.mean([v[name] for v in recent if name in v]) for name in shown}
+        self.bar.set_postfix({name: f"{mean:.4f}" for name, mean in means.items()}, refresh=False)
+        if not all(np.isfinite(list(values.values())).all() for values in recent):
+            self._diverged()
 
     def _diverged(self):
         raise UserError(f"{self.logdir}: the loss is not a number at step {self.config.step}; use a smaller --lr")
@@ -466,7 +501,8 @@ class Log(keras.callbacks.Callback):
         if not self.validation:
             return {}
         try:
-            values = self.validation()
+            with self.run.lipgan.averaged():
+                values = self.validation()
         except FloatingPointError:
             self._diverged()
         picture = self.validation.grid()

@@ -8,7 +8,7 @@ import pytest
 from conftest import noise_batch
 
 from lipgan_keras import dataset, faces, gan, losses, networks
-from lipgan_keras.backend import keras
+from lipgan_keras.backend import keras, precision
 from lipgan_keras.cli import UserError
 from lipgan_keras.gan import LipGAN
 
@@ -348,3 +348,52 @@ def test_every_combination_trains(parts, lips):
     logs = model._iteration(tensors(batch_of()))
     assert moved(before, model) == {"generator", *parts}
     assert all(np.isfinite(float(value)) for value in logs.values())
+
+
+def test_averages_are_running_means_of_weights_and_statistics():
+    model = build(("generator", "discriminator"), ema=0.75)
+    batch, expected = tensors(batch_of()), None
+    with model.averaged():
+        assert all(np.isfinite(w).all() and np.array_equal(w, v) for w, v in zip(model.generator.get_weights(), model.generator.weights, strict=True))
+    for _ in range(3):
+        model._iteration(batch)
+        now = model.generator.get_weights()
+        expected = now if expected is None else [0.75 * e + 0.25 * n for e, n in zip(expected, now, strict=True)]
+    critic = model.discriminator.get_weights()
+    with model.averaged() as raw:
+        assert list(raw) == ["generator"]
+        for average, value in zip(model.generator.get_weights(), expected, strict=True):
+            np.testing.assert_allclose(average, value, atol=1e-6)
+    assert all(map(np.array_equal, model.generator.get_weights(), now))
+    assert all(map(np.array_equal, model.discriminator.get_weights(), critic))
+
+
+def test_a_schedule_goes_by_steps_and_gradients_are_clipped():
+    """The contrastive discriminator makes two updates a step, and yet has the generator's learning rate."""
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.1)
+    model = build(("generator", "discriminator"))
+    model = LipGAN(model.generator, model.discriminator, lr=schedule, clipnorm=1e-3)
+    batch = tensors(batch_of())
+    for step in range(3):
+        rates = [float(optimizer.learning_rate) for optimizer in model.optimizers.values()]
+        assert rates == pytest.approx([0.5 - 0.1 * step] * 2)
+        model._iteration(batch)
+        if step == 0:  # Adam's first momentum is a tenth of the first gradient
+            first = [np.array(v) for v in model.optimizers["generator"].variables if v.path.endswith("momentum")]
+            assert np.sqrt(sum((m**2).sum() for m in first)) == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_mixed_precision(whole):
+    with precision("mixed_bfloat16"):
+        parts = ("generator", "discriminator", "sync", "quality")
+        mixed = build(parts, weights=gan.Weights(6.0, None, 0.01, 0.1, 0.1))
+    assert keras.config.dtype_policy().name == "float32"
+    same = build(parts, weights=mixed.weighting)
+    for name, network in same.models.items():
+        network.set_weights(mixed.models[name].get_weights())
+    assert {layer.compute_dtype for layer in mixed.generator.layers if "conv" in layer.name} == {"bfloat16"}
+    ours, theirs = (model._iteration(tensors(batch_of())) for model in (mixed, same))
+    assert {keras.backend.standardize_dtype(value.dtype) for value in ours.values()} == {"float32"}
+    assert {v.dtype for v in mixed.variables} - {"int32", "int64"} == {"float32"}
+    for name in theirs:
+        assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=0.03, abs=0.02), name

@@ -55,10 +55,18 @@ JOINT = ["--recipe", "lipgan", "--steps", "12", "--checkpoint_freq", "4"]
 
 
 @pytest.fixture(scope="module")
-def unbroken(root, tmp_path_factory):
+def traces():
+    """One for each time that `unbroken` ran the Python code of its step."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def unbroken(root, tmp_path_factory, traces):
     """The logdir of a run that nothing happened to."""
     logdir = tmp_path_factory.mktemp("unbroken") / "log"
+    step = gan.LipGAN._iteration
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gan.LipGAN, "_iteration", lambda *args: traces.append(1) or step(*args))
         flags = [*TINY, "--data_root", root, "--logdir", logdir, *JOINT]
         patch.setattr(sys, "argv", ["train.py", *map(str, flags)])
         script_module.main()
@@ -130,6 +138,11 @@ def test_what_a_run_leaves(unbroken):
     config = checkpoints.read_config(unbroken / "checkpoint.h5")
     assert config == ModelConfig("basic", "mel", 0.125, step=12, sync_width=0.125)
     assert checkpoints.read_training(unbroken / "checkpoint.h5")["recipe"] == "lipgan"
+
+
+def test_the_step_is_traced_once(unbroken, traces):
+    """Neither validation nor a checkpoint makes it be traced again."""
+    assert len(traces) == 1
 
 
 def test_both_optimizers_and_the_batch_statistics_move(unbroken):
@@ -214,6 +227,7 @@ def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
 
 # Every part that there is, with short runs of frames.
 WHOLE = ["--recipe", "lipsync", "--disc_weight", 0.01, "--sync_frames", 2]
+OPTIMISED = ["--ema", 0.6, "--lr_schedule", "cosine", "--warmup", 2, "--clipnorm", 0.5]
 WHOLE_LOSSES = ["disc", "unsync", "sync", "match", "quality", "total", "mae", "lip_mae", "lip_share"]
 
 
@@ -232,7 +246,7 @@ def kept(monkeypatch):
 def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch):
     """From the visual-quality discriminator's start, and after it, with the running means behind the share."""
     monkeypatch.setattr(training, "SOUND_USED", 0.0)  # at the first checkpoint
-    flags = [*WHOLE, "--lip_share", 0.3, "--checkpoint_freq", 2, "--steps", 6]
+    flags = [*WHOLE, *OPTIMISED, "--lip_share", 0.3, "--checkpoint_freq", 2, "--steps", 6]
     unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
     rows = rows_of(unbroken)
@@ -242,6 +256,11 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch)
     assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(rows[-1])
     last = arrays_of(unbroken / "kept6.h5")
     assert last["optimizers/quality/0000"] == 6 - 2
+    # The averages are what a checkpoint gives, the weights are kept beside them.
+    assert {name.split("/")[1] for name in last if name.startswith("raw/")} == {"generator", "sync"}
+    average = last["generator/conv2d_1/kernel"]
+    found = [name for name in last if not name.startswith("generator") and np.array_equal(average, last[name])]
+    assert [name.split("/")[:2] for name in found] == [["optimizers", "generator"]]
     for step in (2, 4):
         resumed = tmp_path / f"resumed{step}"
         resumed.mkdir()
@@ -317,6 +336,8 @@ def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
     refused("--quality_start: there is no visual-quality", "--recipe", "lipgan", "--quality_start", 2)
     refused("--sync_mode expert: there is no lip-sync", "--recipe", "unet", "--sync_mode", "expert")
     refused("--augment none: goes with no other", "--recipe", "unet", "--augment", "none", "flip")
+    refused("--lr_schedule cosine: ends with the last step", "--recipe", "unet", "--lr_schedule", "cosine")
+    refused("--warmup 9: is not over", "--recipe", "unet", "--warmup", 9, "--steps", 9)
     refused("add --augment noise", "--recipe", "unet", "--noise_dir", tmp_path)
     noise = ["--recipe", "lipsync", "--sync_frames", 2, "--noise_dir"]
     refused("no such folder", *noise, tmp_path / "none")
@@ -371,7 +392,7 @@ def test_jax_without_tensorflow(script, root, tmp_path):
     (tmp_path / "driver").write_text(DRIVER)
     env = without_tensorflow(tmp_path) | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # compiles sooner
-    flags = [*TINY, "--data_root", root, *WHOLE, "--lip_share", 0.3, "--quality_start", 1]
+    flags = [*TINY, "--data_root", root, *WHOLE, *OPTIMISED, "--lip_share", 0.3, "--quality_start", 1]
     flags += ["--checkpoint_freq", 2, "--steps", 4]
     result = script(tmp_path / "driver", *flags, env=env)
     assert result.returncode == 0, result.stderr
@@ -474,7 +495,7 @@ def test_the_crop_is_that_of_the_data(prepared, tmp_path):
     "flag, value",
     [("seed", 7), ("batch_size", 5), ("lip_weight", 2.0), ("augment", "flip"), ("lip_share", 0.5), ("sync_frames", 3)]
     + [("recipe", "unet"), ("model", "residual"), ("width", 0.25), ("audio", "mfcc")]
-    + [("audio_offset_ms", 40)],
+    + [("audio_offset_ms", 40), ("ema", 0.5), ("warmup", 3), ("clipnorm", 2.0)],
 )
 def test_the_logdir_of_another_run(train, unbroken, flag, value):
     with pytest.raises(UserError, match=rf"checkpoint.h5: belongs to a run with --{flag} .*, not {value}"):
@@ -565,7 +586,7 @@ def test_one_line_in_the_terminal(script, tmp_path):
     [("batch_size", -3), ("lr", "abc"), ("lr", 0), ("val_fraction", 1.5), ("steps", 0), ("img_size", 128), ("seed", -1)]
     + [("lip_weight", -1), ("disc_weight", -0.1), ("sync_weight", -1), ("quality_weight", "nan"), ("lip_share", 0)]
     + [("lip_share", 1), ("lip_share", 1.2), ("sync_frames", 0), ("quality_start", -1), ("augment", "fog")]
-    + [("recipe", "gan"), ("width", "nan"), ("epochs", 0), ("checkpoint_freq", 0)],
+    + [("recipe", "gan"), ("width", "nan"), ("epochs", 0), ("checkpoint_freq", 0), ("ema", 1), ("clipnorm", 0), ("precision", "half")],
 )
 def test_odd_flags(train, tmp_path, capsys, flag, value):
     with pytest.raises(SystemExit) as error:
