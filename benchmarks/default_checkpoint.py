@@ -1,0 +1,144 @@
+"""Make the checkpoint that ships in lipgan_keras/weights: data, training, export and figures, in one command.
+
+    python benchmarks/default_checkpoint.py --clips GRID --workdir logs/default
+
+GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, Barker, Cunningham, Shao 2006; Zenodo
+3625687, CC BY 4.0). `lrwp9a`, `pwij3p`, their sounds and the photo of the astronaut are kept out of training and only
+judged on. The generator learns from puppets: every other clip's face and matplotlib's photo, in every puppet as another
+made-up person, with synthesised speech and the clips' own; and from these clips themselves.
+
+The command goes on where it was stopped, and says where the time went. The learning rate falls in the stages of STAGES.
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from ablation import ROOT, TEST_CLIPS, describe, in_a_process, judge, list_lines, machine, run
+
+from lipgan_keras import cli
+from lipgan_keras.cli import UserError
+
+WEIGHTS = ROOT / "lipgan_keras" / "weights" / "lipsync.h5"
+FLAGS = [
+    "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--seed", "0", "--quality_start", "3000",
+    "--precision", "mixed_bfloat16", "--ema", "0.999", "--warmup", "200",
+]  # fmt: skip
+STAGES = [(16000, 5e-4), (22000, 2e-4), (26000, 5e-5)]  # steps in all, learning rate
+PEOPLE = 60  # puppets of each look of a face
+SECONDS = 5.0  # of each
+REAL = 16  # copies of the real clips among them, some 7 % of all frames
+VALIDATION = 8  # puppets that are held out to watch the training by
+UNSEEN = 24  # puppets of the astronaut that are judged on, each with a sound of its own
+UNSEEN_SECONDS = 4.0
+
+
+def main():
+    parser = cli.ArgumentParser(description="Train and export the checkpoint that ships.")
+    parser.add_argument(
+        "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
+    )
+    parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
+    parser.add_argument("--stop_at", type=cli.integer(1), help="steps to stop at this time (default: the last)")
+    parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=500, help="steps between checkpoints")
+    parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data")
+    parser.add_argument("--out", default=str(WEIGHTS), help="the exported file (default: the one that ships)")
+    args = parser.parse_args()
+    work = Path(args.workdir)
+    make_data(work, args.clips, args.num_workers)
+    checkpoint = work / "run" / "checkpoint.h5"
+    last = min(args.stop_at or STAGES[-1][0], STAGES[-1][0])
+    for (steps, lr), (begin, _) in zip(STAGES, [(0, None), *STAGES], strict=False):
+        if begin < last:
+            train(work, checkpoint, min(steps, last), lr, args.checkpoint_freq)
+    run("-m", "lipgan_keras.checkpoints", "export", checkpoint, args.out, "--float16", "--sync")
+    figures = {kind: in_a_process(judge, Path(args.out), work, kind, True) for kind in ("puppets", "real")}
+    for kind, found in figures.items():
+        print(f"{kind}: {describe(found)}", flush=True)
+    with cli.replacing(work / "figures.json") as temporary:
+        temporary.write_text(json.dumps(figures | {"time": spent(work)}, indent=1) + "\n", encoding="utf-8")
+
+
+def make_data(work: Path, clips: str | None, workers: int) -> None:
+    """Crops and lists; the last list says that all is there. Of the folders of lists, `train` is train.py's, `puppets` and
+    `real` have test clips in their val.txt."""
+    from lipgan_keras import puppets
+
+    lists, videos, crops = work / "lists", work / "videos", work / "crops"
+    if (lists / "real" / "val.txt").is_file():
+        return
+    if not clips or not Path(clips).is_dir():
+        raise UserError(f"{clips or 'no real clips'}: give the folder that holds clips of the GRID corpus with --clips")
+    files = sorted(Path(clips).glob("*.mpg"))
+    train = [file for file in files if file.stem not in TEST_CLIPS]
+    if len(files) - len(train) != len(TEST_CLIPS) or not train:
+        raise UserError(f"{clips}: holds not {', '.join(TEST_CLIPS)} and others as .mpg; get them from the GRID corpus")
+    shipped = puppets.shipped_photos()
+    if len(shipped) < 2:
+        raise UserError("matplotlib or scikit-image is not installed, whose photos are needed; pip install both")
+    began = time.time()
+    for file in files:
+        copy = videos / "real" / "main" / "grid" / file.name
+        if not copy.is_file():
+            with cli.replacing(copy) as temporary:
+                shutil.copyfile(file, temporary)
+    unseen = puppets.make_clips(
+        videos / "unseen", UNSEEN, seed=3, seconds=UNSEEN_SECONDS, photos=[shipped["astronaut"]], num_workers=workers, mirror=False,
+    )  # fmt: skip
+    run("preprocess.py", "--videos_data_root", videos, "--final_data_root", crops, "--num_workers", workers)
+    for number in range(2, REAL + 1):
+        for file in train:
+            copy = crops / f"grid_{number}" / file.stem
+            if not copy.is_dir():
+                partial = copy.with_name(f".{copy.name}.partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(crops / "grid" / file.stem, partial)
+                partial.rename(copy)
+    known = [shipped["grace_hopper"], *train]
+    people = puppets.make_clips(
+        crops / "people", 2 * len(known) * PEOPLE, seed=1, seconds=SECONDS, photos=known, speech=train, num_workers=workers,
+        varied=True, crops=True,
+    )  # fmt: skip
+    held_out = people[-VALIDATION:]
+    training = list_lines(people[:-VALIDATION])
+    training += [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
+    test = {"train": list_lines(held_out), "puppets": list_lines(unseen), "real": [f"grid/{name}" for name in TEST_CLIPS]}
+    for name, chosen in test.items():
+        for split, lines in (("train", training), ("val", chosen)):
+            with cli.replacing(lists / name / f"{split}.txt") as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    note_time(work, "data", began)
+
+
+def train(work: Path, checkpoint: Path, steps: int, lr: float, frequency: int) -> None:
+    from lipgan_keras import checkpoints
+
+    if checkpoint.is_file() and checkpoints.read_config(checkpoint).step >= steps:
+        return
+    began = time.time()
+    try:
+        run(
+            "train.py", "--data_root", work / "crops", "--filelists", work / "lists" / "train", "--logdir", checkpoint.parent,
+            *FLAGS, "--lr", f"{lr:g}", "--checkpoint_freq", frequency, "--steps", steps,
+        )  # fmt: skip
+    finally:
+        note_time(work, "training", began)
+
+
+def note_time(work: Path, what: str, began: float) -> None:
+    """One line for each stretch of work, also where it was stopped."""
+    with open(work / "time.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"what": what, "seconds": round(time.time() - began), "on": machine()}) + "\n")
+
+
+def spent(work: Path) -> dict:
+    """Hours by what they were spent on, and the machines."""
+    lines = [json.loads(line) for line in (work / "time.jsonl").read_text("utf-8").splitlines()]
+    hours = {what: round(sum(x["seconds"] for x in lines if x["what"] == what) / 3600, 2) for what in {x["what"] for x in lines}}
+    return hours | {"machines": sorted({line["on"] for line in lines})}
+
+
+if __name__ == "__main__":
+    cli.run(main)
