@@ -90,11 +90,11 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
     run("preprocess.py", "--videos_data_root", videos, "--final_data_root", crops, "--num_workers", workers)
     for number in range(2, REAL + 1):
         for file in train:
-            copy = crops / f"grid_{number}" / file.stem
+            copy = crops / "copies" / f"grid_{number}" / file.stem
             if not copy.is_dir():
                 partial = copy.with_name(f".{copy.name}.partial")
                 shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(crops / "grid" / file.stem, partial)
+                shutil.copytree(crops / "real" / "main" / "grid" / file.stem, partial)
                 partial.rename(copy)
     known = [shipped["grace_hopper"], *train]
     people = puppets.make_clips(
