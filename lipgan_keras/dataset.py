@@ -150,12 +150,23 @@ class Clip:
         return window
 
 
+# numpy parses an array's header with `ast`, and in Python 3.11 that fails now and then while another thread does so too
+# (python/cpython#106905): threads take turns, and where TensorFlow was the other one they try again.
+_READING = threading.Lock()
+
+
 def _load_npz(path, *keys):
     """The arrays `keys` of an npz file; all of them numbers."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            missing = [key for key in keys if key not in saved.files]
-            arrays = [saved[key] for key in keys if not missing]
+        for again in reversed(range(5)):
+            try:
+                with _READING, np.load(path, allow_pickle=False) as saved:
+                    missing = [key for key in keys if key not in saved.files]
+                    arrays = [saved[key] for key in keys if not missing]
+                break
+            except SystemError:
+                if not again:
+                    raise
         if any(array.dtype.kind not in "fiu" for array in arrays):
             raise ValueError("not numbers")
     except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
