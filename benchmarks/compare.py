@@ -112,7 +112,7 @@ def sections(results, judge, steps):
         "video. LMD and SSIM of other crops and landmarks are not comparable with the table above."
     )
     yield "\n".join(table(["paper", "data", *(COLUMNS[column][0] for column in printed)], rows))
-    missing = {name: reason for result in results.values() for name, reason in result["missing"].items() if name in COLUMNS}
+    missing = {name: reason for result in results.values() for name, reason in result["missing"].items() if name in COLUMNS and name not in columns}
     if missing:
         yield "Not measured: " + "; ".join(f"{COLUMNS[name][0]} ({reason.split(';')[0]})" for name, reason in missing.items()) + "."
 
