@@ -101,7 +101,8 @@ def sections(results, judge, steps):
     )
     rows = []
     for name, result in results.items():
-        cells = [figure(result, column) for column in columns]
+        # What does not hear has no murmur.
+        cells = [None if column == "murmur" and name in BASELINES else figure(result, column) for column in columns]
         cells = ["" if value is None else f"{value:.{COLUMNS[column][1]}f}" for value, column in zip(cells, columns, strict=True)]
         rows.append([BASELINES.get(name, name), *cells])
     yield "\n".join(table(["", *(COLUMNS[column][0] for column in columns)], rows))
