@@ -9,7 +9,7 @@ def main():
     results.add_argument("--generated", type=cli.existing, metavar="DIR", help="folder of results, each named as its truth is")
     results.add_argument("--truth", type=cli.existing, metavar="DIR", help="folder of the true videos")
     results.add_argument("--checkpoint", type=cli.existing, metavar="FILE", help="a generator, of train.py or of the original LipGAN")
-    results.add_argument("--data_root", type=cli.existing, metavar="DIR", help="folder of preprocessed clips; with --filelist, of videos")
+    results.add_argument("--data_root", type=cli.existing, metavar="DIR", help="folder or pack of preprocessed clips; with --filelist, folder of videos")
     results.add_argument(
         "--filelists", type=cli.existing, metavar="DIR", help="folder with train.txt and val.txt, whose clips are held out (default: the checkpoint's)"
     )

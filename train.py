@@ -5,7 +5,9 @@ from lipgan_keras import cli
 
 def main():
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--data_root", required=True, help="folder of preprocessed clips (any LipGAN's or Wav2Lip's)")
+    parser.add_argument(
+        "--data_root", required=True, help="folder of preprocessed clips (any LipGAN's or Wav2Lip's), or what preprocess.py --pack made of it"
+    )
     parser.add_argument("--filelists", help="folder with train.txt and maybe val.txt of <video>/<clip> lines")
     parser.add_argument("--val_fraction", type=cli.fraction, default=0.05, help="share of the clips to hold out")
     parser.add_argument(

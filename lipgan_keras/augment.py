@@ -5,7 +5,7 @@ much as training needs.
 """
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import scipy.signal
 
-from . import audio
+from . import audio, faces
 from .cli import UserError
 
 NAMES = ("flip", "crop", "colour", "blur", "gain", "noise")
@@ -27,8 +27,10 @@ SHIFT, SHIFT_UP = 0.04, 0.02
 # At most, of the box around a mouth, in its sides; and by how much one part of it is stretched and another squeezed
 BOX_SHIFT, BOX_ZOOM, BEND = 0.06, 0.2, 0.35
 BLUR = 5 / 96  # reach of the widest blur, likewise
+AT_ONCE = 16  # runs of pictures, so that what is between stays in the processor's cache
 
 
+@dataclass
 class Picture:
     """One draw of the changes, for all pictures of a sample.
 
@@ -39,37 +41,57 @@ class Picture:
     with "crop" they are also stretched unevenly, with "colour" their colours are mixed.
 
     Attributes:
-        blur: pixels over which to spread each, 1 for none; for `faces.crop_matrices`.
-        bend: (2,2) float64, for the same.
-
-    Args:
-        rng: decides.
         size: of the pictures, pixels.
-        names: those of NAMES that are wanted; the others are left undone, and those for sound ignored.
+        flip: whether they are mirrored.
+        side, left, top: of the part that fills the new picture.
+        table: (1,256,3) uint8, what becomes of each value of a colour; None: itself.
+        jitter: (4,) in -1..1, how the box around the mouth moves and grows.
+        bend: (2,2), for `faces.crop_matrices`.
+        blur: pixels over which to spread each, 1 for none; for the same.
+        mix: (3,3) float32, by which to multiply a colour.
     """
 
-    def __init__(self, rng: np.random.Generator, size: int, names: Collection[str]):
-        self.size = self.side = size  # `side`: of the part that fills the new picture
-        self.flip, self.left, self.top, self.table, self.blur = False, 0, 0, None, 1.0
-        self.jitter, self.bend, self.mix = np.zeros(4), np.zeros((2, 2)), None
-        if "flip" in names:
-            self.flip = rng.random() < 0.5
-        if "crop" in names:
-            self.side = round(size / rng.uniform(1, ZOOM))
-            far, up = round(SHIFT * size), round(SHIFT_UP * size)
-            self.left = (size - self.side) // 2 + int(rng.integers(-far, far + 1))
-            self.top = (size - self.side) // 2 + int(rng.integers(-far, up + 1))
-            self.jitter = rng.uniform(-1, 1, 4)
-            self.bend = rng.uniform([-BEND, 0], [BEND, 2 * np.pi], (2, 2))
-        if "colour" in names:
-            gamma = 2 ** rng.uniform(-0.35, 0.35)
-            gain = rng.uniform(0.85, 1.1) * rng.uniform(0.94, 1.06, 3)
-            table = 255 * (np.arange(256) / 255)[:, None] ** gamma * gain
-            self.table = np.clip(np.rint(table), 0, 255).astype(np.uint8)[None]
-            part = rng.random()
-            self.mix = (part * rng.dirichlet(np.ones(3), 3).T + (1 - part) * np.eye(3)).astype(np.float32)
-        if "blur" in names and rng.random() < 0.5:
-            self.blur = rng.uniform(1.0, max(1.0, BLUR * size))
+    size: int
+    flip: bool
+    side: int
+    left: int
+    top: int
+    table: np.ndarray | None
+    jitter: np.ndarray
+    bend: np.ndarray
+    blur: float
+    mix: np.ndarray
+
+    @staticmethod
+    def draw(rng: np.random.Generator, count: int, size: int, names: Collection[str]) -> list["Picture"]:
+        """So many draws at once.
+
+        Args:
+            rng: decides.
+            size: of the pictures, pixels.
+            names: those of NAMES that are wanted; the others are left undone, and those for sound ignored.
+        """
+        crop, colour, far, up = "crop" in names, "colour" in names, round(SHIFT * size), round(SHIFT_UP * size)
+        flips = rng.random(count) < (0.5 if "flip" in names else 0)
+        sides = np.rint(size / rng.uniform(1, ZOOM if crop else 1, count)).astype(int)
+        shifts = rng.integers([-far, -far], [far, up], (count, 2), endpoint=True) * crop
+        lefts, tops = ((size - sides) // 2 + shifts.T).tolist()
+        jitters = rng.uniform(-1, 1, (count, 4)) * crop
+        bends = rng.uniform([-BEND, 0], [BEND, 2 * np.pi], (count, 2, 2)) * crop
+        tables = [None] * count
+        mixes = np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3))
+        if colour:
+            gammas = 2 ** rng.uniform(-0.35, 0.35, (count, 1, 1, 1))
+            gains = rng.uniform(0.85, 1.1, (count, 1, 1, 1)) * rng.uniform(0.94, 1.06, (count, 1, 1, 3))
+            tables = 255 * (np.arange(256) / 255)[:, None] ** gammas * gains
+            tables = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
+            parts = rng.random((count, 1, 1))
+            mixes = parts * rng.dirichlet(np.ones(3), (count, 3)).transpose(0, 2, 1) + (1 - parts) * np.eye(3)
+            mixes = mixes.astype(np.float32)
+        blurs = np.where(rng.random(count) < 0.5, rng.uniform(1.0, max(1.0, BLUR * size), count), 1.0)
+        blurs = (blurs if "blur" in names else np.ones(count)).tolist()
+        drawn = (flips.tolist(), sides.tolist(), lefts, tops, tables, jitters, bends, blurs, mixes)
+        return [Picture(size, *one) for one in zip(*drawn, strict=True)]
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """A changed picture, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn."""
@@ -84,25 +106,84 @@ class Picture:
             image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
         return image if self.table is None else cv2.LUT(image, self.table)
 
-    def box(self, box: np.ndarray) -> np.ndarray:
-        """Another box (4,) near one of `faces.mouth_box`, for the mouths that the lip-sync discriminator learns from."""
-        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-        centre = centre + 2 * BOX_SHIFT * half * self.jitter[:2]
-        half = half * (1 + BOX_ZOOM * self.jitter[2:])
-        return np.concatenate([centre - half, centre + half]).astype(np.float32)
-
-    def mouths(self, mouths: np.ndarray) -> np.ndarray:
-        """A run of mouths (H,W,3T) float32 in 0..1 with other colours; grey stays grey."""
-        if self.mix is None:
-            return mouths
-        return (mouths.reshape(*mouths.shape[:2], -1, 3) @ self.mix).reshape(mouths.shape)
-
     def points(self, landmarks: np.ndarray) -> np.ndarray:
         """Landmarks (...,5,2) where `apply` moves them, float32; in picture order again after a flip."""
         landmarks = np.asarray(landmarks, np.float32)
         if self.flip:
             landmarks = landmarks[..., [1, 0, 2, 4, 3], :] * np.float32([-1, 1]) + np.float32([self.size, 0])
         return (landmarks - np.float32([self.left, self.top])) * np.float32(self.size / self.side)
+
+
+def mouth_boxes(pictures: Sequence[Picture], boxes: np.ndarray) -> np.ndarray:
+    """Other boxes (n,4) near those of `faces.mouth_box`, for the mouths that the lip-sync discriminator learns from."""
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    jitter = np.stack([picture.jitter for picture in pictures])
+    centre = centre + 2 * BOX_SHIFT * half * jitter[:, :2]
+    half = half * (1 + BOX_ZOOM * jitter[:, 2:])
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.ndarray, side: int) -> np.ndarray:
+    """Cut the mouths out of runs of pictures as they are before `apply`, changed and in other colours; grey stays grey.
+
+    What `apply` moves is folded into the cut, so that each pixel is interpolated once.
+
+    Args:
+        pictures: a draw for each of n runs.
+        runs: n of T pictures, (T,size,size,3) uint8.
+        boxes: (n,4) of `faces.mouth_box`, for the landmarks that `points` moved.
+        side: of the mouths.
+
+    Returns:
+        (n,side,side,3T) float32 in 0..1.
+    """
+    size, count = pictures[0].size, len(runs[0])
+    scale = np.array([picture.side / size for picture in pictures])
+    boxes = mouth_boxes(pictures, boxes) * scale[:, None] + np.array([(p.left, p.top) * 2 for p in pictures])
+    flip = np.array([picture.flip for picture in pictures])
+    boxes[flip] = (np.array([size, 0, size, 0]) - boxes[flip] * [1, -1, 1, -1])[:, [2, 1, 0, 3]]
+    blurs, bends = np.array([picture.blur for picture in pictures]) * scale, np.stack([picture.bend for picture in pictures])
+    rows, columns = faces.crop_matrices(boxes, size, side, blurs, bends)
+    columns[flip] = columns[flip, ::-1]
+    mixes = np.stack([picture.mix for picture in pictures])
+    # What is seen at all: (n,) first and last row and column
+    edges = []
+    for matrices in (rows, columns):
+        seen = matrices.any(axis=1)
+        edges.append((seen.argmax(axis=1), size - seen[:, ::-1].argmax(axis=1)))
+    (top, bottom), (left, right) = edges
+
+    out = np.empty((len(runs), side, side, 3 * count), np.float32)
+    order = np.argsort(bottom - top + right - left)  # runs of like size together, as they are cut out in one size
+    for at in range(0, len(order), AT_ONCE):
+        some = order[at : at + AT_ONCE]
+        height, width = int((bottom - top)[some].max()), int((right - left)[some].max())
+        y, x = np.minimum(top[some], size - height), np.minimum(left[some], size - width)
+        seen = np.empty((len(some), count * height, width, 3), np.uint8)
+        for part, i, y1, x1 in zip(seen, some.tolist(), y.tolist(), x.tolist(), strict=True):
+            run = runs[i][:, y1 : y1 + height, x1 : x1 + width].reshape(part.shape)
+            if pictures[i].table is None:
+                part[...] = run
+            else:
+                cv2.LUT(run, pictures[i].table, part)
+        down = _parts(rows[some], y, height) * np.float32(1 / 255)
+        across = _parts(columns[some], x, width)
+        cut = down[:, None] @ seen.reshape(-1, count, height, 3 * width).astype(np.float32)  # (n,T,side,3w)
+        cut = cut.reshape(-1, count, side, width, 3).transpose(0, 3, 2, 1, 4).reshape(len(some), width, -1)
+        cut = (across @ cut).reshape(len(some), side * side, 3 * count) @ _each(mixes[some], count)  # columns, then rows
+        out[some] = cut.reshape(-1, side, side, 3 * count).transpose(0, 2, 1, 3)
+    return out
+
+
+def _parts(matrices, first, count):
+    """(n,side,count) columns of (n,side,size), from the n `first` on."""
+    return np.take_along_axis(matrices, (first[:, None] + np.arange(count))[:, None], axis=2)
+
+
+def _each(mixes, count):
+    """(n,3T,3T) that multiply each of T colours by the (n,3,3)."""
+    blocks = np.eye(count, dtype=np.float32)[:, None, :, None] * mixes[:, None, :, None, :]
+    return blocks.reshape(-1, 3 * count, 3 * count)
 
 
 # ------------------------------------------------------------------------------------------------------------- sound
@@ -139,7 +220,68 @@ def mix(
     rms = level(speech) if rms is None else rms
     noise_rms = level(noise) if noise_rms is None else noise_rms
     scale = rms / max(noise_rms, 1e-9) * 10 ** (-snr_db / 20)
-    return np.clip(speech + scale * np.resize(noise, len(speech)), -1, 1).astype(np.float32)
+    noise = noise if len(noise) == len(speech) else np.resize(noise, len(speech))
+    return np.clip(speech + np.float32(scale) * noise, -1, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A draw of `Sound`: called with a stretch of sound and the level of its clip it gives what is heard instead.
+
+    Attributes:
+        gain: factor.
+        piece, piece_level: noise and its root mean square; None: none is added.
+        at: 0..1, where in the piece the noise begins: stretches of one length get the same.
+        snr_db: of speech over noise.
+    """
+
+    gain: float
+    piece: np.ndarray | None = None
+    piece_level: float = 0.0
+    at: float = 0.0
+    snr_db: float = 0.0
+
+    @property
+    def noisy(self) -> bool:
+        return self.piece is not None
+
+    def __call__(self, wave: np.ndarray, rms: float) -> np.ndarray:
+        """(n,) in [-1, 1] and the level (root mean square) of the speech in its whole clip -> float32 (n,), clipped to [-1, 1]."""
+        return hear([self], np.array(wave, np.float32)[None], [rms])[0]
+
+
+def hear(changes: Sequence[Change], stretches: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Change stretches of sound in place.
+
+    Args:
+        changes: n.
+        stretches: (n, m) float32 in [-1, 1].
+        levels: n root mean squares, of the speech in the whole clip of each.
+
+    Returns:
+        (n, m), clipped to [-1, 1].
+    """
+    count, samples = stretches.shape
+    stretches *= np.array([[change.gain] for change in changes], np.float32)
+    noisy = [i for i, change in enumerate(changes) if change.noisy]
+    if noisy:
+        noise = np.empty((len(noisy), samples), np.float32)
+        for row, i in zip(noise, noisy, strict=True):
+            change = changes[i]
+            start = int(change.at * max(0, len(change.piece) - samples + 1))
+            piece = change.piece[start : start + samples]
+            row[...] = piece if len(piece) == samples else np.resize(piece, samples)
+        own = np.sqrt(np.einsum("nm,nm->n", noise, noise) / samples)
+        scales = np.zeros(count)
+        for i, rms in zip(noisy, own.tolist(), strict=True):
+            change = changes[i]
+            scales[i] = change.gain * levels[i] / max(change.piece_level, rms, 1e-9) * 10 ** (-change.snr_db / 20)
+        noise *= scales[noisy, None].astype(np.float32)
+        if len(noisy) == count:
+            stretches += noise
+        else:
+            stretches[noisy] += noise
+    return np.clip(stretches, -1, 1, out=stretches)
 
 
 class Sound:
@@ -166,29 +308,24 @@ class Sound:
         if self.files is not None and not any(self._piece(number)[1] for number in range(self.count)):
             raise UserError(f"{noise_dir}: none of its files holds sound; give a folder of music or noise")
 
-    def change(self, rng: np.random.Generator) -> Callable[[np.ndarray, float], np.ndarray] | None:
-        """One draw of the changes, for all sound of a sample.
+    def change(self, rng: np.random.Generator) -> Change | None:
+        """One draw of the changes, for all sound of a sample; None where nothing was drawn."""
+        change = self.changes(rng, 1)[0]
+        return change if change.noisy or self.gain else None
 
-        Returns:
-            A function of a stretch of sound (n,) in [-1, 1] and of the level (root mean square) of the speech in its
-            whole clip, that returns what is heard instead, float32 (n,), clipped to [-1, 1]. Stretches of one length
-            get the same stretch of noise. None where nothing was drawn.
-        """
-        gain = 10 ** (rng.uniform(*GAIN_DB) / 20) if self.gain else 1.0
-        noisy = self.noise and rng.random() < 0.5
-        if not noisy:
-            return (lambda wave, rms: np.clip(gain * wave, -1, 1).astype(np.float32)) if self.gain else None
-        number, at, snr_db = int(rng.integers(self.count)), rng.random(), rng.uniform(*SNR_DB)
-        while not self._piece(number)[1]:  # a file without sound
-            number = (number + 1) % self.count
-        piece, piece_level = self._piece(number)
-
-        def changed(wave: np.ndarray, rms: float) -> np.ndarray:
-            start = int(at * max(0, len(piece) - len(wave) + 1))
-            noise = piece[start : start + len(wave)]
-            return mix(gain * wave, noise, snr_db, gain * rms, max(piece_level, level(noise)))
-
-        return changed
+    def changes(self, rng: np.random.Generator, count: int) -> list[Change]:
+        """So many draws at once."""
+        drawn = []
+        for gain, noise, number, at, snr in rng.random((count, 5)).tolist():
+            gain = 10 ** ((GAIN_DB[0] + (GAIN_DB[1] - GAIN_DB[0]) * gain) / 20) if self.gain else 1.0
+            if not self.noise or noise < 0.5:
+                drawn.append(Change(gain))
+                continue
+            number = int(number * self.count)
+            while not self._piece(number)[1]:  # a file without sound
+                number = (number + 1) % self.count
+            drawn.append(Change(gain, *self._piece(number), at, SNR_DB[0] + (SNR_DB[1] - SNR_DB[0]) * snr))
+        return drawn
 
     def _piece(self, number: int) -> tuple[np.ndarray, float]:
         if number not in self._pieces:

@@ -4,7 +4,9 @@ A batch depends on the seed and its number alone, so that a resumed run sees wha
 """
 
 import concurrent.futures
-import itertools
+import hashlib
+import io
+import math
 import os
 import threading
 import zipfile
@@ -19,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import audio as sound
-from . import augment, faces, gan, networks
+from . import augment, faces, gan, networks, pack
 from .checkpoints import ModelConfig
 from .cli import UserError
 
@@ -51,14 +53,51 @@ class Cache:
         return item
 
 
+class Pictures:
+    """Decoded pictures of clips, each at its place among those of its clip, which all threads share.
+
+    Args:
+        clips: theirs.
+        size: side in pixels to which they are brought.
+        budget: bytes for those of whole clips; those of others are decoded each time.
+    """
+
+    def __init__(self, clips: list["Clip"], size: int, budget: int):
+        self.clips, self.size, self.left = clips, size, budget
+        self.kept = {}  # clip -> its pictures (n,size,size,3), and (n,) which are there; None: for these there is no room
+        self.lock = threading.Lock()
+
+    def run(self, clip: int, first: int, count: int) -> np.ndarray:
+        """(count,size,size,3) uint8 BGR; not to be written to."""
+        kept = self.kept[clip] if clip in self.kept else self._room(clip)
+        if kept is None:
+            return np.stack([self.clips[clip].picture(i, self.size) for i in range(first, first + count)])
+        pictures, there = kept
+        for i in range(first, first + count):
+            if not there[i]:  # threads that decode the same one at once do no harm
+                pictures[i] = self.clips[clip].picture(i, self.size)
+                there[i] = True
+        return pictures[first : first + count]
+
+    def _room(self, clip):
+        shape = (len(self.clips[clip].frames), self.size, self.size, 3)
+        with self.lock:
+            if clip not in self.kept:
+                fits = math.prod(shape) <= self.left
+                self.left -= math.prod(shape) if fits else 0
+                self.kept[clip] = (np.empty(shape, np.uint8), [False] * shape[0]) if fits else None
+        return self.kept[clip]
+
+
 class Clip:
-    """One preprocessed clip, by whichever program.
+    """One preprocessed clip, by whichever program; a folder, or what a pack holds of one (see `pack`).
 
     The layouts, told apart by what is in the folder:
         "lipgan_keras": N.jpg, audio.wav, mels.npz and landmarks.npz (each saved frame's source time and landmarks);
         "lipgan_mel": N.jpg (video frame N+4), audio.wav, mels.npz;
         "lipgan_mfcc": N.jpg (video frame N+4) and N.npz, its MFCC window; no sound;
         "wav2lip": N.jpg (video frame N), audio.wav.
+    In a pack audio.flac stands for audio.wav, and mels.npz may be missing: features are then computed.
 
     Attributes:
         frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
@@ -66,20 +105,23 @@ class Clip:
         front_ends: those of "mel" and "mfcc" that the clip can train.
         landmarks: (n,5,2) float32 in pixels of the saved pictures, or None where the folder has none.
         saved_size: side of the saved pictures in pixels, or None where the folder does not say it.
-        has_sound: whether there is a sound to change, and not its features alone.
+        has_sound: whether there is a sound to change, and not its features alone; its file is `sound_file`, or None.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
-        names = set(os.listdir(folder))
+        self.packed = None if self.folder.is_dir() else _packed(self.folder)
+        names = set(os.listdir(folder) if self.packed is None else self.packed)
         numbers = [int(name[:-4]) for name in names if name.endswith(".jpg") and name[:-4].isdecimal()]
         self.frames = np.array(sorted(numbers), dtype=np.int64)
         self.landmarks = self.saved_size = None
-        self.has_sound = "audio.wav" in names
+        self.sound_file = next((name for name in ("audio.wav", pack.SOUND) if name in names), None)
+        self.has_sound = self.sound_file is not None
+        self.has_mel = "mels.npz" in names
         shift = 0
         if "landmarks.npz" in names:
             self.layout = "lipgan_keras"
-        elif "mels.npz" in names:
+        elif self.has_mel:
             self.layout, shift = "lipgan_mel", 4
         elif any(f"{number}.npz" in names for number in numbers):
             self.layout, shift = "lipgan_mfcc", 4
@@ -88,18 +130,26 @@ class Clip:
             self.layout = "wav2lip"
         if self.layout == "lipgan_mfcc":
             self.front_ends = {"mfcc"}
-        elif "audio.wav" in names:
+        elif self.has_sound:
             self.front_ends = {"mel", "mfcc"}
         else:
-            self.front_ends = {"mel"} if "mels.npz" in names else set()
+            self.front_ends = {"mel"} if self.has_mel else set()
         self.start = (self.frames + shift) / FPS
         self.end = self.start + 1 / FPS
         if self.layout == "lipgan_keras":
             self._read_landmarks()
 
+    def read(self, name: str) -> bytes | memoryview:
+        """What one of its files holds.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return (self.folder / name).read_bytes() if self.packed is None else self.packed[name]
+
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
-        arrays = _load_npz(path, "frames", "landmarks", "time", "duration", "img_size")
+        arrays = self._load_npz("landmarks.npz", "frames", "landmarks", "time", "duration", "img_size")
         frames, landmarks, time, duration, size = arrays
         n = frames.size
         if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), ()] or not size > 0:
@@ -111,43 +161,49 @@ class Clip:
 
     def features(self, kind: str) -> np.ndarray:
         """(80,T) or (12,T) float32 of the whole sound."""
-        path = self.folder / "mels.npz"
-        if kind == "mel" and path.exists():
-            (mel,) = _load_npz(path, "spec")
+        if kind == "mel" and self.has_mel:
+            (mel,) = self._load_npz("mels.npz", "spec")
             if mel.ndim == 2 and 80 in mel.shape:
                 return (mel if mel.shape[0] == 80 else mel.T).astype("float32")
-            raise UserError(f"{path}: spec has shape {mel.shape}, not (80,T); preprocess this clip again")
+            raise UserError(f"{self.folder / 'mels.npz'}: spec has shape {mel.shape}, not (80,T); preprocess this clip again")
         return sound.features(self.wave(), kind)
 
     def picture(self, index: int, size: int) -> np.ndarray:
         """(size,size,3) uint8 BGR."""
-        path = self.folder / f"{self.frames[index]}.jpg"
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        name = f"{self.frames[index]}.jpg"
+        try:
+            data = np.frombuffer(self.read(name), np.uint8)
+        except OSError:
+            data = ()
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if image is None:
-            raise UserError(f"{path}: cannot be read as a picture; preprocess this clip again")
+            raise UserError(f"{self.folder / name}: cannot be read as a picture; preprocess this clip again")
         if image.shape[:2] != (size, size):
             shrinks = min(image.shape[:2]) > size
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return image
 
-    def points(self, index: int, size: int) -> np.ndarray | None:
-        """(5,2) float32, the landmarks of a frame in a picture of `size`; None where the folder has none."""
+    def points(self, index: int | slice, size: int) -> np.ndarray | None:
+        """(5,2) or (n,5,2) float32, the landmarks of frames in a picture of `size`; None where the folder has none."""
         if self.landmarks is None:
             return None
         return self.landmarks[index] * np.float32(size / self.saved_size)
 
     def wave(self) -> np.ndarray:
         """(samples,) float32, 16 kHz mono."""
-        return sound.load_audio(self.folder / "audio.wav")
+        return sound.load_audio(self.folder / self.sound_file, data=None if self.packed is None else self.read(self.sound_file))
 
     def saved_window(self, index: int) -> np.ndarray:
         """(12,35) float32, the MFCC window that the original saved with a frame."""
         path = self.folder / f"{self.frames[index]}.npz"
-        (saved,) = _load_npz(path, "mfcc")
+        (saved,) = self._load_npz(path.name, "mfcc")
         window = np.squeeze(saved).astype("float32")
         if window.shape != sound.WINDOW_SHAPE["mfcc"]:
             raise UserError(f"{path}: mfcc has shape {saved.shape}, not (12,35); preprocess this clip again")
         return window
+
+    def _load_npz(self, name, *keys):
+        return _load_npz(self.folder / name, *keys, read=lambda path: self.read(path.name))
 
 
 # numpy parses an array's header with `ast`, and in Python 3.11 that fails now and then while another thread does so too
@@ -155,12 +211,13 @@ class Clip:
 _READING = threading.Lock()
 
 
-def _load_npz(path, *keys):
+def _load_npz(path, *keys, read=Path.read_bytes):
     """The arrays `keys` of an npz file; all of them numbers."""
     try:
+        data = read(path)
         for again in reversed(range(5)):
             try:
-                with _READING, np.load(path, allow_pickle=False) as saved:
+                with _READING, np.load(io.BytesIO(data), allow_pickle=False) as saved:
                     missing = [key for key in keys if key not in saved.files]
                     arrays = [saved[key] for key in keys if not missing]
                 break
@@ -169,17 +226,26 @@ def _load_npz(path, *keys):
                     raise
         if any(array.dtype.kind not in "fiu" for array in arrays):
             raise ValueError("not numbers")
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
     if missing:
         raise UserError(f"{path}: has no array {missing[0]!r}; preprocess this clip again")
     return arrays
 
 
+def _packed(folder):
+    """What a pack holds of a clip whose folder lies, so to speak, below the pack, or is it."""
+    path = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    found = pack.read(path).get(folder) if path else None
+    if found is None:
+        raise UserError(f"{folder}: no such clip; give a folder that preprocess.py wrote, or one in a pack of them")
+    return found
+
+
 def find_clips(
     data_root: str | os.PathLike, audio: str, progress: bool = True, broken: dict[Path, str] | None = None
 ) -> list[Clip]:
-    """Every clip below `data_root` that can train the front end `audio`, sorted by path.
+    """Every clip below `data_root`, a folder or a pack, that can train the front end `audio`, sorted by path.
 
     Args:
         broken: takes in the folders that cannot be read, and why; without it they are an error.
@@ -187,15 +253,8 @@ def find_clips(
     Raises:
         UserError: no such folder, no clip in it, none for this front end, all of under 12 frames, or one is broken.
     """
-    if not os.path.isdir(data_root):
-        raise UserError(f"{data_root}: no such folder; give the folder that preprocess.py wrote")
-    folders = []
-    for folder, subfolders, files in os.walk(data_root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        if any(name.endswith(".jpg") and name[:-4].isdecimal() for name in files):
-            folders.append(folder)
     clips = []
-    for folder in tqdm(folders, "clips", unit="clip", disable=not progress, leave=False, delay=1):
+    for folder in tqdm(pack.clip_folders(data_root), "clips", unit="clip", disable=not progress, leave=False, delay=1):
         try:
             clips.append(Clip(folder))
         except UserError as error:
@@ -241,14 +300,10 @@ def split_clips(
 
 
 def _listed(clips, path):
-    if not path.is_file():
+    names = pack.read_list(path)
+    if names is None:
         return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists") from error
-    names = {line.split()[0].strip("/") for line in lines if line.split()}
-    chosen = [clip for clip in clips if "/".join(clip.folder.parts[-2:]) in names or clip.folder.name in names]
+    chosen = [clip for clip in clips if pack.is_named(clip.folder, names)]
     if not chosen:
         raise UserError(f"{path}: names none of the clips below --data_root by <video>/<clip>; preprocess that list's too")
     return chosen
@@ -272,7 +327,8 @@ class Dataset:
         sync_runs: how many of those in all; None: `batch_size`.
         augmentation: names of `augment.NAMES`.
         sound: what changes the sound, where "gain" or "noise" are among them.
-        cache_bytes: memory for decoded pictures; as much again for features, and for sound where it is augmented.
+        cache_bytes: memory for decoded pictures, which all threads share; as much again for features, and for sound where it
+            is augmented.
 
     Raises:
         UserError: the batch is too small, or no clip has such a run.
@@ -310,7 +366,8 @@ class Dataset:
             raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
         if sync and not generator and batch_size < 2:
             raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
-        self.pictures, self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes), Cache(cache_bytes)
+        self.pictures = Pictures(clips, config.img_size, cache_bytes)
+        self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes)
         starts = [_run_starts(clip.frames, self.frames) for clip in clips]
         if not sum(map(len, starts)):
             longest = max((_longest_run(clip.frames) for clip in clips), default=0)
@@ -321,8 +378,7 @@ class Dataset:
         self.starts = starts
         self.clip_of = np.repeat(np.arange(len(clips)), [len(s) for s in starts])
         self.frame_of = np.concatenate(starts)
-        self._levels, self._sounds = {}, {}
-        self._orders = {}
+        self._labels, self._tracks, self._cuts, self._orders = {}, {}, {}, {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -331,13 +387,16 @@ class Dataset:
 
     def picture(self, clip: int, frame: int) -> np.ndarray:
         """(size,size,3) uint8 BGR."""
-        size = self.config.img_size
-        return self.pictures.get((clip, frame), lambda: self.clips[clip].picture(frame, size))
+        return self.pictures.run(clip, frame, 1)[0]
 
     def points(self, clip: int, frame: int) -> np.ndarray:
         """(5,2) float32 landmarks in pixels of the crop; the default region's where the folder has none."""
-        points = self.clips[clip].points(frame, self.config.img_size)
-        return faces.default_landmarks(self.config.img_size, "dlib") if points is None else points
+        return self._points(clip, frame, 1)[0]
+
+    def _points(self, clip, first, count):
+        """(count,5,2) of a run."""
+        points = self.clips[clip].points(slice(first, first + count), self.config.img_size)
+        return np.stack([faces.default_landmarks(self.config.img_size, "dlib")] * count) if points is None else points
 
     def window(self, clip: int, frame: int) -> np.ndarray:
         """(80,27,1) or (12,35,1) float32, what the network hears for a frame."""
@@ -361,13 +420,40 @@ class Dataset:
         ]
         if change is None or not item.has_sound:
             return sound.windows(self.features.get(clip, lambda: item.features(kind)), centres, kind)
-        wave = self.waves.get(clip, item.wave)
-        if clip not in self._levels:
-            self._levels[clip] = augment.level(wave)
-        return sound.windows_of(wave, centres, kind, lambda stretch: change(stretch, self._levels[clip]))
+        bank = self._bank(clip)
+        return sound.windows_of(bank.wave, centres, kind, lambda stretch: change(stretch, bank.level))
+
+    def _bank(self, clip):
+        return self.waves.get(clip, lambda: sound.MelBank(self.clips[clip].wave()))
+
+    def _sounds(self, runs, frames, rng, out=None):
+        """(n,80,27,frames) or (n,12,35,frames), what is heard in n runs (clip, first frame), each changed by its own draw."""
+        heard = np.empty((len(runs), *sound.WINDOW_SHAPE[self.config.audio], frames), np.float32) if out is None else out
+        changes = self.sound.changes(rng, len(runs)) if self.sound else [None] * len(runs)
+        many = [i for i, (clip, _) in enumerate(runs) if self.sound and self.config.audio == "mel" and self.clips[clip].has_sound]
+        for i in set(range(len(runs))).difference(many):
+            clip, first = runs[i]
+            heard[i] = np.moveaxis(self.windows(clip, range(first, first + frames), changes[i])[..., 0], 0, -1)
+        if not many:
+            return heard
+        starts, ends = np.empty((2, len(many), frames))
+        for start, end, i in zip(starts, ends, many, strict=True):
+            clip, first = runs[i]
+            start[:], end[:] = (times[first : first + frames] for times in (self.clips[clip].start, self.clips[clip].end))
+        times = sound.window_centres(starts, ends, self.config.alignment, self.config.audio_offset_ms)
+        banks, changes = [self._bank(runs[i][0]) for i in many], [changes[i] for i in many]
+        gains, noisy = [change.gain for change in changes], [change.noisy for change in changes]
+
+        def hear(some, stretches):
+            return augment.hear([changes[k] for k in some], stretches, [banks[k].level for k in some])
+
+        if len(many) == len(runs):
+            return sound.changed_windows(banks, times, gains, noisy, hear, heard)
+        heard[many] = sound.changed_windows(banks, times, gains, noisy, hear)
+        return heard
 
     def batch(self, number: int) -> tuple[dict[str, np.ndarray]]:
-        """Batch `number` of the endless sequence, as `gan.make_batch` makes it.
+        """Batch `number` of the endless sequence, as `gan.make_batch` makes it; faces and targets are uint8.
 
         Samples for which the batch holds no unsynced sound (all the others silent as well, or neighbours in one clip)
         make way for random ones.
@@ -377,17 +463,50 @@ class Dataset:
         """
         rng = np.random.default_rng([self.seed, number])
         batch = {}
-        chosen, samples = [], []
-        for i in range(self.samples):
-            chosen.append(self._place(i, self._target(number * self.samples + i), rng))
-            samples.append(self.sample(*chosen[-1], rng, run=i < self.runs))
+        chosen = [self._place(i, self._target(number * self.samples + i), rng) for i in range(self.samples)]
         if self.pairs:
-            batch |= self._pair(chosen, samples, rng)
+            batch |= self._pair(chosen, rng)
+        pictures = augment.Picture.draw(rng, len(chosen), self.config.img_size, self.augmentation)
         if self.samples:
-            batch |= {name: np.concatenate([s[name] for s in samples]) for name in ("faces", "audio", "targets", "masks")}
+            batch |= self._faces(chosen, pictures, rng)
+            heard = [self._sounds(chosen[: self.runs], self.frames, rng), self._sounds(chosen[self.runs :], 1, rng)]
+            frames = [np.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3], 1) for x in heard]
+            batch["audio"] = np.concatenate(frames)
         if self.sync_samples:
-            batch |= self._sync(number, chosen, samples, rng)
+            batch |= self._sync(number, chosen, pictures, heard[0] if self.samples else None, rng)
         return (batch,)
+
+    def _faces(self, chosen, pictures, rng):
+        """Faces, targets and masks of a batch, and what cuts the mouths out of the generator's own runs."""
+        size, count = self.config.img_size, len(self.sample_of)
+        inputs, targets = np.zeros((count, size, size, 6), np.uint8), np.empty((count, size, size, 3), np.uint8)
+        points = []
+        at = 0
+        for i, ((clip, first), picture) in enumerate(zip(chosen, pictures, strict=True)):
+            length = self.frames if i < self.runs else 1
+            identity = self.picture(clip, self._identity(clip, first, first + length - 1, rng))
+            inputs[at : at + length, ..., :3] = picture.apply(identity)
+            points.append(picture.points(self._points(clip, first, length)))
+            for one in self.pictures.run(clip, first, length):
+                targets[at] = picture.apply(one)
+                at += 1
+        inputs[:, : size // 2, :, 3:] = targets[:, : size // 2]
+        masks = faces.lip_mask(np.concatenate(points), size)[..., None]
+        batch = {"faces": inputs, "targets": targets, "masks": masks}
+        if self.runs:
+            boxes = np.stack([faces.mouth_box(run) for run in points[: self.runs]])
+            batch["crop_rows"], batch["crop_columns"] = faces.crop_matrices(
+                boxes, size, networks.MOUTH_SIZE, np.ones(self.runs), np.zeros((self.runs, 2, 2))
+            )
+        return batch
+
+    def _identity(self, clip, first, last, rng):
+        """A random frame that is far from the frames `first` to `last`."""
+        numbers = self.clips[clip].frames
+        before = int(np.searchsorted(numbers, numbers[first] - MIN_DISTANCE, "right"))
+        after = int(np.searchsorted(numbers, numbers[last] + MIN_DISTANCE))
+        drawn = int(rng.integers(before + len(numbers) - after))
+        return drawn if drawn < before else drawn - before + after
 
     def _place(self, i, run, rng):
         """Where sample `i` of a batch begins: at a run without a cut, or at any frame of one."""
@@ -395,7 +514,7 @@ class Dataset:
             return self._whole(run, rng)
         return run[0], run[1] + (int(rng.integers(self.frames)) if self.frames > 1 else 0)
 
-    def _pair(self, chosen, samples, rng):
+    def _pair(self, chosen, rng):
         """The unsynced sound of each frame and the coin; replaces samples that find none."""
         for _ in range(MAX_REDRAWS):
             same = self._same_sound(chosen)
@@ -404,7 +523,6 @@ class Dataset:
                 break
             for i in alone[1:] if len(alone) > 1 else alone:
                 chosen[i] = self._place(i, self._any(rng), rng)
-                samples[i] = self.sample(*chosen[i], rng, run=i < self.runs)
         return gan.pairs(gan.unsynced_order(same), bool(rng.integers(2)))
 
     def _same_sound(self, chosen):
@@ -422,56 +540,52 @@ class Dataset:
         tracks = np.array([self._soundtrack(clip) for clip, _ in runs])
         times = np.array([self.clips[clip].start[first] for clip, first in runs])
         near = (tracks[:, None] == tracks) & (np.abs(times[:, None] - times) < (SAME_SOUND - 0.5) / FPS)
-        ends = [self.windows(clip, [first, first + frames - 1]) for clip, first in runs]  # the others lie between
-        return near | gan.same_windows(np.stack(ends))
+        first, last = np.array([self._window_labels(clip)[[first, first + frames - 1]] for clip, first in runs]).T
+        return near | (first[:, None] == first) & (last[:, None] == last)  # the others lie between
+
+    def _window_labels(self, clip):
+        """(n,) a number for each frame of a clip, which frames share whose windows are the same to the third decimal."""
+        if clip not in self._labels:
+            labels = []
+            for start in range(0, len(self.clips[clip].frames), 256):
+                windows = self.windows(clip, range(start, min(start + 256, len(self.clips[clip].frames))))
+                rounded = np.round(windows.reshape(len(windows), -1), 3) + 0.0  # no negative zero
+                labels += [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "big") for row in rounded]
+            self._labels[clip] = np.array(labels, np.uint64)
+        return self._labels[clip]
 
     def _soundtrack(self, clip):
         """A number that clips of equal sound share."""
-        if clip not in self._sounds:
+        if clip not in self._tracks:
             item, number = self.clips[clip], clip
             if item.layout != "lipgan_mfcc":
                 features = self.features.get(clip, lambda: item.features(self.config.audio))
                 number = zlib.crc32(features.tobytes()) + (features.shape[1] << 32)
-            self._sounds[clip] = number
-        return self._sounds[clip]
+            self._tracks[clip] = number
+        return self._tracks[clip]
 
-    def _sync(self, number, chosen, samples, rng):
-        """What the lip-sync discriminator compares; see `gan.make_batch`."""
-        chosen, samples = list(chosen[: self.runs]), samples[: self.runs]
-        mouths, sounds, shifted = [], [], []
-        for i in range(self.sync_samples):
-            if i < self.runs:
-                mouths.append(samples[i]["mouths"])
-                sounds.append(samples[i]["audio"])
-            else:
-                position = number * self.sync_samples + i
-                run = self._whole(self._target(position, stream=2), rng)
-                chosen.append(run)
-                mouth, audio = self.sync_sample(*run, rng)
-                mouths.append(mouth)
-                sounds.append(audio)
-        for clip, first in chosen:
-            for _ in range(SHIFTED):
-                other = self.shifted(clip, first, rng)
-                shifted.append((clip, other))
-                sounds.append(self.heard(clip, other, rng))
-        sounds = np.stack(sounds)[..., 0]  # (M,T,80,27)
-        n = self.sync_samples
+    def _sync(self, number, chosen, pictures, heard, rng):
+        """What the lip-sync discriminator compares; see `gan.make_batch`. `heard`: by the generator's own runs."""
+        n, own = self.sync_samples, self.runs
+        others = [self._whole(self._target(number * n + i, stream=2), rng) for i in range(own, n)]
+        chosen = list(chosen[:own]) + others
+        pictures = pictures[:own] + augment.Picture.draw(rng, len(others), self.config.img_size, self.augmentation)
+        shifted = [(clip, self.shifted(clip, first, rng)) for clip, first in chosen for _ in range(SHIFTED)]
+        sounds = np.empty((n + len(shifted), *sound.WINDOW_SHAPE[self.config.audio], self.frames), np.float32)
+        if own:
+            sounds[:own] = heard
+        self._sounds(others + shifted, self.frames, rng, sounds[own:])
         wrong = ~self._in_sync(chosen + shifted, self.frames)[:n]
         relation = np.eye(n, len(sounds), dtype="float32") - wrong
-        batch = {"mouths": np.stack(mouths), "sounds": np.moveaxis(sounds, 1, -1), "relation": relation}
-        if samples:
-            batch |= {name: np.stack([s[name] for s in samples]) for name in ("crop_rows", "crop_columns")}
-        return batch
+        return {"mouths": self._mouths(chosen, pictures), "sounds": sounds, "relation": relation}
 
     def shifted(self, clip: int, first: int, rng: np.random.Generator) -> int:
         """Another run of the same clip for a hard negative: at least `SAME_SOUND` frames away, and near where it can be."""
         numbers = self.clips[clip].frames[self.starts[clip]]
         distance = np.abs(numbers - self.clips[clip].frames[first])
         near = np.flatnonzero((distance >= SAME_SOUND) & (distance <= FPS))
-        if len(near) == 0:
-            near = np.array([int(distance.argmax())])
-        return int(self.starts[clip][rng.choice(near)])
+        at = near[int(rng.integers(len(near)))] if len(near) else distance.argmax()
+        return int(self.starts[clip][at])
 
     def _target(self, position, stream=1):
         epoch, index = divmod(position, len(self))
@@ -498,8 +612,13 @@ class Dataset:
 
     def is_whole(self, clip: int, first: int) -> bool:
         """Whether no cut goes through the run that begins there."""
-        pictures = (self.picture(clip, first + t) for t in range(self.frames if self.frames > 1 else 0))
-        return not any(is_cut(a, b) for a, b in itertools.pairwise(pictures))
+        return not any(self._is_cut(clip, frame) for frame in range(first, first + self.frames - 1))
+
+    def _is_cut(self, clip, frame):
+        known = self._cuts.setdefault(clip, bytearray(len(self.clips[clip].frames)))  # 0: not yet
+        if not known[frame]:
+            known[frame] = 2 if is_cut(*self.pictures.run(clip, frame, 2)) else 1
+        return known[frame] == 2
 
     def heard(self, clip: int, first: int, rng: np.random.Generator, frames: int | None = None) -> np.ndarray:
         """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames, as the augmentation makes them sound."""
@@ -508,48 +627,30 @@ class Dataset:
 
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mouths (48,48,3T) float32 in 0..1 and the sound (T,80,27,1) or (T,12,35,1) of a run of real frames."""
-        picture = augment.Picture(rng, self.config.img_size, self.augmentation)
-        crops, points = self._varied(clip, range(first, first + self.frames), picture)
-        return self._mouths(crops, faces.mouth_box(points), picture), self.heard(clip, first, rng)
+        drawn = augment.Picture.draw(rng, 1, self.config.img_size, self.augmentation)
+        return self._mouths([(clip, first)], drawn)[0], self.heard(clip, first, rng)
 
-    def _varied(self, clip, frames, picture):
-        """Crops (n,size,size,3) and landmarks (n,5,2) of frames, as the augmentation makes them look."""
-        crops = np.stack([picture.apply(self.picture(clip, i)) for i in frames])
-        return crops, np.stack([picture.points(self.points(clip, i)) for i in frames])
+    def _mouths(self, chosen, pictures):
+        """(n,48,48,3T) float32, of n runs of real frames."""
+        points = [self._points(clip, first, self.frames) for clip, first in chosen]
+        boxes = np.stack([faces.mouth_box(picture.points(p)) for picture, p in zip(pictures, points, strict=True)])
+        runs = [self.pictures.run(clip, first, self.frames) for clip, first in chosen]
+        return augment.mouths(pictures, runs, boxes, networks.MOUTH_SIZE)
 
-    def _mouths(self, crops, box, picture):
-        size, out = self.config.img_size, networks.MOUTH_SIZE
-        matrices = faces.crop_matrices(picture.box(box), size, out, picture.blur, picture.bend)
-        return picture.mouths(mouths_of(crops, *matrices))
-
-    def sample(self, clip: int, frame: int, rng: np.random.Generator, run: bool = False) -> dict[str, np.ndarray]:
-        """A frame for the generator, or a run of T from `frame` on, its identity frame chosen by `rng`.
+    def sample(self, clip: int, frame: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A frame for the generator, its identity frame chosen by `rng`.
 
         Returns:
-            faces (T,96,96,6), audio (T,80,27,1) or (T,12,35,1), targets (T,96,96,3), masks (T,96,96,1), all float32 in
-            0..1 but the audio; of a run also mouths (48,48,3T) and the matrices crop_rows and crop_columns (48,96) that
-            cut them out.
+            faces (1,96,96,6), audio (1,80,27,1) or (1,12,35,1), targets (1,96,96,3), masks (1,96,96,1), all float32 in
+            0..1 but the audio.
         """
         size = self.config.img_size
-        numbers = self.clips[clip].frames
-        indices = range(frame, frame + (self.frames if run else 1))
-        far = (numbers <= numbers[indices[0]] - MIN_DISTANCE) | (numbers >= numbers[indices[-1]] + MIN_DISTANCE)
-        identity = self.picture(clip, int(rng.choice(np.flatnonzero(far))))
-        picture = augment.Picture(rng, size, self.augmentation)
-        identity = picture.apply(identity)
-        crops, points = self._varied(clip, indices, picture)
-        inputs = [assemble(identity, crop) for crop in crops]
-        sample = {
-            "faces": np.stack([face for face, _ in inputs]),
-            "audio": self.heard(clip, frame, rng, len(indices)),
-            "targets": np.stack([target for _, target in inputs]),
-            "masks": np.stack([faces.lip_mask(p, size) for p in points])[..., None],
-        }
-        if run:
-            box = faces.mouth_box(points)
-            rows, columns = faces.crop_matrices(box, size, networks.MOUTH_SIZE)
-            sample |= {"mouths": self._mouths(crops, box, picture), "crop_rows": rows, "crop_columns": columns}
-        return sample
+        identity = self.picture(clip, self._identity(clip, frame, frame, rng))
+        (picture,) = augment.Picture.draw(rng, 1, size, self.augmentation)
+        face, target = assemble(picture.apply(identity), picture.apply(self.picture(clip, frame)))
+        mask = faces.lip_mask(picture.points(self.points(clip, frame)), size)
+        audio = self.heard(clip, frame, rng, 1)
+        return {"faces": face[None], "audio": audio, "targets": target[None], "masks": mask[None, ..., None]}
 
 
 def _run_starts(numbers, length):

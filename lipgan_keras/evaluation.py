@@ -9,7 +9,6 @@ import collections
 import contextlib
 import csv
 import dataclasses
-import filecmp
 import functools
 import hashlib
 import io
@@ -240,7 +239,7 @@ def _held_out(args, out) -> list[Job]:
     jobs = []
     for i, clip in enumerate(held_out):
         following = [others[(i + 1 + k) % len(others)] for k in range(len(others))]
-        other = next((other.folder for other in following if not _same_sound(other.folder, clip.folder)), None)
+        other = next((other.folder for other in following if not _same_sound(other, clip)), None)
         jobs.append(Job(_name(clip.folder, root), clip=clip.folder, other=other))
     listed = Path(split["filelists"] or "", "val.txt")
     if split["filelists"] and listed.is_file():
@@ -255,10 +254,9 @@ def _held_out(args, out) -> list[Job]:
 
 def _same_sound(one, other) -> bool:
     """Whether two clips are one, or copies that say the same, such as one mirrored."""
-    paths = [folder / "audio.wav" for folder in (one, other)]
-    if one == other or not all(path.is_file() for path in paths):
-        return one == other
-    return filecmp.cmp(*paths, shallow=False)
+    if one.folder == other.folder or not (one.has_sound and other.has_sound):
+        return one.folder == other.folder
+    return one.read(one.sound_file) == other.read(other.sound_file)
 
 
 def _name(folder, root):

@@ -240,35 +240,39 @@ def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     mouth the height, and the line turns to lie across the face, whatever the order of the corners.
 
     Args:
-        landmarks: (5, 2), in pixels of the crop.
+        landmarks: (5, 2), or (n, 5, 2) of n crops, in pixels of the crop.
         size: of the crop.
 
     Returns:
-        (size, size) float32 in 0..1: 1 around the lips, falling off smoothly to 0.
+        (size, size) or (n, size, size) float32 in 0..1: 1 around the lips, falling off smoothly to 0.
     """
     points = np.asarray(landmarks, np.float32)
-    middle = (points[3] + points[4]) / 2
-    along, down = points[4] - points[3], middle - (points[0] + points[1]) / 2
-    apart, length = float(np.hypot(*along)), float(np.hypot(*down))
-    across = np.array([down[1], -down[0]], np.float32)
-    if along @ across < 0:
-        along = -along
-    if apart < 0.5 * length:
-        along = along + across * (0.5 - apart / length)
-    along = along / np.hypot(*along) if along.any() else np.array([1, 0], np.float32)
-    below = np.array([-along[1], along[0]])
-    width = 1.3 * max(apart, float(np.hypot(*(middle - points[2]))), 1.0)
-    height = 0.7 * max(width, 0.85 * length)
-    middle = middle + 0.25 * height * below
-    mask = np.zeros((size, size), np.float32)
-    reach = 1.25 * max(width, height) / 2  # all is 0 further away
-    first, last = np.clip([middle - reach, middle + reach + 1], 0, size).astype(int)
-    x, y = (np.arange(a, b, dtype=np.float32) + 0.5 - m for a, b, m in zip(first, last, middle, strict=True))
-    y = y[:, None]
-    p = (x * along[0] + y * along[1]) * (2 / width)
-    q = (x * below[0] + y * below[1]) * (2 / height)
-    mask[first[1] : last[1], first[0] : last[0]] = ramp((1.25 - np.sqrt(p * p + q * q)) * 2)
-    return mask
+    if points.ndim == 2:
+        return lip_mask(points[None], size)[0]
+    middle = (points[:, 3] + points[:, 4]) / 2
+    along, down = points[:, 4] - points[:, 3], middle - (points[:, 0] + points[:, 1]) / 2
+    apart, length = np.hypot(*along.T), np.hypot(*down.T)
+    across = np.stack([down[:, 1], -down[:, 0]], 1)
+    along = np.where((along * across).sum(1, keepdims=True) < 0, -along, along)
+    along = along + across * np.maximum(0, 0.5 - apart / np.maximum(length, 1e-9))[:, None]
+    norm = np.hypot(*along.T)[:, None]
+    along = np.where(norm > 0, along / np.maximum(norm, 1e-9), np.float32([1, 0]))
+    below = np.stack([-along[:, 1], along[:, 0]], 1)
+    width = 1.3 * np.maximum(np.maximum(apart, np.hypot(*(middle - points[:, 2]).T)), 1.0)
+    height = 0.7 * np.maximum(width, 0.85 * length)
+    middle = middle + 0.25 * height[:, None] * below
+    reach = 1.25 * np.maximum(width, height)[:, None] / 2  # all is 0 further away
+    first, last = (np.clip(edge, 0, size).astype(int) for edge in (middle - reach, middle + reach + 1))
+    at = (first[:, None] + np.arange((last - first).max(initial=0))[:, None]).astype(np.float32) + 0.5 - middle[:, None]
+    x, y = at[:, None, :, 0], at[:, :, None, 1]
+    along, below = (2 * along / width[:, None])[..., None, None], (2 * below / height[:, None])[..., None, None]
+    p = x * along[:, 0] + y * along[:, 1]
+    q = x * below[:, 0] + y * below[:, 1]
+    near = ramp((1.25 - np.sqrt(p * p + q * q)) * 2)
+    masks = np.zeros((len(points), size, size), np.float32)
+    for mask, part, (left, top), (right, bottom) in zip(masks, near, first.tolist(), last.tolist(), strict=True):
+        mask[top:bottom, left:right] = part[: bottom - top, : right - left]
+    return masks
 
 
 def default_landmarks(size: int = 96, style: str = "lipgan_keras") -> np.ndarray:
@@ -300,7 +304,11 @@ def mouth_box(landmarks: np.ndarray) -> np.ndarray:
 
 
 def crop_matrices(
-    box: Sequence[float], size: int, out: int, blur: float = 1.0, bend: Sequence[Sequence[float]] = ((0, 0), (0, 0))
+    box: Sequence[float] | np.ndarray,
+    size: int,
+    out: int,
+    blur: float | np.ndarray = 1.0,
+    bend: Sequence[Sequence[float]] | np.ndarray = ((0, 0), (0, 0)),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cropping and scaling as two matrix products, which a gradient passes: `rows @ picture @ columns.T`.
 
@@ -312,17 +320,20 @@ def crop_matrices(
             a cosine from that phase on; b is below 1.
 
     Returns:
-        rows, columns: (out, size) float32, each row a triangle that sums to 1: linear interpolation, or where the
+        rows, columns: (out, size) float32, (n, out, size) for n boxes, blurs and bends; each row a triangle that sums to 1: linear interpolation, or where the
         picture is reduced a mean over the pixels that a new one covers.
     """
-    x1, y1, x2, y2 = (float(v) for v in box)
-    matrices = []
+    box, bend = np.asarray(box, np.float64), np.asarray(bend, np.float64)
+    first, last = box[..., [1, 0], None], box[..., [3, 2], None]  # (..., 2, 1), of rows and of columns
+    b, phase = bend[..., :1], bend[..., 1:]
     along = (np.arange(out) + 0.5) / out
-    for first, last, (b, phase) in ((y1, y2, bend[0]), (x1, x2, bend[1])):
-        step = (last - first) / out
-        bent = along + b / (2 * np.pi) * (np.sin(2 * np.pi * along + phase) - np.sin(phase))
-        at = np.clip(first + bent * (last - first), 0.5, size - 0.5)
-        distance = np.abs(at[:, None] - (np.arange(size) + 0.5)) / max(blur, step, 1.0)
-        weights = np.maximum(0, 1 - distance)
-        matrices.append((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
-    return matrices[0], matrices[1]
+    bent = along + b / (2 * np.pi) * (np.sin(2 * np.pi * along + phase) - np.sin(phase))
+    at = np.clip(first + bent * (last - first), 0.5, size - 0.5)[..., None].astype(np.float32)
+    reach = np.maximum(np.maximum(np.asarray(blur)[..., None, None], (last - first) / out), 1.0)[..., None].astype(np.float32)
+    weights = at - (np.arange(size, dtype=np.float32) + 0.5)
+    np.abs(weights, out=weights)
+    weights /= -reach
+    weights += 1
+    np.maximum(weights, 0, out=weights)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights[..., 0, :, :], weights[..., 1, :, :]

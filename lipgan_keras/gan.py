@@ -200,6 +200,8 @@ class LipGAN(keras.Model):
         return logs, tuple([scope.get_current_value(v) for v in group] for group in variables)
 
     def _iteration(self, batch):
+        # Pictures come as bytes: a quarter of what has to be made, copied and sent to a GPU.
+        batch = {name: _unit(value) for name, value in batch.items()}
         logs = {}
         fakes = None
         if self.discriminator is not None or self.quality is not None:
@@ -338,7 +340,7 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
         relation: (S,M) see `losses.matching`.
 
     Args:
-        faces, audio, targets: see `LipGAN.train_iteration`.
+        faces, audio, targets: see `LipGAN.train_iteration`; pictures may be uint8, 0..255, too.
         unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without discriminator.
         train_on_fakes: the coin.
         masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: a default region.
@@ -396,6 +398,11 @@ def unsynced_order(same: np.ndarray) -> np.ndarray:
     candidates = (rows[:, None] - ROLL - rows[None, :]) % size
     first = np.take_along_axis(allowed, candidates, axis=1).argmax(axis=1)
     return candidates[rows, first]
+
+
+def _unit(x):
+    """Bytes 0..255 as float32 0..1; anything else as it is."""
+    return ops.cast(x, "float32") / 255 if keras.backend.standardize_dtype(x.dtype) == "uint8" else x
 
 
 def _copies(arrays):

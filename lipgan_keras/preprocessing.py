@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from . import audio, cli, faces, pool, tracking, video
+from . import audio, cli, faces, pack, pool, tracking, video
 from .cli import UserError
 
 FPS = 25
@@ -75,6 +75,26 @@ def preprocess(args: argparse.Namespace) -> None:
         print(f"  failed: {reason if str(source) in reason else f'{source}: {reason}'}")
     if failures and not done and not skipped:
         raise UserError(f"{args.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above")
+
+
+def pack_clips(args: argparse.Namespace) -> None:
+    """Write what preprocess.py --pack names, and say how large it is.
+
+    Raises:
+        UserError: no clips, or too many.
+    """
+    root = args.final_data_root
+    if not os.path.isdir(root):
+        raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
+    folders = pack.clip_folders(root)
+    if args.filelists:
+        lists = [pack.read_list(Path(args.filelists) / name) for name in ("train.txt", "val.txt")]
+        names = set().union(*(names for names in lists if names))
+        folders = [folder for folder in folders if pack.is_named(folder, names)]
+        if not folders:
+            raise UserError(f"{args.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them first")
+    size = pack.write(root, folders, args.pack, int(args.pack_mb * 1e6))
+    print(f"{args.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
 
 
 def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLike | None) -> list[tuple[Path, Path]]:
@@ -176,7 +196,7 @@ def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
         partial.mkdir(parents=True)
         wave = audio.load_audio(source)
         audio.save_wav(partial / "audio.wav", wave)
-        np.savez(partial / "mels.npz", spec=audio.melspectrogram(wave))
+        np.savez(partial / "mels.npz", spec=audio.melspectrogram(audio.load_audio(partial / "audio.wav")))  # as it was rounded
         saved = []
         for number, tracked in on_grid(tracking.track(video.read_frames(source))):
             frame = tracked.frame

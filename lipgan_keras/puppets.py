@@ -966,7 +966,7 @@ def _write_crops(folder, take, img_size, note):
     frames = len(smooth)
     wave = _resized(take.wave, round(frames / take.fps * audio.SAMPLE_RATE))
     audio.save_wav(partial / "audio.wav", wave)
-    np.savez(partial / "mels.npz", spec=audio.melspectrogram(wave))
+    np.savez(partial / "mels.npz", spec=audio.melspectrogram(audio.load_audio(partial / "audio.wav")))  # as it was rounded
     saved |= {"frames": np.arange(frames), "time": np.arange(frames) / FPS, "duration": np.full(frames, 1 / FPS)}
     np.savez(partial / "landmarks.npz", img_size=img_size, **saved, **note)
     with cli.replacing(folder.with_name(f"{folder.name}.npz")) as temporary:

@@ -248,7 +248,7 @@ def measure(args) -> dict:
 
 def main() -> None:
     parser = cli.ArgumentParser(prog="python -m lipgan_keras.sync_accuracy", description=__doc__.split("\n")[0])
-    parser.add_argument("--data_root", required=True, help="folder of preprocessed clips")
+    parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
     parser.add_argument("--checkpoint", required=True, help="with a lip-sync or a contrastive discriminator")
     parser.add_argument("--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)")
     parser.add_argument("--val_fraction", type=cli.fraction, help="share of the clips held out (default: the checkpoint's, or 0.05)")

@@ -3,11 +3,12 @@
 import concurrent.futures
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, augment, faces
-from lipgan_keras.augment import Picture, Sound
+from lipgan_keras import audio, augment, dataset, faces
+from lipgan_keras.augment import Sound
 from lipgan_keras.cli import UserError
 
 PICTURE_NAMES = ("flip", "crop", "colour")
@@ -15,6 +16,10 @@ PICTURE_NAMES = ("flip", "crop", "colour")
 
 def random_picture(seed, size=96):
     return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def Picture(rng, size, names):
+    return augment.Picture.draw(rng, 1, size, names)[0]
 
 
 def decibel(ratio):
@@ -94,12 +99,16 @@ def test_landmarks_follow_the_picture(size):
             np.testing.assert_allclose(found, expected, atol=0.1)
 
 
+def mouths(picture, run, box):
+    return augment.mouths([picture], [run], box[None], 48)[0]
+
+
 def test_mouths_are_bent_and_recoloured_for_the_discriminator():
     box = faces.mouth_box(faces.default_landmarks())
     plain = faces.crop_matrices(box, 96, 48)
     places = np.arange(96) + 0.5
-    colours = np.random.default_rng(0).random((48, 48, 6), np.float32)
-    grey = colours[..., :1].repeat(6, 2)
+    run = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
+    grey = run[..., :1].repeat(3, 3)
     ratios, mixed = [], []
     for seed in range(40):
         picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
@@ -108,18 +117,39 @@ def test_mouths_are_bent_and_recoloured_for_the_discriminator():
             assert (np.diff(at) > 0).all() and first < at[0] and at[-1] < last  # in order, from one end to the other
             np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-5)
             ratios.append(np.diff(at).max() / np.diff(even @ places).max())
-        new = picture.mouths(colours)
-        assert new.shape == colours.shape and new.dtype == np.float32 and 0 <= new.min() and new.max() <= 1
-        np.testing.assert_allclose(picture.mouths(grey), grey, atol=1e-6)
-        np.testing.assert_allclose(picture.mouths(colours[..., 3:]), new[..., 3:], atol=1e-6)  # all frames alike
-        mixed.append(np.abs(new - colours).mean())
-        sides = np.diff(picture.box(box).reshape(2, 2), axis=0)[0]
+        new = mouths(picture, run, box)
+        assert new.shape == (48, 48, 6) and new.dtype == np.float32 and 0 <= new.min() and new.max() <= 1
+        np.testing.assert_allclose(mouths(picture, run[1:], box), new[..., 3:], atol=1e-6)  # all frames alike
+        picture.table = None
+        coloured, of_grey = mouths(picture, run, box), mouths(picture, grey, box)
+        np.testing.assert_allclose(of_grey[..., 0], of_grey[..., 1], atol=1e-6)
+        picture.mix = np.eye(3, dtype=np.float32)
+        mixed.append(np.abs(mouths(picture, run, box) - coloured).mean())
+        sides = np.diff(augment.mouth_boxes([picture], box[None])[0].reshape(2, 2), axis=0)[0]
         assert (np.abs(sides / np.diff(box.reshape(2, 2), axis=0)[0] - 1) <= augment.BOX_ZOOM + 1e-5).all()
     assert 1.2 < max(ratios) < 1.4 and min(ratios) < 1.1
-    assert max(mixed) > 0.1
-    quiet = Picture(np.random.default_rng(0), 96, ("flip", "gain"))
+    assert max(mixed) > 0.05
+    quiet = Picture(np.random.default_rng(0), 96, ("gain",))
     np.testing.assert_array_equal(faces.crop_matrices(box, 96, 48, 1.0, quiet.bend)[0], plain[0])
-    assert quiet.mouths(colours) is colours
+    np.testing.assert_allclose(mouths(quiet, run, box), dataset.mouths_of(run, *plain), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_mouths_are_those_of_the_changed_pictures(size):
+    """What `apply` moves is folded into the cut: the same as of the pictures that it makes, up to how it interpolates."""
+    rng = np.random.default_rng(0)
+    run = np.stack([cv2.resize(rng.integers(0, 256, (9, 9, 3), np.uint8), (size, size), interpolation=cv2.INTER_CUBIC) for _ in range(3)])
+    landmarks = faces.default_landmarks(size) + rng.uniform(-0.05, 0.05, (3, 5, 2)).astype(np.float32) * size
+    drawn = augment.Picture.draw(np.random.default_rng(1), 40, size, (*PICTURE_NAMES, "blur"))
+    boxes = np.stack([faces.mouth_box(picture.points(landmarks)) for picture in drawn])
+    together = augment.mouths(drawn, [run] * 40, boxes, 48)
+    for picture, box, cut in zip(drawn, augment.mouth_boxes(drawn, boxes), together):
+        changed = np.stack([picture.apply(image) for image in run])
+        if picture.flip:  # the bend is mirrored, too
+            box = np.array([size - box[2], box[1], size - box[0], box[3]])
+        rows, columns = faces.crop_matrices(box, size, 48, picture.blur, picture.bend)
+        expected = dataset.mouths_of(changed, rows, columns[::-1, ::-1] if picture.flip else columns).reshape(-1, 3) @ picture.mix
+        assert np.abs(cut.reshape(-1, 3) - expected).mean() < 0.01
 
 
 def test_a_flip_swaps_left_and_right():
@@ -317,3 +347,21 @@ def test_music_spreads_over_the_spectrum_and_has_onsets(pieces):
         peak = (rise[1:-1] > rise[:-2]) & (rise[1:-1] >= rise[2:]) & (rise[1:-1] > 3 * np.median(rise) + 0.02)
         onsets.append(peak.sum() / 6)
     assert min(onsets) > 0.3 and np.median(onsets) > 1.5
+
+
+def test_sounds_changed_together_are_those_changed_alone():
+    rng = np.random.default_rng(0)
+    stretches = rng.uniform(-0.8, 0.8, (40, 5000)).astype(np.float32)
+    levels = rng.uniform(0.01, 0.5, 40)
+    changes = Sound(("gain", "noise")).changes(rng, 40)
+    assert 10 < sum(change.noisy for change in changes) < 30
+    alone = [change(stretch, rms) for change, stretch, rms in zip(changes, stretches, levels)]
+    for change, stretch, rms, one in zip(changes, stretches, levels, alone):
+        expected = np.clip(change.gain * stretch, -1, 1)
+        if change.noisy:
+            start = int(change.at * (len(change.piece) - 4999))
+            noise = change.piece[start : start + 5000]
+            loud = max(change.piece_level, augment.level(noise))
+            expected = augment.mix(change.gain * stretch, noise, change.snr_db, change.gain * rms, loud)
+        np.testing.assert_allclose(one, expected, atol=1e-5)
+    np.testing.assert_allclose(augment.hear(changes, stretches, levels), alone, atol=1e-6)

@@ -12,7 +12,7 @@ import pytest
 from conftest import assert_one_line
 from synthetic import beeps, call, detect, picture, steady, write
 
-from lipgan_keras import audio, checkpoints, evaluation, faces, fid, measuring, metrics, pool
+from lipgan_keras import audio, checkpoints, dataset, evaluation, faces, fid, measuring, metrics, pool
 from lipgan_keras.cli import UserError
 from lipgan_keras.config import ModelConfig
 
@@ -405,7 +405,8 @@ def test_wrong_sound_is_as_wrong_as_it_says():
 
 def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_path):
     speaker = clips / "main" / "speaker"
-    assert not evaluation._same_sound(speaker / "0", speaker / "1") and evaluation._same_sound(speaker / "0", speaker / "0")
+    zero, one = (dataset.Clip(speaker / name) for name in "01")
+    assert not evaluation._same_sound(zero, one) and evaluation._same_sound(zero, zero)
     shutil.copytree(speaker / "0", speaker / "0_mirrored")
     (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/nowhere\nspeaker/nowhere\n")
 
