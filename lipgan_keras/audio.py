@@ -161,6 +161,20 @@ def save_wav(path: str | os.PathLike, wave: np.ndarray, sample_rate: int = SAMPL
         file.writeframes(samples.tobytes())
 
 
+def pcm(path: str | os.PathLike) -> np.ndarray | None:
+    """The samples of a file of `save_wav` (16 kHz, mono, 16 bit) where they lie in it, memory-mapped: int16 (n,), those of
+    `load_audio` times 32768. None: it is of another kind, or there are none.
+    """
+    try:
+        with open(path, "rb") as file, wave_file.open(file) as header:
+            kind = header.getnchannels(), header.getsampwidth(), header.getframerate()
+            if kind == (1, 2, SAMPLE_RATE) and header.getnframes():
+                return np.memmap(path, "<i2", "r", file.tell(), (header.getnframes(),))
+    except (OSError, EOFError, ValueError, wave_file.Error):
+        pass
+    return None
+
+
 def flac(path: str | os.PathLike) -> bytes | None:
     """A sound file of 16-bit samples as a FLAC file, without loss, at its own rate; None: it cannot be one.
 
@@ -379,19 +393,22 @@ class MelBank:
     The spectrogram is made where it is asked for, and in blocks, so that what is asked for before decides no bit of it.
 
     Args:
-        wave: (n,) in [-1, 1].
+        wave: (n,) float32 in [-1, 1], or int16 of 32768 times that.
+        level: root mean square of it in [-1, 1], if it is known.
 
     Attributes:
-        wave: (n,) float32.
-        level: root mean square of it.
+        level: root mean square.
         nbytes: memory that it takes in the end.
     """
 
-    BLOCK = 64  # steps
+    BLOCK = 32  # steps
 
-    def __init__(self, wave: np.ndarray):
-        self.wave = wave.astype(np.float32)
-        self.level = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
+    def __init__(self, wave: np.ndarray, level: float | None = None):
+        self.wave = wave
+        self.unit = np.float32(1 / 32768 if wave.dtype.kind == "i" else 1)
+        if level is None:
+            level = float(self.unit) * float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
+        self.level = level
         self.nbytes = self.wave.nbytes + 80 * 4 * (1 + len(wave) // _MEL_HOP + 2 * self.BLOCK)
         self._blocks = {}
 
@@ -400,13 +417,13 @@ class MelBank:
         begin = _MEL_HOP * first - _BEFORE
         inside = self.wave[max(0, begin) : max(0, begin + len(out))]
         at = max(0, -begin)
-        out[at : at + len(inside)] = inside
+        np.multiply(inside, self.unit, out=out[at : at + len(inside)])
 
     def is_louder_than(self, level: float, first: int, steps: int) -> bool:
         """Whether a sample that those steps are made of is above `level`."""
         begin = _MEL_HOP * first - _BEFORE
         inside = self.wave[max(0, begin) : max(0, begin + _length(steps))]
-        return bool(len(inside)) and max(float(inside.max()), -float(inside.min())) > level
+        return bool(len(inside)) and max(float(inside.max()), -float(inside.min())) * float(self.unit) > level
 
     def steps(self, first: int, out: np.ndarray) -> None:
         """Write the steps from `first` on into (80, k)."""

@@ -6,7 +6,6 @@ A batch depends on the seed and its number alone, so that a resumed run sees wha
 import concurrent.futures
 import hashlib
 import io
-import math
 import os
 import threading
 import zipfile
@@ -59,20 +58,19 @@ class Pictures:
     Args:
         clips: theirs.
         size: side in pixels to which they are brought.
-        budget: bytes for those of whole clips; those of others are decoded each time.
+        budget: bytes; those for which there is no room are decoded each time.
     """
 
     def __init__(self, clips: list["Clip"], size: int, budget: int):
         self.clips, self.size, self.left = clips, size, budget
-        self.kept = {}  # clip -> its pictures (n,size,size,3), and (n,) which are there; None: for these there is no room
+        self.kept = {}  # clip -> the first (n,size,size,3) of its pictures, and which of them are there
         self.lock = threading.Lock()
 
     def run(self, clip: int, first: int, count: int) -> np.ndarray:
         """(count,size,size,3) uint8 BGR; not to be written to."""
-        kept = self.kept[clip] if clip in self.kept else self._room(clip)
-        if kept is None:
+        pictures, there = self.kept[clip] if clip in self.kept else self._room(clip)
+        if first + count > len(there):
             return np.stack([self.clips[clip].picture(i, self.size) for i in range(first, first + count)])
-        pictures, there = kept
         for i in range(first, first + count):
             if not there[i]:  # threads that decode the same one at once do no harm
                 pictures[i] = self.clips[clip].picture(i, self.size)
@@ -80,12 +78,12 @@ class Pictures:
         return pictures[first : first + count]
 
     def _room(self, clip):
-        shape = (len(self.clips[clip].frames), self.size, self.size, 3)
         with self.lock:
             if clip not in self.kept:
-                fits = math.prod(shape) <= self.left
-                self.left -= math.prod(shape) if fits else 0
-                self.kept[clip] = (np.empty(shape, np.uint8), [False] * shape[0]) if fits else None
+                each = 3 * self.size**2
+                count = min(len(self.clips[clip].frames), self.left // each)
+                self.left -= count * each
+                self.kept[clip] = np.empty((count, self.size, self.size, 3), np.uint8), bytearray(count)
         return self.kept[clip]
 
 
@@ -193,6 +191,11 @@ class Clip:
         """(samples,) float32, 16 kHz mono."""
         return sound.load_audio(self.folder / self.sound_file, data=None if self.packed is None else self.read(self.sound_file))
 
+    def samples(self) -> np.ndarray:
+        """`wave`, or 32768 times that as int16 and memory-mapped."""
+        samples = sound.pcm(self.folder / self.sound_file) if self.packed is None else None
+        return self.wave() if samples is None else samples
+
     def saved_window(self, index: int) -> np.ndarray:
         """(12,35) float32, the MFCC window that the original saved with a frame."""
         path = self.folder / f"{self.frames[index]}.npz"
@@ -234,8 +237,7 @@ def _load_npz(path, *keys, read=Path.read_bytes):
 
 
 def _packed(folder):
-    """What a pack holds of a clip whose folder lies, so to speak, below the pack, or is it."""
-    path = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    path = pack.file_of(folder)
     found = pack.read(path).get(folder) if path else None
     if found is None:
         raise UserError(f"{folder}: no such clip; give a folder that preprocess.py wrote, or one in a pack of them")
@@ -378,7 +380,7 @@ class Dataset:
         self.starts = starts
         self.clip_of = np.repeat(np.arange(len(clips)), [len(s) for s in starts])
         self.frame_of = np.concatenate(starts)
-        self._labels, self._tracks, self._cuts, self._orders = {}, {}, {}, {}
+        self._labels, self._tracks, self._levels, self._cuts, self._orders = {}, {}, {}, {}, {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -421,10 +423,18 @@ class Dataset:
         if change is None or not item.has_sound:
             return sound.windows(self.features.get(clip, lambda: item.features(kind)), centres, kind)
         bank = self._bank(clip)
-        return sound.windows_of(bank.wave, centres, kind, lambda stretch: change(stretch, bank.level))
+        return sound.windows_of(bank.wave * bank.unit, centres, kind, lambda stretch: change(stretch, bank.level))
 
     def _bank(self, clip):
-        return self.waves.get(clip, lambda: sound.MelBank(self.clips[clip].wave()))
+        bank = self.waves.items.get(clip)
+        if bank is None:
+            wave = self.clips[clip].samples()
+            bank = sound.MelBank(wave, self._levels.get(clip))
+            self._levels[clip] = bank.level
+            if bank.nbytes <= self.waves.left:
+                bank.wave = np.array(wave)  # not in the file: there may be more of those than can be mapped
+            bank = self.waves.get(clip, lambda: bank)
+        return bank
 
     def _sounds(self, runs, frames, rng, out=None):
         """(n,80,27,frames) or (n,12,35,frames), what is heard in n runs (clip, first frame), each changed by its own draw."""

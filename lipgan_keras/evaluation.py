@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from . import __version__, cli, fid, measuring, metrics, pool
+from . import __version__, cli, fid, measuring, metrics, pack, pool
 from .cli import UserError
 from .measuring import Job, Settings
 
@@ -361,7 +361,7 @@ def _files(settings, job) -> Iterable[Path | str]:
     yield from (job.truth, job.generated)
     for folder in (job.clip, job.other if job.clip else None):
         if folder:
-            yield from sorted(folder.iterdir())
+            yield from sorted(folder.iterdir()) if folder.is_dir() else (folder, pack.file_of(folder))
     yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception)
 
 

@@ -42,7 +42,7 @@ def clip_folders(data_root: str | os.PathLike) -> list[Path]:
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             if any(name.endswith(".jpg") and name[:-4].isdecimal() for name in files):
                 folders.append(Path(folder))
-    elif os.path.exists(data_root):
+    elif os.path.isfile(data_root):
         folders = list(read(data_root))
     else:
         raise UserError(f"{data_root}: no such folder; give the folder or the pack that preprocess.py wrote")
@@ -136,6 +136,11 @@ def _packed(folder, name):
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     return name, packed.getvalue()
+
+
+def file_of(folder: Path) -> Path | None:
+    """The pack in which a clip is whose folder lies, so to speak, below it, or is it; None: in no file."""
+    return next((path for path in (folder, *folder.parents) if path.is_file()), None)
 
 
 def read(path: str | os.PathLike) -> dict[Path, dict[str, memoryview]]:

@@ -303,6 +303,12 @@ def test_windows_of_many_sounds_are_those_of_each():
     ]  # fmt: skip
     kept = [window for (_, _, gain, more), window in zip(cases, heard) if not more and gain <= 1]
     np.testing.assert_array_equal(alone, kept)
+    sixteen = [(np.rint(wave * 32767)).astype(np.int16) for wave in waves]
+    one, other = (
+        audio.changed_windows([audio.MelBank(wave) for wave in of], np.full((8, 1), 0.4), [2.0] * 8, [False] * 8, lambda _, s: np.clip(2 * s, -1, 1))
+        for of in (sixteen, [(wave / 32768).astype(np.float32) for wave in sixteen])
+    )
+    np.testing.assert_array_equal(one, other)
     out = np.zeros((0, 80, 27, 5), np.float32)
     assert audio.changed_windows([], np.zeros((0, 5)), [], [], hear, out) is out
 
@@ -315,3 +321,15 @@ def test_flac_is_lossless(tmp_path):
     np.testing.assert_array_equal(audio.load_audio("a.flac", data=flac), audio.load_audio(tmp_path / "a.wav"))
     with pytest.raises(UserError, match="named: is not an audio"):
         audio.load_audio("named", data=b"text")
+
+
+def test_pcm_where_it_lies(tmp_path):
+    wave = np.random.default_rng(0).uniform(-1, 1, 5001)
+    audio.save_wav(tmp_path / "a.wav", wave)
+    samples = audio.pcm(tmp_path / "a.wav")
+    assert samples.dtype == np.int16
+    np.testing.assert_array_equal(samples / np.float32(32768), audio.load_audio(tmp_path / "a.wav"))
+    audio.save_wav(tmp_path / "b.wav", wave, 22050)
+    (tmp_path / "c.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-100])
+    (tmp_path / "d.wav").write_text("text")
+    assert all(audio.pcm(tmp_path / name) is None for name in ("b.wav", "c.wav", "d.wav", "none"))

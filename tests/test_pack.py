@@ -1,5 +1,6 @@
 import os
 import shutil
+import types
 import wave
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import synthetic
 from conftest import assert_one_line
 from test_dataset import make_clip, make_root
 
-from lipgan_keras import audio, augment, dataset, pack
+from lipgan_keras import audio, augment, dataset, evaluation, measuring, pack
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
@@ -211,3 +212,15 @@ def test_folders_below_a_pack_that_it_does_not_hold(root):
         dataset.Clip(path / "main" / "a" / "9")
     with pytest.raises(UserError, match="no such clip"):
         dataset.Clip(Path("nowhere") / "a")
+
+
+def test_clips_of_a_pack_can_be_judged(root):
+    """Records depend on the pack, and copies of a sound are known in it."""
+    path = packed(root)
+    clips = find(path)
+    assert evaluation._same_sound(clips[0], clips[0]) and not evaluation._same_sound(clips[0], clips[1])
+    settings = types.SimpleNamespace(checkpoint=None, sync_checkpoint=None, syncnet=None, inception=None)
+    job = measuring.Job("a", clip=clips[0].folder, other=clips[1].folder)
+    assert path in list(evaluation._files(settings, job)) and clips[0].folder in list(evaluation._files(settings, job))
+    job = measuring.Job("a", clip=root / "main" / "a" / "0")
+    assert root / "main" / "a" / "0" / "audio.wav" in list(evaluation._files(settings, job))
