@@ -504,7 +504,7 @@ class Dataset:
         masks = faces.lip_mask(np.concatenate(points), size)[..., None]
         batch = {"faces": inputs, "targets": targets, "masks": masks}
         if self.runs:
-            boxes = np.stack([faces.mouth_box(run) for run in points[: self.runs]])
+            boxes = faces.mouth_box(np.stack(points[: self.runs]))
             batch["crop_rows"], batch["crop_columns"] = faces.crop_matrices(
                 boxes, size, networks.MOUTH_SIZE, np.ones(self.runs), np.zeros((self.runs, 2, 2))
             )
@@ -643,7 +643,7 @@ class Dataset:
     def _mouths(self, chosen, pictures):
         """(n,48,48,3T) float32, of n runs of real frames."""
         points = [self._points(clip, first, self.frames) for clip, first in chosen]
-        boxes = np.stack([faces.mouth_box(picture.points(p)) for picture, p in zip(pictures, points, strict=True)])
+        boxes = faces.mouth_box(np.stack([picture.points(p) for picture, p in zip(pictures, points, strict=True)]))
         runs = [self.pictures.run(clip, first, self.frames) for clip, first in chosen]
         return augment.mouths(pictures, runs, boxes, networks.MOUTH_SIZE)
 

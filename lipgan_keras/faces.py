@@ -290,17 +290,20 @@ def mouth_box(landmarks: np.ndarray) -> np.ndarray:
     """The square around mouth and upper chin, one for a run of frames, so that only the mouth moves in it.
 
     Args:
-        landmarks: (5, 2), or (n, 5, 2) of n frames, in pixels of the crop.
+        landmarks: (5, 2), or (n, 5, 2) of n frames, in pixels of the crop; or (m, n, 5, 2) of m runs.
 
     Returns:
-        (4,) float32 x1, y1, x2, y2; its side is 1.2 times the distance of eyes and mouth.
+        (4,) or (m, 4) float32 x1, y1, x2, y2; its side is 1.2 times the distance of eyes and mouth.
     """
-    points = np.asarray(landmarks, np.float32).reshape(-1, 5, 2).mean(axis=0)
-    eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
-    down = mouth - eyes
-    half = 0.6 * max(float(np.hypot(*down)), float(np.hypot(*(points[4] - points[3]))), 1.0)
+    points = np.asarray(landmarks, np.float32)
+    points = points.reshape(-1, *points.shape[-3:]) if points.ndim > 2 else points[None, None]
+    points = points.mean(axis=1)
+    eyes, mouth = points[:, :2].mean(axis=1), points[:, 3:].mean(axis=1)
+    down, across = mouth - eyes, points[:, 4] - points[:, 3]
+    half = 0.6 * np.maximum(np.maximum(np.hypot(*down.T), np.hypot(*across.T)), 1.0)[:, None]
     centre = mouth + 0.15 * down
-    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+    boxes = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    return boxes if np.ndim(landmarks) == 4 else boxes[0]
 
 
 def crop_matrices(

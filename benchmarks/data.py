@@ -1,0 +1,98 @@
+"""How fast batches are made, without anything that trains on them: samples a second, with all augmentation.
+
+    python benchmarks/data.py --data_root crops/
+
+A sample is a frame for the generator; with recipe sync a run of frames. One batch of `lipsync` holds as many runs for the lip-sync
+discriminator as frames for the generator, and two wrong sounds for each.
+"""
+
+import argparse
+import itertools
+import os
+import platform
+import statistics
+import time
+
+from lipgan_keras import augment, cli, dataset, training
+from lipgan_keras.checkpoints import ModelConfig
+
+
+def main():
+    parser = cli.ArgumentParser(description="Samples a second of the input pipeline alone.")
+    parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
+    parser.add_argument("--recipes", nargs="+", choices=list(training.RECIPES), default=list(training.RECIPES))
+    parser.add_argument("--batch_size", type=cli.integer(2), default=96)
+    parser.add_argument("--workers", type=cli.integer(1), nargs="+", default=[1, 4], help="threads")
+    parser.add_argument("--runs", type=cli.integer(1), default=5)
+    parser.add_argument("--seconds", type=cli.positive(), default=2.0, help="of each run")
+    parser.add_argument("--img_size", type=int, choices=[96, 192], default=96)
+    parser.add_argument("--cache_mb", type=cli.at_least(0), default=2048, help="for pictures and sound that are kept; 0: as of data without end")
+    parser.add_argument("--profile", action="store_true", help="where the time of one thread goes, instead")
+    args = parser.parse_args()
+
+    clips = dataset.find_clips(args.data_root, "mel")
+    frames = sum(len(clip.frames) for clip in clips)
+    print(f"{machine()}; {len(clips)} clips, {frames} frames; batches of {args.batch_size}, all augmentation")
+    for recipe in args.recipes:
+        data = dataset_of(recipe, clips, args)
+        count = data.samples and args.batch_size or data.sync_samples
+        start = time.perf_counter()
+        data.batch(0)
+        print(f"{recipe:8} first batch {time.perf_counter() - start:.2f} s", end="", flush=True)
+        if args.profile:
+            profile(data)
+            continue
+        for workers in args.workers:
+            runs = [rate(data, workers, args.seconds, 1000 * run) for run in range(args.runs + 1)][1:]  # the first warms up
+            rates, costs = [count * batches for batches, _ in runs], [1000 * cost for _, cost in runs]
+            print(f"; {workers} threads: {statistics.median(rates):.0f} samples/s ({min(rates):.0f} to {max(rates):.0f}), ", end="")
+            print(f"{statistics.median(costs):.0f} ms of processor time a batch", end="", flush=True)
+        print()
+    print(f"load average at the end {os.getloadavg()[0]:.1f}")
+
+
+def dataset_of(recipe: str, clips: list[dataset.Clip], args: argparse.Namespace) -> dataset.Dataset:
+    """As train.py makes it, but with all augmentation."""
+    preset = training.RECIPES[recipe]
+    return dataset.Dataset(
+        clips, ModelConfig(img_size=args.img_size), args.batch_size, generator=preset.generator, pairs=preset.disc_weight > 0,
+        sync=preset.sync_weight > 0, augmentation=augment.NAMES, sound=augment.Sound(augment.NAMES),
+        cache_bytes=int(args.cache_mb * 1e6),
+    )  # fmt: skip
+
+
+def rate(data: dataset.Dataset, workers: int, seconds: float, number: int) -> tuple[float, float]:
+    """Batches a second, and seconds of processor time a batch, from batch `number` on."""
+    with dataset.Loader(data, number, workers) as loader:
+        start, before = time.perf_counter(), time.process_time()
+        for _ in itertools.takewhile(lambda _: time.perf_counter() - start < seconds, loader):
+            pass
+        loader.pool.shutdown(wait=True)  # those that the threads have begun count
+        made = loader.next - number
+        return made / (time.perf_counter() - start), (time.process_time() - before) / made
+
+
+def machine() -> str:
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), name)
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores, load average {os.getloadavg()[0]:.1f}"
+
+
+def profile(data):
+    import cProfile
+    import pstats
+
+    for number in range(1, 4):
+        data.batch(number)
+    profiler = cProfile.Profile()
+    profiler.runcall(lambda: [data.batch(number) for number in range(4, 12)])
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    cli.run(main)
