@@ -24,6 +24,7 @@ ZOOM = 1.12  # at most
 # At most, in sides of the picture. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
 # above it.
 SHIFT, SHIFT_UP = 0.04, 0.02
+OWN_SHIFT, OWN_ZOOM = 0.025, 0.025  # likewise, of the identity frame against the others
 # At most, of the box around a mouth, in its sides; and by how much one part of it is stretched and another squeezed
 BOX_SHIFT, BOX_ZOOM, BEND = 0.06, 0.2, 0.35
 BLUR = 5 / 96  # reach of the widest blur, likewise
@@ -35,7 +36,8 @@ class Picture:
     """One draw of the changes, for all pictures of a sample.
 
     "flip" mirrors half of the samples. "crop" enlarges up to ZOOM times and shifts by up to SHIFT, SHIFT_UP upwards, by
-    cutting out whole pixels; at the edges the picture is continued with its last ones. "colour" changes brightness,
+    cutting out whole pixels; at the edges the picture is continued with its last ones. The identity frame is moved a little
+    on its own: a crop follows the mouth's corners, so that where the eyes are would tell how open the mouth is. "colour" changes brightness,
     contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns from, half of which are softened: it
     is to judge generated ones, whose blur must not count. Those mouths vary more, so that few people stand for many:
     with "crop" they are also stretched unevenly, with "colour" their colours are mixed.
@@ -44,6 +46,7 @@ class Picture:
         size: of the pictures, pixels.
         flip: whether they are mirrored.
         side, left, top: of the part that fills the new picture.
+        own: side, left and top of the identity frame's.
         table: (1,256,3) uint8, what becomes of each value of a colour; None: itself.
         jitter: (4,) in -1..1, how the box around the mouth moves and grows.
         bend: (2,2), for `faces.crop_matrices`.
@@ -56,6 +59,7 @@ class Picture:
     side: int
     left: int
     top: int
+    own: tuple[int, int, int]
     table: np.ndarray | None
     jitter: np.ndarray
     bend: np.ndarray
@@ -76,6 +80,11 @@ class Picture:
         sides = np.rint(size / rng.uniform(1, ZOOM if crop else 1, count)).astype(int)
         shifts = rng.integers([-far, -far], [far, up], (count, 2), endpoint=True) * crop
         lefts, tops = ((size - sides) // 2 + shifts.T).tolist()
+        owns = np.rint(rng.uniform(-1, 1, (count, 3)) * size * crop * [OWN_ZOOM, OWN_SHIFT, OWN_SHIFT]).astype(int)
+        # A frame that is smaller than its picture would show its border.
+        owns[:, 0] = np.minimum(sides + owns[:, 0], size)
+        owns[:, 1:] += np.stack([lefts, tops], 1) + (sides - owns[:, 0])[:, None] // 2
+        owns = [tuple(own) for own in owns.tolist()]
         jitters = rng.uniform(-1, 1, (count, 4)) * crop
         bends = rng.uniform([-BEND, 0], [BEND, 2 * np.pi], (count, 2, 2)) * crop
         tables = [None] * count
@@ -90,18 +99,22 @@ class Picture:
             mixes = mixes.astype(np.float32)
         blurs = np.where(rng.random(count) < 0.5, rng.uniform(1.0, max(1.0, BLUR * size), count), 1.0)
         blurs = (blurs if "blur" in names else np.ones(count)).tolist()
-        drawn = (flips.tolist(), sides.tolist(), lefts, tops, tables, jitters, bends, blurs, mixes)
+        drawn = (flips.tolist(), sides.tolist(), lefts, tops, owns, tables, jitters, bends, blurs, mixes)
         return [Picture(size, *one) for one in zip(*drawn, strict=True)]
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """A changed picture, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn."""
+    def apply(self, image: np.ndarray, identity: bool = False) -> np.ndarray:
+        """A changed picture, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn.
+
+        Args:
+            identity: whether it is the identity frame.
+        """
         if self.flip:
             image = cv2.flip(image, 1)
-        if (self.side, self.left, self.top) != (self.size, 0, 0):
-            far = round(SHIFT * self.size)
+        side, left, top = self.own if identity else (self.side, self.left, self.top)
+        if (side, left, top) != (self.size, 0, 0):
+            far = round(SHIFT * self.size) + round(OWN_SHIFT * self.size) + 1
             image = cv2.copyMakeBorder(image, far, far, far, far, cv2.BORDER_REPLICATE)
-            left, top = self.left + far, self.top + far
-            image = image[top : top + self.side, left : left + self.side]
+            image = image[top + far : top + far + side, left + far : left + far + side]
             # Cubic, as linear interpolation would take a quarter of the finest detail from the target.
             image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
         return image if self.table is None else cv2.LUT(image, self.table)

@@ -495,7 +495,7 @@ class Dataset:
         for i, ((clip, first), picture) in enumerate(zip(chosen, pictures, strict=True)):
             length = self.frames if i < self.runs else 1
             identity = self.picture(clip, self._identity(clip, first, first + length - 1, rng))
-            inputs[at : at + length, ..., :3] = picture.apply(identity)
+            inputs[at : at + length, ..., :3] = picture.apply(identity, identity=True)
             points.append(picture.points(self._points(clip, first, length)))
             for one in self.pictures.run(clip, first, length):
                 targets[at] = picture.apply(one)
@@ -657,7 +657,7 @@ class Dataset:
         size = self.config.img_size
         identity = self.picture(clip, self._identity(clip, frame, frame, rng))
         (picture,) = augment.Picture.draw(rng, 1, size, self.augmentation)
-        face, target = assemble(picture.apply(identity), picture.apply(self.picture(clip, frame)))
+        face, target = assemble(picture.apply(identity, identity=True), picture.apply(self.picture(clip, frame)))
         mask = faces.lip_mask(picture.points(self.points(clip, frame)), size)
         audio = self.heard(clip, frame, rng, 1)
         return {"faces": face[None], "audio": audio, "targets": target[None], "masks": mask[None, ..., None]}

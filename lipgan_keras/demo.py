@@ -49,8 +49,8 @@ def demo(photo: str | None, outfile: str, workdir: str, clips: int, steps: int, 
     run("-m", "lipgan_keras.puppets", "--out", work / "videos", "--photo", photo, "--clips", clips, "--seed", 1)
     run("preprocess.py", "--videos_data_root", work / "videos", "--final_data_root", work / "crops")
     run(
-        "train.py", "--data_root", work / "crops", "--recipe", "unet", "--model", "basic", "--width", 0.25,
-        "--batch_size", 8, "--steps", steps, "--checkpoint_freq", 200, "--logdir", work / "train",
+        "train.py", "--data_root", work / "crops", "--recipe", "unet", "--lip_weight", 6, "--augment", "crop", "--model", "basic",
+        "--width", 0.25, "--batch_size", 8, "--steps", steps, "--checkpoint_freq", 200, "--logdir", work / "train",
     )  # fmt: skip
     rng = np.random.default_rng(SOUND_SEED)
     wave, opening, _ = puppets.synthesise_speech(seconds, rng)

@@ -53,6 +53,23 @@ def test_nothing_drawn_changes_nothing():
         np.testing.assert_array_equal(picture.points(landmarks), landmarks)
 
 
+def test_the_identity_frame_moves_on_its_own():
+    """So that where its eyes are against the target's tells nothing of the target's mouth; with "crop" alone."""
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[30:34, 46:50] = 255
+
+    def at(picture):
+        weight = picture[..., 0].astype(float)
+        return np.array([(weight * axis).sum() / weight.sum() for axis in np.mgrid[:96, :96]])
+
+    pictures = [Picture(np.random.default_rng(seed), 96, PICTURE_NAMES) for seed in range(40)]
+    apart = np.stack([at(p.apply(image, identity=True)) - at(p.apply(image)) for p in pictures])
+    assert 0.8 < apart.std() and np.abs(apart).max() < 5.5
+    for name in set(PICTURE_NAMES) - {"crop"}:
+        picture = Picture(np.random.default_rng(0), 96, (name,))
+        np.testing.assert_array_equal(picture.apply(image, identity=True), picture.apply(image))
+
+
 @pytest.mark.parametrize("name", PICTURE_NAMES)
 def test_each_name_does_its_own_part(name):
     """A picture that only that part can change, and one that it cannot."""
