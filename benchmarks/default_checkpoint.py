@@ -26,7 +26,7 @@ FLAGS = [
     "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--seed", "0", "--quality_start", "3000",
     "--precision", "mixed_bfloat16", "--ema", "0.999", "--warmup", "200",
 ]  # fmt: skip
-STAGES = [(16000, 5e-4), (22000, 2e-4), (26000, 5e-5)]  # steps in all, learning rate
+STAGES = [(24000, 5e-4), (33000, 2e-4), (40000, 5e-5)]  # steps in all, learning rate
 PEOPLE = 60  # puppets of each look of a face
 SECONDS = 5.0  # of each
 REAL = 16  # copies of the real clips among them, some 7 % of all frames
