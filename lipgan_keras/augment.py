@@ -79,11 +79,12 @@ class Picture:
         flips = rng.random(count) < (0.5 if "flip" in names else 0)
         sides = np.rint(size / rng.uniform(1, ZOOM if crop else 1, count)).astype(int)
         shifts = rng.integers([-far, -far], [far, up], (count, 2), endpoint=True) * crop
-        lefts, tops = ((size - sides) // 2 + shifts.T).tolist()
+        corners = (size - sides)[:, None] // 2 + shifts
+        lefts, tops = corners.T.tolist()
         owns = np.rint(rng.uniform(-1, 1, (count, 3)) * size * crop * [OWN_ZOOM, OWN_SHIFT, OWN_SHIFT]).astype(int)
         # A frame that is smaller than its picture would show its border.
         owns[:, 0] = np.minimum(sides + owns[:, 0], size)
-        owns[:, 1:] += np.stack([lefts, tops], 1) + (sides - owns[:, 0])[:, None] // 2
+        owns[:, 1:] += corners + (sides - owns[:, 0])[:, None] // 2
         owns = [tuple(own) for own in owns.tolist()]
         jitters = rng.uniform(-1, 1, (count, 4)) * crop
         bends = rng.uniform([-BEND, 0], [BEND, 2 * np.pi], (count, 2, 2)) * crop

@@ -364,7 +364,10 @@ def test_augmentation_changes_both_frames_and_the_mask_alike(tmp_path):
     data = data_of(tmp_path, batch_size=8, pairs=False, augmentation=("flip", "crop", "colour"))
     plain = data_of(tmp_path, batch_size=8, pairs=False).batch(0)[0]
     (batch,) = data.batch(0)
-    assert np.array_equal(batch["faces"][..., :3], batch["targets"])  # identity and target
+    together = data_of(tmp_path, batch_size=8, pairs=False, augmentation=("flip", "colour")).batch(0)[0]
+    assert np.array_equal(together["faces"][..., :3], together["targets"])  # identity and target
+    assert not np.array_equal(batch["faces"][..., :3], batch["targets"])  # crops move the identity on its own
+    assert np.array_equal(batch["faces"][:, :48, :, 3:], batch["targets"][:, :48])
     assert batch["targets"].dtype == np.uint8 and np.abs(batch["targets"].astype(int) - plain["targets"]).mean() > 12
     assert not np.array_equal(batch["masks"], plain["masks"])
     assert np.array_equal(batch["audio"], plain["audio"])
