@@ -101,24 +101,7 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
     lists, videos = work / "lists", work / "videos"
     if (lists / "real" / "val.txt").is_file():
         return
-    if not clips:
-        raise UserError("no real clips; give the folder that holds clips of the GRID corpus with --clips")
-    if not Path(clips).is_dir():
-        raise UserError(f"{clips}: no such folder; give the one that holds clips of the GRID corpus")
-    files = sorted(Path(clips).glob("*.mpg"))
-    test = [file for file in files if file.stem in TEST_CLIPS]
-    train = [file for file in files if file.stem not in TEST_CLIPS]
-    if len(test) != len(TEST_CLIPS) or not train:
-        raise UserError(f"{clips}: holds not {', '.join(TEST_CLIPS)} and others as .mpg; get them from the GRID corpus")
-    shipped = puppets.shipped_photos()
-    if len(shipped) < 2:
-        raise UserError("matplotlib or scikit-image is not installed, whose photos are needed; pip install both")
-    for file in files:
-        copy = videos / "real" / "main" / "grid" / file.name
-        if not copy.is_file():
-            with cli.replacing(copy) as temporary:
-                shutil.copyfile(file, temporary)
-
+    train, test, shipped = faces_to_use(clips, videos)
     known = [shipped["grace_hopper"], *(photo(file, work) for file in train)]
     strangers = [shipped["astronaut"], *(photo(file, work) for file in test)]
     looks = 2 * len(known)  # with the mirror images
@@ -143,11 +126,37 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
     validation = [path for path in unseen if int(path.stem) <= VALIDATION]
     training = list_lines([path for path in synthesised if path not in held_out] + spoken)
     training += [f"grid/{file.stem}" for file in train]
-    for name, chosen in {
-        "train": list_lines(held_out + validation),
-        "puppets": list_lines([path for path in unseen if path not in validation]),
-        "real": [f"grid/{file.stem}" for file in test],
-    }.items():
+    chosen = [path for path in unseen if path not in validation]
+    write_lists(lists, training, list_lines(held_out + validation), list_lines(chosen))
+
+
+def faces_to_use(clips: str | None, videos: Path) -> tuple[list[Path], list[Path], dict[str, Path]]:
+    """The real clips for training and for the test, copied to `videos`, and the photos that ship with packages."""
+    from lipgan_keras import puppets
+
+    if not clips:
+        raise UserError("no real clips; give the folder that holds clips of the GRID corpus with --clips")
+    if not Path(clips).is_dir():
+        raise UserError(f"{clips}: no such folder; give the one that holds clips of the GRID corpus")
+    files = sorted(Path(clips).glob("*.mpg"))
+    test = [file for file in files if file.stem in TEST_CLIPS]
+    train = [file for file in files if file.stem not in TEST_CLIPS]
+    if len(test) != len(TEST_CLIPS) or not train:
+        raise UserError(f"{clips}: holds not {', '.join(TEST_CLIPS)} and others as .mpg; get them from the GRID corpus")
+    shipped = puppets.shipped_photos()
+    if len(shipped) < 2:
+        raise UserError("matplotlib or scikit-image is not installed, whose photos are needed; pip install both")
+    for file in files:
+        copy = videos / "real" / "main" / "grid" / file.name
+        if not copy.is_file():
+            with cli.replacing(copy) as temporary:
+                shutil.copyfile(file, temporary)
+    return train, test, shipped
+
+
+def write_lists(lists: Path, training: list[str], held_out: list[str], unseen: list[str]) -> None:
+    """train.txt and val.txt of `train`, and of `puppets` and `real`, which have test clips in theirs; that of `real` last."""
+    for name, chosen in {"train": held_out, "puppets": unseen, "real": [f"grid/{stem}" for stem in TEST_CLIPS]}.items():
         for split, lines in (("train", training), ("val", chosen)):
             with cli.replacing(lists / name / f"{split}.txt") as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -238,10 +247,14 @@ def in_a_process(function: Callable, *arguments):
 
 
 def machine() -> str:
+    return f"{os.cpu_count()} cores, {processor()}, {in_a_process(device)}"
+
+
+def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores, {(names or [platform.machine()])[0]}, {in_a_process(device)}"
+    return (names or [platform.machine()])[0]
 
 
 def device() -> str:

@@ -9,9 +9,10 @@ discriminator as frames for the generator, and two wrong sounds for each.
 import argparse
 import itertools
 import os
-import platform
 import statistics
 import time
+
+from ablation import processor
 
 from lipgan_keras import augment, cli, dataset, training
 from lipgan_keras.checkpoints import ModelConfig
@@ -73,14 +74,8 @@ def rate(data: dataset.Dataset, workers: int, seconds: float, number: int) -> tu
 
 
 def machine() -> str:
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            name = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), name)
-    except OSError:
-        pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, load average {os.getloadavg()[0]:.1f}"
+    return f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}"
 
 
 def profile(data):

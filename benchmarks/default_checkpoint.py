@@ -16,10 +16,9 @@ import shutil
 import time
 from pathlib import Path
 
-from ablation import ROOT, TEST_CLIPS, describe, in_a_process, judge, list_lines, machine, run
+from ablation import ROOT, describe, faces_to_use, in_a_process, judge, list_lines, machine, run, write_lists
 
 from lipgan_keras import cli
-from lipgan_keras.cli import UserError
 
 WEIGHTS = ROOT / "lipgan_keras" / "weights" / "lipsync.h5"
 FLAGS = [
@@ -69,21 +68,8 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
     lists, videos, crops = work / "lists", work / "videos", work / "crops"
     if (lists / "real" / "val.txt").is_file():
         return
-    if not clips or not Path(clips).is_dir():
-        raise UserError(f"{clips or 'no real clips'}: give the folder that holds clips of the GRID corpus with --clips")
-    files = sorted(Path(clips).glob("*.mpg"))
-    train = [file for file in files if file.stem not in TEST_CLIPS]
-    if len(files) - len(train) != len(TEST_CLIPS) or not train:
-        raise UserError(f"{clips}: holds not {', '.join(TEST_CLIPS)} and others as .mpg; get them from the GRID corpus")
-    shipped = puppets.shipped_photos()
-    if len(shipped) < 2:
-        raise UserError("matplotlib or scikit-image is not installed, whose photos are needed; pip install both")
     began = time.time()
-    for file in files:
-        copy = videos / "real" / "main" / "grid" / file.name
-        if not copy.is_file():
-            with cli.replacing(copy) as temporary:
-                shutil.copyfile(file, temporary)
+    train, _, shipped = faces_to_use(clips, videos)
     unseen = puppets.make_clips(
         videos / "unseen", UNSEEN, seed=3, seconds=UNSEEN_SECONDS, photos=[shipped["astronaut"]], num_workers=workers, mirror=False,
     )  # fmt: skip
@@ -101,14 +87,9 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
         crops / "people", 2 * len(known) * PEOPLE, seed=1, seconds=SECONDS, photos=known, speech=train, num_workers=workers,
         varied=True, crops=True,
     )  # fmt: skip
-    held_out = people[-VALIDATION:]
     training = list_lines(people[:-VALIDATION])
     training += [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
-    test = {"train": list_lines(held_out), "puppets": list_lines(unseen), "real": [f"grid/{name}" for name in TEST_CLIPS]}
-    for name, chosen in test.items():
-        for split, lines in (("train", training), ("val", chosen)):
-            with cli.replacing(lists / name / f"{split}.txt") as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_lists(lists, training, list_lines(people[-VALIDATION:]), list_lines(unseen))
     note_time(work, "data", began)
 
 

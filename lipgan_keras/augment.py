@@ -233,9 +233,14 @@ def mix(
     """
     rms = level(speech) if rms is None else rms
     noise_rms = level(noise) if noise_rms is None else noise_rms
-    scale = rms / max(noise_rms, 1e-9) * 10 ** (-snr_db / 20)
+    scale = _factor(rms, noise_rms, snr_db)
     noise = noise if len(noise) == len(speech) else np.resize(noise, len(speech))
     return np.clip(speech + np.float32(scale) * noise, -1, 1).astype(np.float32)
+
+
+def _factor(rms, noise_rms, snr_db):
+    """By which to multiply noise of a level beside speech of a level."""
+    return rms / max(noise_rms, 1e-9) * 10 ** (-snr_db / 20)
 
 
 @dataclass(frozen=True)
@@ -289,7 +294,7 @@ def hear(changes: Sequence[Change], stretches: np.ndarray, levels: Sequence[floa
         scales = np.zeros(count)
         for i, rms in zip(noisy, own.tolist(), strict=True):
             change = changes[i]
-            scales[i] = change.gain * levels[i] / max(change.piece_level, rms, 1e-9) * 10 ** (-change.snr_db / 20)
+            scales[i] = _factor(change.gain * levels[i], max(change.piece_level, rms), change.snr_db)
         noise *= scales[noisy, None].astype(np.float32)
         if len(noisy) == count:
             stretches += noise

@@ -179,7 +179,7 @@ class Uncovered:
         clear = strength > FAINT * len(mark) ** 0.5  # drawings may have no lips to be seen
         left = float(np.linalg.norm(mark)) / strength if clear else 1.0
         skin, eyes = (float(changed[part].mean()) for part in (self._still, self._eyes))
-        skin = max(0.0, skin - eyes)  # a flash changes all of the face
+        skin -= eyes  # a flash changes all of the face
         return look.update(patch, mark, time, changed, _between(skin, SKIN), _between(left, MARK))
 
     def _mark(self, patch):

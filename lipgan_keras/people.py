@@ -9,6 +9,7 @@ eyes are near u = -0.44 and 0.44, the chin near v = 1.75.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -22,7 +23,8 @@ SKINS = np.array([[48, 66, 104], [66, 92, 140], [92, 126, 176], [120, 154, 200],
 NOISE_FIELD = 384  # side of the noise that a camera cuts its frames' from; frames repeat beyond it
 
 
-def _fall(distance):
+def fall(distance: np.ndarray | float) -> np.ndarray:
+    """1 up to distance 0, then smoothly down to 0 at distance 1."""
     return 1 - ramp(distance)
 
 
@@ -60,7 +62,7 @@ class Axes:
 
 def depth(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """How far a face stands out, in units of face coordinates: a smooth mound, 0 around the head, with a nose."""
-    mound = 0.75 * _fall(np.sqrt((u / 1.35) ** 2 + ((v - 0.5) / 1.9) ** 2))
+    mound = 0.75 * fall(np.sqrt((u / 1.35) ** 2 + ((v - 0.5) / 1.9) ** 2))
     return mound + 0.2 * np.exp(-((u / 0.2) ** 2) - ((v - 0.55) / 0.3) ** 2)
 
 
@@ -111,7 +113,7 @@ class Person:
         """Where in the photo's face coordinates a point of the new face comes from."""
         n = self.numbers
         rows, (widths, heights) = self._rows, self._curves
-        near = _fall((np.abs(u) - 1.0) / 1.3)
+        near = fall((np.abs(u) - 1.0) / 1.3)
         a, b, c, d, e, f, g, h = n["waves"]
         new_u = u * (1 + np.interp(v, rows, widths) * near)
         new_u = new_u + near * (a * np.sin(2.1 * v + 9 * b) + c * np.sin(3 * u + 9 * d))
@@ -160,10 +162,10 @@ class Person:
 
         # Skin: the face, and what is coloured as the cheeks are near it. Lips: about the mouth, and redder.
         apart = np.hypot(lab[..., 1] - cheek_lab[1], lab[..., 2] - cheek_lab[2])
-        skin = _fall((apart - 12) / 12) * _fall((np.hypot(u / 1.3, (v - 0.8) / 2.0) - 0.8) / 0.5)
+        skin = fall((apart - 12) / 12) * fall((np.hypot(u / 1.3, (v - 0.8) / 2.0) - 0.8) / 0.5)
         skin = skin * ramp((lab[..., 0] - 0.30 * cheek_lab[0]) / (0.35 * cheek_lab[0]))
-        skin = np.maximum(skin, _fall((np.hypot(u / 0.9, (v - 0.55) / 1.2) - 0.72) / 0.3))
-        about_mouth = _fall((np.hypot(u / 0.62, (v - 1.02) / 0.36) - 0.75) / 0.25)
+        skin = np.maximum(skin, fall((np.hypot(u / 0.9, (v - 0.55) / 1.2) - 0.72) / 0.3))
+        about_mouth = fall((np.hypot(u / 0.62, (v - 1.02) / 0.36) - 0.75) / 0.25)
         lips = about_mouth * ramp((lab[..., 1] - cheek_lab[1] - 2) / 8)
         full = photo.shape[1::-1]
         skin, lips = (cv2.GaussianBlur(mask, (0, 0), 0.01 * axes.unit + 0.5) for mask in (skin, lips))
@@ -208,21 +210,34 @@ class Person:
 # --------------------------------------------------------------------------------------------------------------- pose
 
 
-@dataclasses.dataclass
-class Pose:
-    """How a head is held, frame by frame.
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """How a head is held in one frame.
 
     Attributes:
-        shift: (frames, 2) pixels from the frame's middle.
-        angle: (frames,) degrees clockwise.
-        zoom: (frames, 2), horizontal and vertical.
-        turn: (frames, 2) degrees: to the picture's right, and down.
+        shift: of the face from the frame's middle, pixels.
+        angle: degrees clockwise.
+        zoom: horizontal and vertical.
+        turn: degrees, to the picture's right and down; up to some 20.
     """
+
+    shift: Sequence[float] = (0.0, 0.0)
+    angle: float = 0.0
+    zoom: Sequence[float] = (1.0, 1.0)
+    turn: Sequence[float] = (0.0, 0.0)
+
+
+@dataclasses.dataclass
+class Pose:
+    """How a head is held, frame by frame: (frames, ...) of what `Place` has."""
 
     shift: np.ndarray
     angle: np.ndarray
     zoom: np.ndarray
     turn: np.ndarray
+
+    def __getitem__(self, frame: int) -> Place:
+        return Place(self.shift[frame], self.angle[frame], self.zoom[frame], self.turn[frame])
 
     @classmethod
     def drawn(cls, frames: int, fps: float, size: int, rng: np.random.Generator) -> "Pose":

@@ -195,8 +195,7 @@ def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
         _remove_partial(target)  # half-written by a run that was killed
         partial.mkdir(parents=True)
         wave = audio.load_audio(source)
-        audio.save_wav(partial / "audio.wav", wave)
-        np.savez(partial / "mels.npz", spec=audio.melspectrogram(audio.load_audio(partial / "audio.wav")))  # as it was rounded
+        write_sound(partial, wave)
         saved = []
         for number, tracked in on_grid(tracking.track(video.read_frames(source))):
             frame = tracked.frame
@@ -237,6 +236,12 @@ def on_grid(tracked: Iterable[tracking.Tracked]) -> Iterator[tuple[int, tracking
             if abs(number / FPS - before.frame.time) <= MAX_DISTANCE:
                 yield number, before
             number += 1
+
+
+def write_sound(folder: Path, wave: np.ndarray) -> None:
+    """A clip's audio.wav, of (n,) in [-1, 1], and mels.npz of what that file holds, which is rounded."""
+    audio.save_wav(folder / "audio.wav", wave)
+    np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio.load_audio(folder / "audio.wav")))
 
 
 def write_jpeg(path: Path, image: np.ndarray) -> None:

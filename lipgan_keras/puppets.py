@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from . import audio, augment, cli, faces, people, tracking
 from .cli import UserError
+from .people import Place, fall
 
 FPS = 25.0
 FRAME_SIZE = 256
@@ -193,7 +194,7 @@ def synthesise_speech(
     spectra = glottis * (mouth * through_mouth + nose * voice * nasal) + speaker.friction * friction * hiss
     spectra = spectra * speaker.heard(frequency)
     wave = librosa.istft(spectra, hop_length=_CONTROL, n_fft=_FFT)
-    wave = np.pad(wave, (0, max(0, samples - len(wave))))[:samples]
+    wave = librosa.util.fix_length(wave, size=samples)
     wave = speaker.in_room(wave, rng)
     wave *= rng.uniform(*speaker.level) / max(np.abs(wave).max(), 1e-6)
     wave += 10 ** rng.uniform(-4, speaker.room_noise) * rng.standard_normal(samples)  # a room is never silent
@@ -328,9 +329,9 @@ def _draw_sound(seconds: float, speech: Sequence[np.ndarray], rng: np.random.Gen
     if kind in ("silence", "music"):
         wave = hush
         if kind == "music":
-            wave = hush + np.float32(rng.uniform(0.1, 0.9)) * _resized(augment.music(seconds, rng), samples)
+            wave = hush + np.float32(rng.uniform(0.1, 0.9)) * librosa.util.fix_length(augment.music(seconds, rng), size=samples)
         elif rng.random() < 0.5:
-            wave = hush + np.float32(10 ** rng.uniform(-3, -1)) * _resized(augment.coloured_noise(seconds, rng), samples)
+            wave = hush + np.float32(10 ** rng.uniform(-3, -1)) * librosa.util.fix_length(augment.coloured_noise(seconds, rng), size=samples)
         still = np.zeros(frames, np.float32)
         return _Sound(np.clip(wave, -1, 1), still, still, numbers)
     # Now and then nobody speaks for a while, before or after.
@@ -354,10 +355,6 @@ def _draw_sound(seconds: float, speech: Sequence[np.ndarray], rng: np.random.Gen
         numbers["snr_db"] = float(rng.uniform(0, 20))
         wave = augment.mix(wave, make(seconds, rng), numbers["snr_db"], augment.level(said))
     return _Sound(np.clip(wave, -1, 1), opening, width, numbers)
-
-
-def _resized(wave, samples):
-    return np.pad(wave, (0, max(0, samples - len(wave))))[:samples]
 
 
 def _respoken(speech, samples, rng):
@@ -479,6 +476,9 @@ class _Mouth:
         )
 
 
+_STRAIGHT = Place()
+
+
 class Puppet:
     """A face photo whose mouth moves.
 
@@ -562,27 +562,24 @@ class Puppet:
         other._fit()
         return other
 
-    def _placed(self, shift, angle, zoom):
+    def _placed(self, place):
         """Frame pixels -> photo pixels: an affine map (2, 3)."""
-        turn = math.radians(angle)
-        linear = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-        linear = _RESOLUTION * linear / np.asarray(zoom)[:, None]
-        centre = np.array([self.size / 2, self.size / 2]) + shift
+        angle = math.radians(place.angle)
+        linear = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        linear = _RESOLUTION * linear / np.asarray(place.zoom)[:, None]
+        centre = np.array([self.size / 2, self.size / 2]) + place.shift
         return np.hstack([linear, (self._face - linear @ centre)[:, None]])
 
-    def _turned(self, turn):
-        """Photo pixels by which a point of depth 1 moves when the head turns by (right, down) degrees."""
-        right, down = np.sin(np.radians(turn))
+    def _turned(self, place):
+        """Photo pixels by which a point of depth 1 moves when the head turns."""
+        right, down = np.sin(np.radians(place.turn))
         return self._axes.matrix @ np.array([right, down])
 
     def render(
         self,
         opening: float,
         width: float,
-        shift: tuple[float, float] = (0.0, 0.0),
-        angle: float = 0.0,
-        zoom: tuple[float, float] = (1.0, 1.0),
-        turn: tuple[float, float] = (0.0, 0.0),
+        place: Place = _STRAIGHT,
         window: tuple[int, int, int, int] | None = None,
     ) -> np.ndarray:
         """One frame.
@@ -590,10 +587,7 @@ class Puppet:
         Args:
             opening: 0 lips closed .. 1 wide open.
             width: -1 rounded .. 0 neutral .. 1 spread.
-            shift: of the face from the frame's middle, pixels.
-            angle: of the head, degrees clockwise.
-            zoom: horizontal and vertical.
-            turn: of the head to the picture's right and down, degrees; up to some 20.
+            place: of the head.
             window: x1, y1, x2, y2 of the part that is wanted, within the frame; None: all of it.
 
         Returns:
@@ -602,24 +596,24 @@ class Puppet:
         opening, width = float(opening), float(width)
         first_x, first_y, last_x, last_y = window or (0, 0, self.size, self.size)
         shape = last_x - first_x, last_y - first_y
-        to_photo = self._placed(shift, angle, zoom)
+        to_photo = self._placed(place)
         to_photo[:, 2] += to_photo[:, :2] @ (first_x, first_y)
         (a, b, c), (d, e, f) = to_photo.astype(np.float32)
         u, v = np.arange(shape[0], dtype=np.float32), np.arange(shape[1], dtype=np.float32)[:, None]
         photo_x, photo_y = a * u + b * v + c, d * u + e * v + f
-        if any(turn):
+        if any(place.turn):
             if self._depth is None:
                 self._depth = people.depth(*self._axes.grid(self.photo.shape))
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             depth = cv2.warpAffine(self._depth, to_photo, shape, flags=flags)
-            along_x, along_y = self._turned(turn).astype(np.float32)
+            along_x, along_y = self._turned(place).astype(np.float32)
             photo_x -= along_x * depth
             photo_y -= along_y * depth
 
         # The part of the picture that the mouth moves, in mouth coordinates.
         far = self._chin + 1.1
         corners = self._from_mouth @ np.array([[-2.2, 2.2, -2.2, 2.2], [-1.0, -1.0, far, far], [1, 1, 1, 1]])
-        corners = np.hstack([corners + offset[:, None] for offset in (0 * self._turned(turn), self._turned(turn))])
+        corners = np.hstack([corners + offset[:, None] for offset in (0 * self._turned(place), self._turned(place))])
         corners = np.linalg.inv(to_photo[:, :2]) @ (corners - to_photo[:, 2:])
         (left, top), (right, bottom) = corners.min(1).astype(int), corners.max(1).astype(int) + 2
         left, right = (int(np.clip(v, 0, shape[0])) for v in (left, right))
@@ -637,49 +631,33 @@ class Puppet:
         if len(rows):
             inner = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             pixel = float(np.sqrt(abs(np.linalg.det(self._from_mouth[:, :2]) / np.linalg.det(to_photo[:, :2]))))
-            place = frame[part][inner]
+            gap = frame[part][inner]
             inside = (values[inner] for values in (source_x, y, upper, lower))
-            place[:] = self._paint(place.astype(np.float32), *inside, opening, width, pixel)
+            gap[:] = self._paint(gap.astype(np.float32), *inside, opening, width, pixel)
         return frame
 
-    def landmarks(
-        self,
-        opening: float,
-        width: float,
-        shift: tuple[float, float] = (0.0, 0.0),
-        angle: float = 0.0,
-        zoom: tuple[float, float] = (1.0, 1.0),
-        turn: tuple[float, float] = (0.0, 0.0),
-    ) -> np.ndarray:
+    def landmarks(self, opening: float, width: float, place: Place = _STRAIGHT) -> np.ndarray:
         """The five landmarks of what `render` makes, as MTCNN sees them: (5, 2) float64, pixels of the frame."""
         points = np.array(self.geometry.landmarks)
         wider, lower = _SEEN @ (opening, max(width, 0.0), max(-width, 0.0))
         mouth_x, mouth_y = self._to_mouth @ np.vstack([points[3:].T, np.ones(2)])
         mouth = np.stack([mouth_x * (self.geometry.rest_width + wider), mouth_y + lower, np.ones(2)])
         points[3:] = (self._from_mouth @ mouth).T
-        return self._in_frame(points, shift, angle, zoom, turn)
+        return self._in_frame(points, place)
 
-    def corners(
-        self,
-        opening: float,
-        width: float,
-        shift: tuple[float, float] = (0.0, 0.0),
-        angle: float = 0.0,
-        zoom: tuple[float, float] = (1.0, 1.0),
-        turn: tuple[float, float] = (0.0, 0.0),
-    ) -> np.ndarray:
+    def corners(self, opening: float, width: float, place: Place = _STRAIGHT) -> np.ndarray:
         """Where the corners of the mouth are in what `render` makes: (2, 2) float64, pixels of the frame."""
         scale, down = self._scale(opening, width), self.mouth.drop * _GAP * opening
         points = (self._from_mouth @ np.array([[-scale, scale], [down, down], [1, 1]])).T
-        return self._in_frame(points, shift, angle, zoom, turn)
+        return self._in_frame(points, place)
 
-    def _in_frame(self, points, shift, angle, zoom, turn):
+    def _in_frame(self, points, place):
         """Points (n, 2) of the photo, its mouth moved, in pixels of the frame."""
-        if any(turn):
-            offset, there = self._turned(turn), points
+        if any(place.turn):
+            offset, there = self._turned(place), points
             for _ in range(4):  # where the depth is looked up, the point is already moved
                 points = there + people.depth(*self._axes.to_face(points).T)[:, None] * offset
-        to_photo = self._placed(shift, angle, zoom)
+        to_photo = self._placed(place)
         return (points - to_photo[:, 2]) @ np.linalg.inv(to_photo[:, :2]).T + 0.5
 
     def _scale(self, opening, width):
@@ -690,7 +668,7 @@ class Puppet:
         """Where each point comes from, and the inner edges of the lips above and below it."""
         rounded, spread = max(-width, 0.0), max(width, 0.0)
         scale = self._scale(opening, width)
-        near = _fall((np.abs(x) - scale) / 1.1) * _fall((y - 0.5) / 1.0) * _fall((-0.15 - y) / 0.55)  # nose stays
+        near = fall((np.abs(x) - scale) / 1.1) * fall((y - 0.5) / 1.0) * fall((-0.15 - y) / 0.55)  # nose stays
         source_x = x * (1 + (1 / scale - 1) * near)
         across = np.minimum(np.abs(source_x), 1)
         largest = _GAP * opening
@@ -699,18 +677,18 @@ class Puppet:
         closed, photo_upper, photo_lower = (curve[index] for curve in (self._closed, self._upper, self._lower))
         # A narrow or open mouth bends less than a wide, closed one, and the jaw takes the corners along.
         closed = closed * np.float32(min(1.0, scale) ** 1.5 * (1 - 0.4 * opening))
-        fallen = self.mouth.drop * largest * (across * across) * _fall(np.abs(source_x) - 1)
+        fallen = self.mouth.drop * largest * (across * across) * fall(np.abs(source_x) - 1)
         upper = closed + fallen - self.mouth.arch * gap
         lower = upper + gap
         # Lips are thicker when rounded, thinner when spread or wide open.
         thinner = 1 / (1 + 0.25 * rounded - 0.12 * spread - 0.10 * opening) - 1
-        thinner = thinner * _fall((np.abs(source_x) - 0.6) / 0.8)
+        thinner = thinner * fall((np.abs(source_x) - 0.6) / 0.8)
         over, under = np.maximum(upper - y, 0), np.maximum(y - lower, 0)
-        above = np.minimum(y, upper) + (photo_upper - upper) * _fall(over / 0.7) - thinner * over * _fall(over / 0.6)
-        lip = _fall(under / 0.9)
+        above = np.minimum(y, upper) + (photo_upper - upper) * fall(over / 0.7) - thinner * over * fall(over / 0.6)
+        lip = fall(under / 0.9)
         jaw = np.float32(-_JAW * opening) * np.exp(-((x / 1.5) ** 4))
-        below = np.maximum(y, lower) + (lip * (photo_lower - lower) + (1 - lip) * jaw) * _fall(y - self._chin)
-        below += thinner * under * _fall(under / 0.6)
+        below = np.maximum(y, lower) + (lip * (photo_lower - lower) + (1 - lip) * jaw) * fall(y - self._chin)
+        below += thinner * under * fall(under / 0.6)
         return source_x, np.where(y < (upper + lower) / 2, above, below), upper, lower
 
     def _paint(self, region, x, y, upper, lower, opening, width, pixel):
@@ -720,7 +698,7 @@ class Puppet:
         depth = np.maximum(lower - upper, 1e-3)
         down = np.clip((y - upper) / depth, 0, 1)
         colour = dark * (0.6 + 0.6 * down[..., None])
-        bulge = _fall((1 - mouth.raised * 0.6 - down) / 0.4) * _fall((np.abs(x) - 0.3) / 0.45) * min(1.0, 1.6 * opening)
+        bulge = fall((1 - mouth.raised * 0.6 - down) / 0.4) * fall((np.abs(x) - 0.3) / 0.45) * min(1.0, 1.6 * opening)
         colour = colour + (tongue - colour) * bulge[..., None]
 
         def bite(distance, reach, part):  # a row of teeth, `distance` from its edge, darker between two and aside
@@ -758,12 +736,6 @@ def _prepare(photo, geometry, face_height):
         return (points - (left, top) + 0.5) * scale - 0.5
 
     return piece, geometry.moved(moved)
-
-
-def _fall(distance):
-    """1 up to distance 0, then smoothly down to 0 at distance 1."""
-    d = np.clip(distance, 0, 1)
-    return 1 - d * d * (3 - 2 * d)
 
 
 def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = FRAME_SIZE) -> Puppet:
@@ -877,8 +849,7 @@ class _Take:
 
     def at(self, i):
         """What `Puppet.render` and its like take for frame i."""
-        pose = self.pose
-        return self.opening[i], self.width[i], pose.shift[i], pose.angle[i], pose.zoom[i], pose.turn[i]
+        return self.opening[i], self.width[i], self.pose[i]
 
     def frame(self, i, window=None):
         image = self.puppet.render(*self.at(i), window)
@@ -964,9 +935,8 @@ def _write_crops(folder, take, img_size, note):
         saved["landmarks"].append(faces.to_crop(points, box, img_size))
         saved["box"].append(box)
     frames = len(smooth)
-    wave = _resized(take.wave, round(frames / take.fps * audio.SAMPLE_RATE))
-    audio.save_wav(partial / "audio.wav", wave)
-    np.savez(partial / "mels.npz", spec=audio.melspectrogram(audio.load_audio(partial / "audio.wav")))  # as it was rounded
+    wave = librosa.util.fix_length(take.wave, size=round(frames / take.fps * audio.SAMPLE_RATE))
+    preprocessing.write_sound(partial, wave)
     saved |= {"frames": np.arange(frames), "time": np.arange(frames) / FPS, "duration": np.full(frames, 1 / FPS)}
     np.savez(partial / "landmarks.npz", img_size=img_size, **saved, **note)
     with cli.replacing(folder.with_name(f"{folder.name}.npz")) as temporary:

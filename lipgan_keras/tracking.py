@@ -500,7 +500,7 @@ def _smooth(window, i, person, reach) -> Face:
     for j in range(max(0, i - reach), min(len(window), i + reach + 1)):
         sight = window[j].sights.get(person)
         if sight is not None and sight.stretch == stretch:
-            near.append((np.exp(-0.5 * ((j - i) / SMOOTH_SIGMA) ** 2), sight.face))
+            near.append((_nearness(j - i), sight.face))
     weights = np.array([weight for weight, _ in near]) / sum(weight for weight, _ in near)
     return replace(
         face,
@@ -509,10 +509,14 @@ def _smooth(window, i, person, reach) -> Face:
     )
 
 
+def _nearness(frames):
+    return np.exp(-0.5 * (frames / SMOOTH_SIGMA) ** 2)
+
+
 def smoothed(values: np.ndarray) -> np.ndarray:
     """(n, ...) of a face that is seen in n frames without a jump, smoothed in time as `track` does it."""
     distance = np.arange(len(values))[:, None] - np.arange(len(values))
-    weights = np.exp(-0.5 * (distance / SMOOTH_SIGMA) ** 2) * (np.abs(distance) <= SMOOTH_FRAMES)
+    weights = _nearness(distance) * (np.abs(distance) <= SMOOTH_FRAMES)
     return np.tensordot(weights / weights.sum(1, keepdims=True), values, 1)
 
 

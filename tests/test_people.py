@@ -1,5 +1,7 @@
 """Made-up people: shape, colours, pose and camera change the picture, and the points go along."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -73,13 +75,13 @@ def test_people_differ_in_colour_and_none_disappears(puppet):
 def test_points_go_where_the_pose_takes_them(puppet):
     marks = np.array(puppet.geometry.landmarks)
     for i, turn in enumerate([(0, 0), (14, 0), (-14, 6), (8, -8)]):
-        pose = {"shift": (6.0, -4.0), "angle": 5.0, "zoom": (1.05, 0.98), "turn": turn}
-        expected = puppet.landmarks(0, 0, **pose) - 0.5
+        place = people.Place((6.0, -4.0), 5.0, (1.05, 0.98), turn)
+        expected = puppet.landmarks(0, 0, place) - 0.5
         for number in range(3):  # eyes and nose; MTCNN's corners are not the corners
             dotted = puppets.copy.copy(puppet)
             dotted.photo = dots([marks[number]], puppet.photo.shape)
-            assert np.abs(dot_near(dotted.render(0, 0, **pose), expected[number]) - expected[number]).max() < 1.2
-        straight = puppet.landmarks(0, 0, **{**pose, "turn": (0, 0)}) - 0.5
+            assert np.abs(dot_near(dotted.render(0, 0, place), expected[number]) - expected[number]).max() < 1.2
+        straight = puppet.landmarks(0, 0, dataclasses.replace(place, turn=(0, 0))) - 0.5
         moved = np.linalg.norm(expected - straight, axis=1)
         assert moved[2] > 4 if i else moved.max() == 0  # the nose stands out
 
@@ -103,10 +105,10 @@ def test_corners_are_where_the_mouth_ends(puppet):
 def test_a_window_is_a_part_of_the_frame(puppet):
     rng = np.random.default_rng(3)
     other = puppet.as_person(people.Person(rng), rng)
-    pose = ((3.0, 2.0), -4.0, (1.0, 1.0), (7.0, -3.0))
-    whole = other.render(0.7, 0.2, *pose)
+    place = people.Place((3.0, 2.0), -4.0, (1.0, 1.0), (7.0, -3.0))
+    whole = other.render(0.7, 0.2, place)
     x1, y1, x2, y2 = window = (48, 64, 208, 224)
-    part = other.render(0.7, 0.2, *pose, window)
+    part = other.render(0.7, 0.2, place, window)
     assert np.abs(part.astype(int) - whole[y1:y2, x1:x2]).max() <= 2
     for seed in range(8):
         camera = people.Camera(np.random.default_rng(seed))

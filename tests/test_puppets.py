@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, cli, dataset, metrics, puppets, video
+from lipgan_keras import audio, cli, dataset, metrics, people, puppets, video
 from lipgan_keras import faces as detector
 from lipgan_keras.cli import UserError
 
@@ -116,7 +116,7 @@ def test_mirror_and_light(faces):
     assert np.abs(frame[:, 1:].astype(float) - other[:, :-1]).mean() < 3
     varied = puppet.varied(np.random.default_rng(2)).render(0.6, 0.3)
     assert 1 < np.abs(frame.astype(float) - varied).mean() < 40
-    moved = puppet.render(0.6, 0.3, shift=(5, -3))
+    moved = puppet.render(0.6, 0.3, people.Place(shift=(5, -3)))
     assert np.abs(moved[:-3, 5:].astype(float) - frame[3:, :-5])[20:-20, 20:-20].mean() < 2
 
 
@@ -322,7 +322,7 @@ def test_shipped_photos_need_neither_detector_nor_tensorflow(tmp_path):
 def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path, faces):
     pytest.importorskip("mtcnn")
     frames = [
-        puppet.render(opening, width, angle=angle)
+        puppet.render(opening, width, people.Place(angle=angle))
         for puppet in faces.values()
         for opening, width, angle in ((0, 0, -3), (0.2, -1, 0), (0.3, 1, 3), (1, 0, -3), (1, -0.6, 3))
     ]
