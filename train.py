@@ -29,6 +29,9 @@ def main():
     parser.add_argument("--resume_sync", help="checkpoint to take the lip-sync discriminator from")
     parser.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: of --resume_gen, or 0)")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=1000, help="steps between checkpoints")
+    parser.add_argument(
+        "--num_workers", type=cli.integer(1), help="threads that make batches, or processes for a GPU (default: one a core, at most 2 or 8)"
+    )
     parser.add_argument("--seed", type=cli.integer(0), default=0, help="decides weights, batches and coins")
     parts = parser.add_argument_group("parts of the loss", "each with a weight; 0 turns it off; defaults are the recipe's")
     parts.add_argument("--lip_weight", type=cli.at_least(0), help="weight of a pixel inside the lips against 1 outside; 0 as 1")

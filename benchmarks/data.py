@@ -14,7 +14,7 @@ import time
 
 from ablation import processor
 
-from lipgan_keras import augment, cli, dataset, training
+from lipgan_keras import augment, cli, dataset, loading, training
 from lipgan_keras.checkpoints import ModelConfig
 
 
@@ -23,7 +23,8 @@ def main():
     parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
     parser.add_argument("--recipes", nargs="+", choices=list(training.RECIPES), default=list(training.RECIPES))
     parser.add_argument("--batch_size", type=cli.integer(2), default=96)
-    parser.add_argument("--workers", type=cli.integer(1), nargs="+", default=[1, 4], help="threads")
+    parser.add_argument("--threads", type=cli.integer(1), nargs="*", default=[1, 2], help="numbers of threads to try")
+    parser.add_argument("--processes", type=cli.integer(1), nargs="*", default=[4], help="numbers of processes to try")
     parser.add_argument("--runs", type=cli.integer(1), default=5)
     parser.add_argument("--seconds", type=cli.positive(), default=2.0, help="of each run")
     parser.add_argument("--img_size", type=int, choices=[96, 192], default=96)
@@ -36,18 +37,17 @@ def main():
     print(f"{machine()}; {len(clips)} clips, {frames} frames; batches of {args.batch_size}, all augmentation")
     for recipe in args.recipes:
         data = dataset_of(recipe, clips, args)
-        count = data.samples and args.batch_size or data.sync_samples
+        number = data.samples and args.batch_size or data.sync_samples
         start = time.perf_counter()
         data.batch(0)
         print(f"{recipe:8} first batch {time.perf_counter() - start:.2f} s", end="", flush=True)
         if args.profile:
             profile(data)
             continue
-        for workers in args.workers:
-            runs = [rate(data, workers, args.seconds, 1000 * run) for run in range(args.runs + 1)][1:]  # the first warms up
-            rates, costs = [count * batches for batches, _ in runs], [1000 * cost for _, cost in runs]
-            print(f"; {workers} threads: {statistics.median(rates):.0f} samples/s ({min(rates):.0f} to {max(rates):.0f}), ", end="")
-            print(f"{statistics.median(costs):.0f} ms of processor time a batch", end="", flush=True)
+        for count, processes in [*((n, False) for n in args.threads), *((n, True) for n in args.processes)]:
+            rates = rate(data, count, processes, args.runs, args.seconds)
+            print(f"; {count} {'processes' if processes else 'threads'}: {number * statistics.median(rates):.0f} samples/s ", end="")
+            print(f"({number * min(rates):.0f} to {number * max(rates):.0f})", end="", flush=True)
         print()
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
 
@@ -58,19 +58,20 @@ def dataset_of(recipe: str, clips: list[dataset.Clip], args: argparse.Namespace)
     return dataset.Dataset(
         clips, ModelConfig(img_size=args.img_size), args.batch_size, generator=preset.generator, pairs=preset.disc_weight > 0,
         sync=preset.sync_weight > 0, augmentation=augment.NAMES, sound=augment.Sound(augment.NAMES),
-        cache_bytes=int(args.cache_mb * 1e6),
+        cache_bytes=int(args.cache_mb * 1e6), shared=True,
     )  # fmt: skip
 
 
-def rate(data: dataset.Dataset, workers: int, seconds: float, number: int) -> tuple[float, float]:
-    """Batches a second, and seconds of processor time a batch, from batch `number` on."""
-    with dataset.Loader(data, number, workers) as loader:
-        start, before = time.perf_counter(), time.process_time()
-        for _ in itertools.takewhile(lambda _: time.perf_counter() - start < seconds, loader):
-            pass
-        loader.pool.shutdown(wait=True)  # those that the threads have begun count
-        made = loader.next - number
-        return made / (time.perf_counter() - start), (time.process_time() - before) / made
+def rate(data: dataset.Dataset, workers: int, processes: bool, runs: int, seconds: float) -> list[float]:
+    """Batches a second in each of some stretches, after one that warms up."""
+    with loading.Loader(data, 0, workers, processes) as loader:
+        batches, rates = iter(loader), []
+        for number in range(runs + 1):
+            start = time.perf_counter()
+            made = sum(1 for _ in itertools.takewhile(lambda _, start=start: time.perf_counter() - start < seconds, batches))
+            if number:
+                rates.append(made / (time.perf_counter() - start))
+    return rates
 
 
 def machine() -> str:

@@ -10,6 +10,23 @@ with signals_put_off(), quiet_stderr():  # TensorFlow's notices come before any 
 BACKEND = keras.backend.backend()
 
 
+def has_gpu() -> bool:
+    """Whether the backend sees an accelerator."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if BACKEND == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    if BACKEND == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    return False
+
+
 @contextlib.contextmanager
 def precision(policy: str):
     """Layers that are made within compute as Keras's dtype policy says, such as "mixed_bfloat16"; weights stay float32."""

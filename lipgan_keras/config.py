@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 IMG_SIZE = 96  # the reference's
 IMG_SIZES = (96, 192)
+MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 VARIANTS = ("residual", "basic")
 
 

@@ -3,26 +3,25 @@
 A batch depends on the seed and its number alone, so that a resumed run sees what an unbroken one would have seen.
 """
 
-import concurrent.futures
 import hashlib
 import io
+import itertools
 import os
 import threading
 import zipfile
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import audio as sound
-from . import augment, faces, gan, networks, pack
-from .checkpoints import ModelConfig
+from . import augment, faces, loading, pack
 from .cli import UserError
+from .config import MOUTH_SIZE, ModelConfig
+from .pairs import pairs, unsynced_order
 
 FPS = 25  # of every preprocessed folder
 MIN_FRAMES = 12  # shorter clips are left out, as in the reference
@@ -37,7 +36,7 @@ class Cache:
     """Keeps what `get` loads until a budget of bytes is spent; later keys are loaded each time."""
 
     def __init__(self, budget: int):
-        self.left = budget
+        self.budget = self.left = budget
         self.items = {}
         self.lock = threading.Lock()
 
@@ -51,40 +50,53 @@ class Cache:
                     self.items[key] = item
         return item
 
+    def __getstate__(self):
+        return self.budget
+
+    def __setstate__(self, budget):
+        self.__init__(budget)
+
 
 class Pictures:
-    """Decoded pictures of clips, each at its place among those of its clip, which all threads share.
+    """Decoded pictures of clips, which all threads share, and processes if it is `shared`.
 
     Args:
         clips: theirs.
         size: side in pixels to which they are brought.
         budget: bytes; those for which there is no room are decoded each time.
+        shared: whether it is to be handed to processes.
     """
 
-    def __init__(self, clips: list["Clip"], size: int, budget: int):
-        self.clips, self.size, self.left = clips, size, budget
-        self.kept = {}  # clip -> the first (n,size,size,3) of its pictures, and which of them are there
-        self.lock = threading.Lock()
+    def __init__(self, clips: list["Clip"], size: int, budget: int, shared: bool = False):
+        self.clips, self.size = clips, size
+        *self.firsts, frames = itertools.accumulate((len(clip.frames) for clip in clips), initial=0)
+        self.count = min(frames, int(budget) // (3 * size**2 + 1))
+        needed = self.count * (3 * size**2 + 1)
+        self.memory = loading.SharedMemory(needed) if shared else None
+        self._divide(np.zeros(needed, np.uint8) if self.memory is None else self.memory.bytes)
+
+    def _divide(self, memory):
+        """Pictures, and which of them are there."""
+        self.pictures = memory[self.count :].reshape(self.count, self.size, self.size, 3)
+        self.there = memory[: self.count].data
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in ("pictures", "there")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._divide(self.memory.bytes)
 
     def run(self, clip: int, first: int, count: int) -> np.ndarray:
         """(count,size,size,3) uint8 BGR; not to be written to."""
-        pictures, there = self.kept[clip] if clip in self.kept else self._room(clip)
-        if first + count > len(there):
+        at = self.firsts[clip] + first
+        if at + count > self.count:
             return np.stack([self.clips[clip].picture(i, self.size) for i in range(first, first + count)])
-        for i in range(first, first + count):
-            if not there[i]:  # threads that decode the same one at once do no harm
-                pictures[i] = self.clips[clip].picture(i, self.size)
-                there[i] = True
-        return pictures[first : first + count]
-
-    def _room(self, clip):
-        with self.lock:
-            if clip not in self.kept:
-                each = 3 * self.size**2
-                count = min(len(self.clips[clip].frames), self.left // each)
-                self.left -= count * each
-                self.kept[clip] = np.empty((count, self.size, self.size, 3), np.uint8), bytearray(count)
-        return self.kept[clip]
+        for i in range(count):
+            if not self.there[at + i]:  # those that decode the same one at once do no harm
+                self.pictures[at + i] = self.clips[clip].picture(first + i, self.size)
+                self.there[at + i] = 1
+        return self.pictures[at : at + count]
 
 
 class Clip:
@@ -136,6 +148,14 @@ class Clip:
         self.end = self.start + 1 / FPS
         if self.layout == "lipgan_keras":
             self._read_landmarks()
+
+    def __getstate__(self):
+        return self.__dict__ | {"packed": None if self.packed is None else ()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if self.packed is not None:
+            self.packed = _packed(self.folder)
 
     def read(self, name: str) -> bytes | memoryview:
         """What one of its files holds.
@@ -331,6 +351,7 @@ class Dataset:
         sound: what changes the sound, where "gain" or "noise" are among them.
         cache_bytes: memory for decoded pictures, which all threads share; as much again for features, and for sound where it
             is augmented.
+        shared: whether processes are to make its batches; see `loading.Loader`.
 
     Raises:
         UserError: the batch is too small, or no clip has such a run.
@@ -349,6 +370,7 @@ class Dataset:
         augmentation: Sequence[str] = (),
         sound: augment.Sound | None = None,
         cache_bytes: int = 2 << 30,
+        shared: bool = False,
     ):
         self.clips = clips
         self.config = config
@@ -368,7 +390,7 @@ class Dataset:
             raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
         if sync and not generator and batch_size < 2:
             raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
-        self.pictures = Pictures(clips, config.img_size, cache_bytes)
+        self.pictures = Pictures(clips, config.img_size, cache_bytes, shared)
         self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes)
         starts = [_run_starts(clip.frames, self.frames) for clip in clips]
         if not sum(map(len, starts)):
@@ -382,6 +404,16 @@ class Dataset:
         self.frame_of = np.concatenate(starts)
         self._labels, self._tracks, self._levels, self._cuts, self._orders = {}, {}, {}, {}, {}
         self._lock = threading.Lock()
+
+    def __getstate__(self):
+        return self.__dict__ | {"_lock": None, "_orders": {}}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def share_budget(self, processes: int) -> None:
+        """Keep so many times less of features and sound, of which each process has its own."""
+        self.features, self.waves = (Cache(cache.budget // processes) for cache in (self.features, self.waves))
 
     def __len__(self) -> int:
         """How many frames there are, or runs of T where runs are asked for: one epoch begins a sample at each of them."""
@@ -506,7 +538,7 @@ class Dataset:
         if self.runs:
             boxes = faces.mouth_box(np.stack(points[: self.runs]))
             batch["crop_rows"], batch["crop_columns"] = faces.crop_matrices(
-                boxes, size, networks.MOUTH_SIZE, np.ones(self.runs), np.zeros((self.runs, 2, 2))
+                boxes, size, MOUTH_SIZE, np.ones(self.runs), np.zeros((self.runs, 2, 2))
             )
         return batch
 
@@ -533,7 +565,7 @@ class Dataset:
                 break
             for i in alone[1:] if len(alone) > 1 else alone:
                 chosen[i] = self._place(i, self._any(rng), rng)
-        return gan.pairs(gan.unsynced_order(same), bool(rng.integers(2)))
+        return pairs(unsynced_order(same), bool(rng.integers(2)))
 
     def _same_sound(self, chosen):
         """(B,B) bool: pairs of frames that would be in sync, because they sound alike or are neighbours in a clip."""
@@ -645,7 +677,7 @@ class Dataset:
         points = [self._points(clip, first, self.frames) for clip, first in chosen]
         boxes = faces.mouth_box(np.stack([picture.points(p) for picture, p in zip(pictures, points, strict=True)]))
         runs = [self.pictures.run(clip, first, self.frames) for clip, first in chosen]
-        return augment.mouths(pictures, runs, boxes, networks.MOUTH_SIZE)
+        return augment.mouths(pictures, runs, boxes, MOUTH_SIZE)
 
     def sample(self, clip: int, frame: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A frame for the generator, its identity frame chosen by `rng`.
@@ -690,46 +722,6 @@ def mouths_of(crops: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     x = rows @ (crops.reshape(t, height, width * channels).astype("float32") / 255)
     x = columns @ x.reshape(t, len(rows), width, channels)
     return np.moveaxis(x, 0, 2).reshape(len(rows), len(columns), t * channels)
-
-
-class Loader:
-    """Batches `start`, `start` + 1, ... of a dataset, without end, made ahead by threads and given in order.
-
-    A context manager: on the way out it ends the threads, and raises what kept it from making a batch, which the code
-    that took the batches may have wrapped (TensorFlow gives the text of an error only).
-    """
-
-    def __init__(self, data: Dataset, start: int = 0, workers: int | None = None):
-        self.data = data
-        self.next = start
-        self.error = None
-        self.workers = workers or min(4, os.cpu_count() or 1)
-        self.pool = concurrent.futures.ThreadPoolExecutor(self.workers, "batches")
-
-    def __iter__(self) -> Iterator[tuple[dict[str, np.ndarray]]]:
-        waiting = deque()
-        while True:
-            while len(waiting) < 2 * self.workers:
-                waiting.append(self.pool.submit(self.data.batch, self.next))
-                self.next += 1
-            try:
-                batch = waiting.popleft().result()
-            except Exception as error:
-                self.error = error
-                raise
-            yield batch
-
-    def __enter__(self):
-        # Threads whose small matrix products are each spread over all cores wait for one another most of the time.
-        self.limits = threadpool_limits(1, "blas")
-        return self
-
-    def __exit__(self, kind, value, traceback):
-        self.limits.restore_original_limits()
-        # The generator itself cannot be closed: a thread of TensorFlow's may be in it.
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        if self.error is not None and isinstance(value, Exception):
-            raise self.error from None
 
 
 def assemble(identity: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

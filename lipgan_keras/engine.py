@@ -124,21 +124,9 @@ def load(
 def _sees_gpu() -> bool:
     if sys.platform == "linux" and not any(map(os.path.exists, GPU_DEVICES)):
         return False  # without asking the backend, whose import takes seconds
-    from .backend import BACKEND
+    from .backend import has_gpu
 
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    if BACKEND == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    if BACKEND == "torch":
-        import torch
-
-        return torch.cuda.is_available()
-    return False
+    return has_gpu()
 
 
 def _keras_name():

@@ -18,13 +18,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import faces, losses
-from .backend import BACKEND, keras, update
-from .cli import UserError
+from .backend import BACKEND, has_gpu, keras, update
+from .pairs import pairs, same_windows, unsynced_order
 
 ops = keras.ops
 
 ADVERSARIAL_WEIGHT = 0.01
-ROLL = 10
 SHARE_MOMENTUM = 0.99  # of the running means behind `lip_share`
 LARGEST_LIP_WEIGHT = 1000.0
 MOUTH_QUALITY = 4.0  # weight of a place all mouth in the visual-quality discriminator's judgement, against 1 elsewhere
@@ -124,7 +123,7 @@ class LipGAN(keras.Model):
         self.other_optimizers_state = [v for optimizer in others for v in optimizer.variables]
         self.built = True
         # XLA compiles the step for JAX and for a GPU; on a CPU TensorFlow runs its own kernels.
-        gpu = BACKEND == "tensorflow" and bool(_tensorflow_gpus())
+        gpu = BACKEND == "tensorflow" and has_gpu()
         self.compile(optimizer=first, jit_compile=BACKEND == "jax" or gpu)
 
     def _like(self, variable, name):
@@ -352,52 +351,9 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
     return (batch,)
 
 
-def pairs(unsynced, train_on_fakes) -> dict[str, np.ndarray]:
-    """What a batch holds for the contrastive discriminator; see `make_batch`."""
-    return {"unsynced": np.asarray(unsynced, "int32"), "train_on_fakes": np.array([train_on_fakes], "float32")}
-
-
 def default_masks(count, size):
     mask = faces.lip_mask(faces.default_landmarks(size, "dlib"), size)
     return np.repeat(mask[None, ..., None], count, axis=0)
-
-
-def same_windows(audio: np.ndarray) -> np.ndarray:
-    """(B,B) bool: which samples of a batch have the same sound, such as two windows of silence."""
-    rounded = np.round(audio.reshape(len(audio), -1), 3) + 0.0  # no negative zero
-    labels = {}
-    label = np.array([labels.setdefault(row.tobytes(), len(labels)) for row in rounded])
-    return label[:, None] == label[None, :]
-
-
-def unsynced_order(same: np.ndarray) -> np.ndarray:
-    """Whose audio makes each sample's unsynced pair: the reference rolls the batch by 10, and so does this where it can.
-
-    Args:
-        same: (B,B) bool, pairs that would be in sync all the same; the diagonal is taken as true.
-
-    Returns:
-        (B,) int, never a pair for which `same` is true.
-
-    Raises:
-        UserError: a sample has no other one whose sound differs.
-    """
-    size = len(same)
-    allowed = ~(same | np.eye(size, dtype=bool))
-    rows = np.arange(size)
-    for shift in (ROLL, *range(1, size)):
-        order = (rows - shift) % size
-        if allowed[rows, order].all():
-            return order
-    if not allowed.any(axis=1).all():
-        raise UserError(
-            f"batch_size {size}: a sample has no other whose sound differs, so no unsynced pair can be made; "
-            "use a larger --batch_size or more clips"
-        )
-    # No single shift will do: each sample takes the first that is allowed, counted from the reference's.
-    candidates = (rows[:, None] - ROLL - rows[None, :]) % size
-    first = np.take_along_axis(allowed, candidates, axis=1).argmax(axis=1)
-    return candidates[rows, first]
 
 
 def _unit(x):
@@ -414,9 +370,3 @@ def _first(data):
     while isinstance(data, tuple):
         data = data[0]
     return data
-
-
-def _tensorflow_gpus():
-    import tensorflow as tf
-
-    return tf.config.list_physical_devices("GPU")

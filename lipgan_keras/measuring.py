@@ -19,7 +19,7 @@ import numpy as np
 
 from . import audio, augment, cli, dataset, faces, fid, metrics, tracking, video
 from .cli import UserError
-from .config import ModelConfig
+from .config import MOUTH_SIZE, ModelConfig
 
 SIZE = 96  # side of the crops that are measured
 FPS = 25  # of preprocessed clips, and of what the discriminator is shown
@@ -656,8 +656,6 @@ class Listener:
             return
         numbers, crops, points, windows = zip(*self.run, strict=True)
         if self.judge.name == "sync":
-            from .networks import MOUTH_SIZE  # which loads Keras; by now that is done
-
             box = faces.mouth_box(np.stack(points))
             matrices = faces.crop_matrices(box, len(crop), MOUTH_SIZE)
             pair = dataset.mouths_of(np.stack(crops), *matrices), np.concatenate(windows, axis=-1)

@@ -14,12 +14,11 @@ import numpy as np
 from .audio import WINDOW_SHAPE
 from .backend import keras
 from .cli import UserError
-from .config import IMG_SIZE, IMG_SIZES, VARIANTS
+from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS
 from .engine import run_in_batches
 
 layers, ops = keras.layers, keras.ops
 
-MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 AUDIO = tuple(WINDOW_SHAPE)
 
 

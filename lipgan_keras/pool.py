@@ -35,7 +35,7 @@ def run(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, here: boo
         ended = set()
         threads = max(1, cores() // workers)
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-        pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start, initargs=(threads,))
+        pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(threads,))
         try:
             futures = {}
             with cli.uninterrupted(), contextlib.suppress(BrokenProcessPool):
@@ -72,7 +72,8 @@ def _guarded(work, job):
         os._exit(143)  # the pool would take it for a result, and go on
 
 
-def _start(threads):
+def start_worker(threads: int) -> None:
+    """What a process does first: it ends with its parent, quietly, and uses so many threads."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # What goes wrong is returned. A worker that is ended while it waits for work would print how it died.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -15,8 +15,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
-from . import augment, checkpoints, cli, dataset, metrics, sync_accuracy
-from .backend import BACKEND, keras, precision
+from . import augment, checkpoints, cli, dataset, loading, metrics, sync_accuracy
+from .backend import BACKEND, has_gpu, keras, precision
 from .checkpoints import ModelConfig
 from .cli import UserError
 from .gan import ADVERSARIAL_WEIGHT, LipGAN, Weights
@@ -82,6 +82,7 @@ def train(args: argparse.Namespace) -> None:
     data = dataset.Dataset(
         train_clips, config, args.batch_size, args.seed, generator=recipe.generator, pairs=args.disc_weight > 0,
         sync=args.sync_weight > 0, sync_runs=0 if args.sync_mode == "expert" else None, augmentation=args.augment, sound=sound,
+        shared=has_gpu(),
     )  # fmt: skip
     steps = args.steps or args.epochs * -(-len(data) // (data.samples or data.sync_samples))
     if config.step >= steps:
@@ -435,6 +436,7 @@ class Log(keras.callbacks.Callback):
         self.config = config
         self.logdir = Path(args.logdir)
         self.checkpoint_freq = args.checkpoint_freq
+        self.num_workers = args.num_workers
         self.steps = steps
         self.validation = validation
         self.columns = ["step", *_columns(args), *(validation.columns if validation else [])]
@@ -462,7 +464,7 @@ class Log(keras.callbacks.Callback):
         """Train to step `until`, or until the visual-quality discriminator may start."""
         # One Keras epoch: Keras's epochs would have to begin where checkpoints do, and a resumed run need not.
         left = until - self.config.step
-        with dataset.Loader(data, self.config.step) as loader:
+        with loading.Loader(data, self.config.step, self.num_workers, processes=has_gpu()) as loader:
             self.run.lipgan.fit(iter(loader), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[self])
 
     def on_train_batch_end(self, batch, logs=None):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, augment, dataset, faces, tracking, video
+from lipgan_keras import audio, augment, dataset, faces, loading, tracking, video
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
 
@@ -189,7 +189,7 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path):
     alone = [data_of(tmp_path, seed=3).batch(i) for i in (5, 17)]
     data = data_of(tmp_path, seed=3, cache_bytes=0)
     for start, workers in ((0, 1), (0, 3), (5, 2)):
-        with dataset.Loader(data, start, workers) as loader:
+        with loading.Loader(data, start, workers) as loader:
             batches = dict(zip(range(start, 18), loader, strict=False))
         assert equal(batches[5], alone[0]) and equal(batches[17], alone[1])
     assert not equal(data_of(tmp_path, seed=4).batch(5), alone[0])
@@ -202,7 +202,7 @@ def test_batches_do_not_depend_on_what_is_kept(tmp_path):
     options = {"sync": True, "augmentation": augment.NAMES, "sound": augment.Sound(augment.NAMES), "seed": 3, "batch_size": 10}
     alone = data_of(tmp_path, **options).batch(3)
     for cache_bytes in (0, 700_000, 1 << 30):
-        with dataset.Loader(data_of(tmp_path, cache_bytes=cache_bytes, **options), 0, 3) as loader:
+        with loading.Loader(data_of(tmp_path, cache_bytes=cache_bytes, **options), 0, 3) as loader:
             batches = list(itertools.islice(loader, 4))
         assert equal(batches[3], alone) and not equal(batches[2], alone)
 
@@ -465,7 +465,7 @@ def test_what_keeps_a_loader_from_a_batch_comes_out(tmp_path):
     make_root(tmp_path)
     data = data_of(tmp_path)
     (tmp_path / "main" / "video" / "clip1" / "7.jpg").write_text("text")
-    with pytest.raises(UserError, match="clip1/7.jpg"), dataset.Loader(data) as loader:
+    with pytest.raises(UserError, match="clip1/7.jpg"), loading.Loader(data) as loader:
         try:
             for _ in loader:
                 pass

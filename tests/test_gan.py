@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import noise_batch
 
-from lipgan_keras import dataset, faces, gan, losses, networks
+from lipgan_keras import config, dataset, faces, gan, losses, networks, pairs
 from lipgan_keras.backend import keras, precision
 from lipgan_keras.cli import UserError
 from lipgan_keras.gan import LipGAN
@@ -156,7 +156,7 @@ def test_unet_trains_the_generator_alone(eagerly):
 
 @pytest.mark.parametrize("size", [*range(2, 26), 96])
 def test_unsynced_pairs_are_never_synced(size):
-    order = gan.unsynced_order(np.eye(size, dtype=bool))
+    order = pairs.unsynced_order(np.eye(size, dtype=bool))
     assert (order != np.arange(size)).all()
     if 10 % size:
         np.testing.assert_array_equal(np.arange(size)[order], np.roll(np.arange(size), 10))  # the reference's
@@ -165,11 +165,11 @@ def test_unsynced_pairs_are_never_synced(size):
 def test_equal_sounds_make_no_unsynced_pair():
     audio = np.random.default_rng(0).standard_normal((16, 80, 27, 1)).astype("float32")
     audio[[0, 3, 6, 9, 12]] = -4  # silence
-    same = gan.same_windows(audio)
-    order = gan.unsynced_order(same)
+    same = pairs.same_windows(audio)
+    order = pairs.unsynced_order(same)
     assert not same[np.arange(16), order].any()
     with pytest.raises(UserError, match="batch_size 4"):
-        gan.unsynced_order(np.ones((4, 4), dtype=bool))
+        pairs.unsynced_order(np.ones((4, 4), dtype=bool))
 
 
 def test_a_batch_of_one_is_refused(model):
@@ -192,7 +192,7 @@ def batch_of(runs=2, frames=2, size=96, seed=0):
     rng = np.random.default_rng(seed)
     inputs, audio, targets = noise_batch(runs * frames)
     (batch,) = gan.make_batch(inputs, audio, targets, np.roll(np.arange(runs * frames), 1), True)
-    matrices = faces.crop_matrices((20, 40, 76, 96), size, networks.MOUTH_SIZE)
+    matrices = faces.crop_matrices((20, 40, 76, 96), size, config.MOUTH_SIZE)
     batch |= {name: np.stack([m] * runs) for name, m in zip(("crop_rows", "crop_columns"), matrices, strict=True)}
     uint8 = (targets.reshape(runs, frames, size, size, 3) * 255).astype("uint8")
     batch["mouths"] = np.stack([dataset.mouths_of(run, *matrices) for run in uint8])

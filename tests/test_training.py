@@ -21,7 +21,7 @@ from test_dataset import make_clip, make_root
 from test_gan import without_tensorflow
 
 import train as script_module
-from lipgan_keras import checkpoints, cli, dataset, gan, networks, training
+from lipgan_keras import checkpoints, cli, dataset, gan, loading, networks, training
 from lipgan_keras.backend import keras
 from lipgan_keras.checkpoints import ModelConfig
 from lipgan_keras.cli import UserError
@@ -448,6 +448,16 @@ def prepared(train, monkeypatch):
         return caught.value.args
 
     return run
+
+
+def test_where_there_is_a_gpu_processes_make_the_batches(unbroken, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "has_gpu", lambda: True)
+    loaders = []
+    loader = loading.Loader
+    monkeypatch.setattr(loading, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1])
+    train(tmp_path / "log", *JOINT[:2], "--steps", 4, "--checkpoint_freq", 4, "--num_workers", 2)
+    assert_same_rows(rows_of(tmp_path / "log"), rows_of(unbroken)[:1])
+    assert [(loader.workers, loader.blocks is not None) for loader in loaders] == [(2, True)]
 
 
 def test_resume_gen_and_disc_load_weights_only(prepared, train, unbroken, golden_checkpoint, tmp_path):
