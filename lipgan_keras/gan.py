@@ -49,7 +49,22 @@ class Weights:
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras's, whose averages stay beside the weights: `fit` would end with overwriting these."""
+    """Keras's, whose averages stay beside the weights (`fit` would end with overwriting these), and reach back no further
+    than a part of the training so far: those of 0.999 alone would for thousands of steps hold what there was at first.
+    """
+
+    @property
+    def ema_momentum(self):
+        return self.momentum_after(self.iterations)
+
+    @ema_momentum.setter
+    def ema_momentum(self, value):
+        self._ema_momentum = value
+
+    def momentum_after(self, steps):
+        """Of the averages, when so many steps are in them: 0, 1/10, 2/11, ... up to `ema_momentum` as it was set."""
+        steps = ops.cast(steps, "float32")
+        return ops.minimum(self._ema_momentum, steps / (9 + steps))
 
     def finalize_variable_values(self, var_list):
         pass
@@ -75,7 +90,7 @@ class LipGAN(keras.Model):
         weights: of the generator's loss.
         train_sync: False takes `sync` as an expert that does not learn.
         seed: decides the coins and the unsynced pairs of `train_iteration` where the caller does not.
-        ema: momentum of running means of the weights of `AVERAGED`, which `averaged` puts in their place; 0: none.
+        ema: momentum of running means of the weights of `AVERAGED`, which `averaged` puts in their place, less at first; 0: none.
         clipnorm: largest norm of the gradients of a network; None: any.
     """
 
@@ -103,7 +118,7 @@ class LipGAN(keras.Model):
         # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a step,
         # or start later.
         rate = lr if isinstance(lr, float) else lambda: lr(first.iterations)
-        self.optimizers, self.ema, self.statistics = {}, ema, {}
+        self.optimizers, self.statistics = {}, {}
         for name, model in self.models.items():
             if name != "sync" or train_sync:
                 options = {"beta_1": QUALITY_BETA} if name == "quality" else {}
@@ -214,7 +229,8 @@ class LipGAN(keras.Model):
         if self.generator is not None:
             logs |= self._train_generator(batch)
         for name, averages in self.statistics.items():
-            keep = self.ema * ops.cast(self.optimizers[name].iterations > 1, "float32")
+            optimizer = self.optimizers[name]
+            keep = optimizer.momentum_after(optimizer.iterations - 1)  # it has made its step
             for average, variable in zip(averages, self.models[name].non_trainable_variables, strict=True):
                 average.assign(keep * average + (1 - keep) * variable)
         return logs

@@ -157,6 +157,8 @@ def read(path: str | os.PathLike) -> dict[Path, dict[str, memoryview]]:
 @functools.lru_cache(maxsize=4)
 def _read(path, _absolute, _changed):
     clips = {}
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: may not be read; check its permissions")
     try:
         with open(path, "rb") as opened, zipfile.ZipFile(opened) as archive:
             comment, members = archive.comment, archive.infolist()

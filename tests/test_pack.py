@@ -224,3 +224,10 @@ def test_clips_of_a_pack_can_be_judged(root):
     assert path in list(evaluation._files(settings, job)) and clips[0].folder in list(evaluation._files(settings, job))
     job = measuring.Job("a", clip=root / "main" / "a" / "0")
     assert root / "main" / "a" / "0" / "audio.wav" in list(evaluation._files(settings, job))
+
+
+def test_a_pack_that_may_not_be_read(root, tmp_path, monkeypatch):
+    path = packed(root, tmp_path / "a.pack")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match="a.pack: may not be read"):
+        find(path)
