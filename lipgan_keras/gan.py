@@ -7,7 +7,7 @@ One iteration; each part is there if its network is:
        (targets, audio) -> 0;
     3. train the lip-sync discriminator on real mouths, which have to find their own sound among others. Never on fakes:
        it would learn to see what is generated and not what is in sync (Prajwal et al. 2020, arXiv 2008.10010, 3.1);
-    4. train the visual-quality discriminator on targets and fakes;
+    4. train the visual-quality discriminator on targets, and on fakes with their targets' upper half;
     5. train the generator alone, on the lip-weighted MAE and on what each discriminator says of its output.
 """
 
@@ -60,6 +60,9 @@ class Adam(keras.optimizers.Adam):
     @ema_momentum.setter
     def ema_momentum(self, value):
         self._ema_momentum = value
+
+    def get_config(self):
+        return super().get_config() | {"ema_momentum": self._ema_momentum}
 
     def momentum_after(self, steps):
         """Of the averages, when so many steps are in them: 0, 1/10, 2/11, ... up to `ema_momentum` as it was set."""
@@ -276,8 +279,16 @@ class LipGAN(keras.Model):
 
         return update(loss, self.sync.trainable_variables, self.optimizers["sync"], self.sync.variables)
 
+    def _pasted(self, batch, pictures):
+        """The lower half of pictures below the upper half of their targets, as it will be seen: so the visual-quality
+        discriminator can tell it by a seam, and where it is less sharp than the face around it.
+        """
+        half = pictures.shape[1] // 2
+        return ops.concatenate([batch["targets"][:, :half], pictures[:, half:]], axis=1)
+
     def _train_quality(self, batch, fakes):
         weights = self._quality_weights(batch["masks"])
+        fakes = self._pasted(batch, fakes)
 
         def loss():
             logits = self.quality(ops.concatenate([batch["targets"], fakes]), training=True)
@@ -304,7 +315,7 @@ class LipGAN(keras.Model):
                 logs["match_adv"] = self._match(batch, prediction)
                 total = total + self.weighting.sync * logs["match_adv"]
             if self.quality is not None:
-                logits = self.quality(prediction, training=False)
+                logits = self.quality(self._pasted(batch, prediction), training=False)
                 logs["quality_adv"] = losses.hinge_generator(logits, self._quality_weights(batch["masks"]))
                 total = total + self.weighting.quality * logs["quality_adv"]
             return total, {"total": total} | logs

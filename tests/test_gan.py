@@ -268,6 +268,21 @@ def test_the_generator_feels_each_discriminator(part, weight):
     assert np.abs(without - again).max() < 1e-5 < np.abs(without - with_term).max()
 
 
+def test_visual_quality_is_judged_below_the_true_upper_half():
+    model, batch = build(("generator", "quality")), tensors(batch_of())
+    fakes = 1 - batch["targets"]
+    pasted, targets = np.array(model._pasted(batch, fakes)), np.array(batch["targets"])
+    assert np.array_equal(pasted[:, :48], targets[:, :48]) and np.array_equal(pasted[:, 48:], np.array(fakes)[:, 48:])
+    # What the upper half of a fake is makes no difference to either loss.
+    other = keras.ops.concatenate([0 * fakes[:, :48], fakes[:, 48:]], axis=1)
+    start = {n: weights(network) for n, network in model.models.items()}
+    values = []
+    for one in (fakes, other):
+        assign(model.quality, start["quality"])
+        values.append(float(model._train_quality(batch, one)["quality"]))
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
 def test_an_expert_does_not_learn():
     model = build(("generator", "sync"), weights=gan.Weights(sync=0.1), train_sync=False)
     assert set(model.optimizers) == {"generator"}
