@@ -14,11 +14,13 @@ import time
 
 from ablation import processor
 
-from lipgan_keras import augment, cli, dataset, loading, training
+from lipgan_keras import augment, cli, dataset, loading
 from lipgan_keras.checkpoints import ModelConfig
 
 
 def main():
+    from lipgan_keras import training  # not for the processes that make batches
+
     parser = cli.ArgumentParser(description="Samples a second of the input pipeline alone.")
     parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
     parser.add_argument("--recipes", nargs="+", choices=list(training.RECIPES), default=list(training.RECIPES))
@@ -36,7 +38,7 @@ def main():
     frames = sum(len(clip.frames) for clip in clips)
     print(f"{machine()}; {len(clips)} clips, {frames} frames; batches of {args.batch_size}, all augmentation")
     for recipe in args.recipes:
-        data = dataset_of(recipe, clips, args)
+        data = dataset_of(training.RECIPES[recipe], clips, args)
         number = data.samples and args.batch_size or data.sync_samples
         start = time.perf_counter()
         data.batch(0)
@@ -52,9 +54,8 @@ def main():
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
 
 
-def dataset_of(recipe: str, clips: list[dataset.Clip], args: argparse.Namespace) -> dataset.Dataset:
+def dataset_of(preset, clips: list[dataset.Clip], args: argparse.Namespace) -> dataset.Dataset:
     """As train.py makes it, but with all augmentation."""
-    preset = training.RECIPES[recipe]
     return dataset.Dataset(
         clips, ModelConfig(img_size=args.img_size), args.batch_size, generator=preset.generator, pairs=preset.disc_weight > 0,
         sync=preset.sync_weight > 0, augmentation=augment.NAMES, sound=augment.Sound(augment.NAMES),

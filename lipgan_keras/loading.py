@@ -107,7 +107,8 @@ class Loader:
         while len(self.waiting) < AHEAD * self.workers:
             block = self.free.pop() if self.blocks else None
             work = (_make, self.next, block) if self.blocks else (self.data.batch, self.next)
-            self.waiting.append((self.pool.submit(*work), block))
+            with cli.uninterrupted():  # processes start here, and Ctrl-C is this one's to handle
+                self.waiting.append((self.pool.submit(*work), block))
             self.next += 1
 
     def __enter__(self):
@@ -117,11 +118,15 @@ class Loader:
         gc.freeze()
         if self.blocks:
             self.free = list(range(AHEAD * self.workers))
-            with cli.uninterrupted():  # Ctrl-C is this process's to handle
+            try:
                 self._fill()
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
         return self
 
     def __exit__(self, kind, value, traceback):
+        error = self.error  # before the workers end, which whoever waits for a batch takes for one
         gc.unfreeze()
         self.limits.restore_original_limits()
         # The generator itself cannot be closed: a thread of TensorFlow's may be in it.
@@ -129,8 +134,8 @@ class Loader:
             for process in list((self.pool._processes or {}).values()):
                 process.terminate()
         self.pool.shutdown(wait=False, cancel_futures=True)
-        if self.error is not None and isinstance(value, Exception):
-            raise self.error from None
+        if error is not None and isinstance(value, Exception):
+            raise error from None
 
 
 class Blocks:

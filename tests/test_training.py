@@ -450,13 +450,13 @@ def prepared(train, monkeypatch):
     return run
 
 
-def test_where_there_is_a_gpu_processes_make_the_batches(unbroken, train, tmp_path, monkeypatch):
+def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerly, monkeypatch):
     monkeypatch.setattr(training, "has_gpu", lambda: True)
     loaders = []
     loader = loading.Loader
     monkeypatch.setattr(loading, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1])
-    train(tmp_path / "log", *JOINT[:2], "--steps", 4, "--checkpoint_freq", 4, "--num_workers", 2)
-    assert_same_rows(rows_of(tmp_path / "log"), rows_of(unbroken)[:1])
+    train(tmp_path / "log", "--recipe", "unet", "--steps", 2, "--num_workers", 2)
+    assert checkpoints.read_config(tmp_path / "log" / "checkpoint.h5").step == 2
     assert [(loader.workers, loader.blocks is not None) for loader in loaders] == [(2, True)]
 
 
