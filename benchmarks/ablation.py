@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -157,9 +157,13 @@ def faces_to_use(clips: str | None, videos: Path) -> tuple[list[Path], list[Path
 def write_lists(lists: Path, training: list[str], held_out: list[str], unseen: list[str]) -> None:
     """train.txt and val.txt of `train`, and of `puppets` and `real`, which have test clips in theirs; that of `real` last."""
     for name, chosen in {"train": held_out, "puppets": unseen, "real": [f"grid/{stem}" for stem in TEST_CLIPS]}.items():
-        for split, lines in (("train", training), ("val", chosen)):
-            with cli.replacing(lists / name / f"{split}.txt") as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_list(lists, name, training, chosen)
+
+
+def write_list(lists: Path, name: str, training: list[str], held_out: list[str]) -> None:
+    for split, lines in (("train", training), ("val", held_out)):
+        with cli.replacing(lists / name / f"{split}.txt") as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def list_lines(paths):
@@ -278,6 +282,38 @@ SYNC_PAIRS = 400  # runs of frames whose sync the discriminators judge, each in 
 SEGMENT = 25  # frames of the real clips that are drawn together for an interval: there are too few clips
 
 
+class Said:
+    """The frames of a clip that a generator is to draw.
+
+    Attributes:
+        targets: (n,) which frames, `DISTANCE` frames from the first at least.
+        times: of the middle of what a window hears, seconds; one for every frame of the clip.
+        points: (frames,5,2) landmarks in the crop.
+        identity: (size,size,3) uint8, the first frame.
+        truth: (n,size,size,3) uint8.
+        inputs: (n,size,size,6) float32.
+        at_rest: (size,size,6) float32, the input in which the first frame is the target too.
+        aligned: (n,size,size,3) uint8, the first frame, its eyes and nose on the target's.
+        mouths: (n,5,2) landmarks by eyes and nose: the mouth's corners, found in the true frame, would tell how open it is.
+    """
+
+    def __init__(self, clip, config, stride: int):
+        from lipgan_keras import audio, dataset, metrics
+
+        size = config.img_size
+        self.targets = np.flatnonzero(clip.frames >= clip.frames[0] + DISTANCE)[::stride]
+        self.points = np.stack([clip.points(i, size) for i in range(len(clip.frames))])
+        self.identity = clip.picture(0, size)
+        self.truth = np.stack([clip.picture(i, size) for i in self.targets])
+        self.inputs = np.stack([dataset.assemble(self.identity, picture)[0] for picture in self.truth])
+        self.at_rest = dataset.assemble(self.identity, self.identity)[0]
+        moved = [metrics.pose(self.points[0], self.points[i]) for i in self.targets]
+        self.aligned = np.stack([cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved])
+        self.mouths = np.stack([self.points[0] @ m[:, :2].T + m[:, 2] for m in moved])
+        shown = zip(clip.start, clip.end, strict=True)
+        self.times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
+
+
 def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     """Figures of a checkpoint on the test clips of the list `kind`, each [mean, low, high] with a 95 % interval.
 
@@ -303,34 +339,25 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
         noisy.append(audio.features(augment.mix(wave, piece, 0.0), config.audio))
     errors, groups, openings = [], [], []
     for c, clip in enumerate(clips):
-        targets = np.flatnonzero(clip.frames >= clip.frames[0] + DISTANCE)[:: STRIDE[kind]]
-        size = config.img_size
-        points = np.stack([clip.points(i, size) for i in range(len(clip.frames))])
-        identity = clip.picture(0, size)
-        truth = np.stack([clip.picture(i, size) for i in targets])
-        inputs = np.stack([dataset.assemble(identity, picture)[0] for picture in truth])
-        moved = [metrics.pose(points[0], points[i]) for i in targets]
-        aligned = np.stack([cv2.warpAffine(identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved])
-        shown = zip(clip.start, clip.end, strict=True)
-        times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
+        said = Said(clip, config, STRIDE[kind])
+        targets, times, points, size = said.targets, said.times, said.points, config.img_size
+        identity, truth, aligned = said.identity, said.truth, said.aligned
         late = times[(np.arange(len(times)) + LATE) % len(times)]
         other = (c + 1) % len(clips)
         sounds = [(features[c], times), (features[other], times), (features[c], late)]
         if music:
             sounds += [(noisy[c], times), (noisy[other], times)]
-        results = [predict(generator, inputs, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds]
+        results = [predict(generator, said.inputs, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds]
         results += [np.broadcast_to(identity / 255, truth.shape), aligned / 255]
         errors.append(lip_and_whole_errors(truth / 255, results, points[targets], size))
         groups += [(c, i // SEGMENT if kind == "real" else 0) for i in targets]
         if kind == "puppets":
-            # Where the mouth is, by eyes and nose: its corners, found in the true frame, would tell how open it is.
-            mouths = np.stack([points[0] @ m[:, :2].T + m[:, 2] for m in moved])
             own, heard = (
                 sync_accuracy.true_opening(clips[i].folder, work / "crops", work / "videos")[clip.frames[targets]]
                 for i in (c, other)
             )
             found = [truth, *(np.rint(255 * result).astype("uint8") for result in results[:-2]), aligned]
-            found = [metrics.mouth_opening(pictures, mouths) for pictures in found]
+            found = [metrics.mouth_opening(pictures, said.mouths) for pictures in found]
             right, dubbed, _, *with_music, frozen = found[1:]
             values = [(found[0], own), (right, own), (dubbed, heard), (dubbed, own), (frozen, own)]
             values += zip(with_music, (own, heard), strict=False)
@@ -436,17 +463,21 @@ def report(work: Path, path: Path) -> None:
     if not results:
         return
     curves(results, path.with_suffix(".png"))
-    text = "\n\n".join([BEGIN, *sections(results, path.with_suffix(".png").name), END])
-    before, after = "# What each part brings\n\n", "\n"
-    if path.is_file():
-        old = path.read_text("utf-8")
-        if BEGIN in old and END in old:
-            before, after = old.split(BEGIN, 1)[0], old.split(END, 1)[1]
-        else:
-            before = f"{old.rstrip()}\n\n"
-    with cli.replacing(path) as temporary:
-        temporary.write_text(before + text + after, encoding="utf-8")
+    write_between(path, (BEGIN, END), sections(results, path.with_suffix(".png").name), "# What each part brings\n\n")
     print(f"{path}: {len(results)} runs")
+
+
+def write_between(path: Path, marks: tuple[str, str], paragraphs: Iterable[str], title: str = "") -> None:
+    """Put Markdown between two marks of a file; what else stands there is left as it is. `title` begins a new file."""
+    begin, end = marks
+    text = "\n\n".join([begin, *paragraphs, end])
+    old = path.read_text("utf-8") if path.is_file() else title
+    if begin in old and end in old:
+        text = old.split(begin, 1)[0] + text + old.split(end, 1)[1]
+    else:
+        text = f"{old.rstrip()}\n\n{text}\n".lstrip()
+    with cli.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def sections(results, picture):

@@ -12,7 +12,7 @@ where it was stopped.
 import json
 from pathlib import Path
 
-from ablation import ROOT, RUNS, run, table
+from ablation import ROOT, RUNS, run, table, write_between
 
 from lipgan_keras import cli
 from lipgan_keras.cli import UserError
@@ -70,20 +70,8 @@ def main():
             "--sync_checkpoint", judge, "--out", out, "--num_workers", 2, *flags,
         )  # fmt: skip
         results[name] = json.loads((out / "results.json").read_text("utf-8"))
-    write(Path(args.report), results, json.loads(accuracy.read_text("utf-8")), args.judge_steps)
-
-
-def write(path: Path, results: dict, judge: dict, steps: int) -> None:
-    """Put the table between two marks; what else stands there is left as it is."""
-    text = "\n\n".join([BEGIN, *sections(results, judge, steps), END])
-    old = path.read_text("utf-8") if path.is_file() else ""
-    if BEGIN in old and END in old:
-        text = old.split(BEGIN, 1)[0] + text + old.split(END, 1)[1]
-    else:
-        text = f"{old.rstrip()}\n\n{text}\n".lstrip()
-    with cli.replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(f"{path}: {len(results)} rows")
+    write_between(Path(args.report), (BEGIN, END), sections(results, json.loads(accuracy.read_text("utf-8")), args.judge_steps))
+    print(f"{args.report}: {len(results)} rows")
 
 
 def sections(results, judge, steps):

@@ -7,7 +7,7 @@ GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, B
 judged on. The generator learns from puppets: every other clip's face and matplotlib's photo, in every puppet as another
 made-up person, with synthesised speech and the clips' own; and from these clips themselves.
 
-The command goes on where it was stopped, and says where the time went. The learning rate falls in the stages of STAGES.
+The command goes on where it was stopped, and says where the time went.
 """
 
 import json
@@ -16,16 +16,23 @@ import shutil
 import time
 from pathlib import Path
 
-from ablation import ROOT, describe, faces_to_use, in_a_process, judge, list_lines, machine, run, write_lists
+from ablation import ROOT, TEST_CLIPS, describe, faces_to_use, in_a_process, judge, list_lines, machine, run, write_list
 
 from lipgan_keras import cli
 
 WEIGHTS = ROOT / "lipgan_keras" / "weights" / "lipsync.h5"
 FLAGS = [
-    "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--seed", "0", "--quality_start", "3000",
-    "--precision", "mixed_bfloat16", "--ema", "0.999", "--warmup", "200",
+    "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--precision", "mixed_bfloat16", "--ema", "0.999",
+    "--warmup", "200",
 ]  # fmt: skip
-STAGES = [(24000, 5e-4), (33000, 2e-4), (40000, 5e-5)]  # steps in all, learning rate
+# By run: flags of its own, and its stages: steps in all, learning rate. The second begins with the weights of the first, when lips
+# follow the sound, and asks for sharper ones: otherwise teeth that the identity frame does not show blur into their mean.
+RUNS = {
+    "run": (["--seed", "0", "--quality_start", "3000"], [(9000, 5e-4)]),
+    "sharper": (
+        ["--seed", "1", "--quality_start", "300", "--quality_weight", "0.002", "--sync_weight", "0.0001"], [(15000, 2e-4), (22000, 5e-5)],
+    ),
+}
 PEOPLE = 60  # puppets of each look of a face
 SECONDS = 5.0  # of each
 REAL = 16  # copies of the real clips among them, some 7 % of all frames
@@ -40,20 +47,25 @@ def main():
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
     parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
-    parser.add_argument("--stop_at", type=cli.integer(1), help="steps to stop at this time (default: the last)")
+    parser.add_argument("--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=500, help="steps between checkpoints")
     parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data")
-    parser.add_argument("--out", default=str(WEIGHTS), help="the exported file (default: the one that ships)")
+    parser.add_argument("--out", default=str(WEIGHTS), help="the exported file, once all is done (default: the one that ships)")
     args = parser.parse_args()
     work = Path(args.workdir)
     make_data(work, args.clips, args.num_workers)
-    checkpoint = work / "run" / "checkpoint.h5"
-    last = min(args.stop_at or STAGES[-1][0], STAGES[-1][0])
-    for (steps, lr), (begin, _) in zip(STAGES, [(0, None), *STAGES], strict=False):
-        if begin < last:
-            train(work, checkpoint, min(steps, last), lr, args.checkpoint_freq)
-    run("-m", "lipgan_keras.checkpoints", "export", checkpoint, args.out, "--float16", "--sync")
-    figures = {kind: in_a_process(judge, Path(args.out), work, kind, True) for kind in ("puppets", "real")}
+    checkpoint = None
+    for name, (flags, stages) in RUNS.items():
+        before, checkpoint = checkpoint, work / name / "checkpoint.h5"
+        flags = [*flags, "--resume_gen", before, "--resume_sync", before] if before else flags
+        last = args.stop_at if args.stop_at and name == list(RUNS)[-1] else stages[-1][0]
+        for (steps, lr), (begin, _) in zip(stages, [(0, None), *stages], strict=False):
+            if begin < last:
+                train(work, checkpoint, min(steps, last), [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq])
+    whole = last >= stages[-1][0]
+    out = Path(args.out) if whole else work / "unfinished.h5"
+    run("-m", "lipgan_keras.checkpoints", "export", checkpoint, out, "--float16", "--sync")
+    figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
     for kind, found in figures.items():
         print(f"{kind}: {describe(found)}", flush=True)
     with cli.replacing(work / "figures.json") as temporary:
@@ -61,19 +73,22 @@ def main():
 
 
 def make_data(work: Path, clips: str | None, workers: int) -> None:
-    """Crops and lists; the last list says that all is there. Of the folders of lists, `train` is train.py's, `puppets` and
-    `real` have test clips in their val.txt."""
-    from lipgan_keras import puppets
-
-    lists, videos, crops = work / "lists", work / "videos", work / "crops"
-    if (lists / "real" / "val.txt").is_file():
+    """Crops and lists; that of `train` says that all is there."""
+    if (work / "lists" / "train" / "val.txt").is_file():
         return
     began = time.time()
-    train, _, shipped = faces_to_use(clips, videos)
-    unseen = puppets.make_clips(
-        videos / "unseen", UNSEEN, seed=3, seconds=UNSEEN_SECONDS, photos=[shipped["astronaut"]], num_workers=workers, mirror=False,
-    )  # fmt: skip
-    run("preprocess.py", "--videos_data_root", videos, "--final_data_root", crops, "--num_workers", workers)
+    try:
+        make_training_data(work, clips, workers)
+    finally:
+        note_time(work, "data", began)
+
+
+def make_training_data(work: Path, clips: str | None, workers: int) -> None:
+    from lipgan_keras import puppets
+
+    lists, crops = work / "lists", work / "crops"
+    make_test_data(work, clips, workers)
+    train, _, shipped = faces_to_use(clips, work / "videos")
     for number in range(2, REAL + 1):
         for file in train:
             copy = crops / "copies" / f"grid_{number}" / file.stem
@@ -89,11 +104,28 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
     )  # fmt: skip
     training = list_lines(people[:-VALIDATION])
     training += [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
-    write_lists(lists, training, list_lines(people[-VALIDATION:]), list_lines(unseen))
-    note_time(work, "data", began)
+    write_list(lists, "train", training, list_lines(people[-VALIDATION:]))
 
 
-def train(work: Path, checkpoint: Path, steps: int, lr: float, frequency: int) -> None:
+def make_test_data(work: Path, clips: str | None, workers: int) -> None:
+    """Crops of the real clips and of the puppets to judge on. The val.txt of the lists `puppets` and `real` name the latter and
+    the two real clips that are kept out; that of `real` says that all is there."""
+    from lipgan_keras import puppets
+
+    lists, videos = work / "lists", work / "videos"
+    if (lists / "real" / "val.txt").is_file():
+        return
+    train, _, shipped = faces_to_use(clips, videos)
+    unseen = puppets.make_clips(
+        videos / "unseen", UNSEEN, seed=3, seconds=UNSEEN_SECONDS, photos=[shipped["astronaut"]], num_workers=workers, mirror=False,
+    )  # fmt: skip
+    run("preprocess.py", "--videos_data_root", videos, "--final_data_root", work / "crops", "--num_workers", workers)
+    known = [f"grid/{file.stem}" for file in train]
+    write_list(lists, "puppets", known, list_lines(unseen))
+    write_list(lists, "real", known, [f"grid/{stem}" for stem in TEST_CLIPS])
+
+
+def train(work: Path, checkpoint: Path, steps: int, flags: list) -> None:
     from lipgan_keras import checkpoints
 
     if checkpoint.is_file() and checkpoints.read_config(checkpoint).step >= steps:
@@ -102,7 +134,7 @@ def train(work: Path, checkpoint: Path, steps: int, lr: float, frequency: int) -
     try:
         run(
             "train.py", "--data_root", work / "crops", "--filelists", work / "lists" / "train", "--logdir", checkpoint.parent,
-            *FLAGS, "--lr", f"{lr:g}", "--checkpoint_freq", frequency, "--steps", steps,
+            *FLAGS, *flags, "--steps", steps,
         )  # fmt: skip
     finally:
         note_time(work, "training", began)

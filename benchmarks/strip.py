@@ -14,26 +14,40 @@ from lipgan_keras import audio, cli, faces, metrics, tracking, video
 FRAMES, SIZE, HEIGHT = 8, 140, 50
 
 
-def main(source, picture):
+def look(source) -> tuple[list, np.ndarray]:
+    """The frames of a video and the faces in them, and how open each mouth is."""
     seen = list(tracking.follow(video.read_frames(source)))
     crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
-    opening = metrics.mouth_opening(crops, np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen]))
-    pieces = np.array_split(np.arange(len(seen)), FRAMES)
-    extremes = [piece[np.argmax(opening[piece]) if n % 2 else np.argmin(opening[piece])] for n, piece in enumerate(pieces)]
-    chosen = [seen[i] for i in extremes]
-    grow = np.array([-1, -1, 1, 1]) * 0.15 * np.ptp(seen[0][1].box[::2])
-    row = np.concatenate([faces.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
+    return seen, metrics.mouth_opening(crops, np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen]))
+
+
+def extremes(opening: np.ndarray) -> list[int]:
+    """Of `FRAMES` pieces in turn, where the mouth is shut most and open most."""
+    pieces = np.array_split(np.arange(len(opening)), FRAMES)
+    return [int(piece[np.argmax(opening[piece]) if n % 2 else np.argmin(opening[piece])]) for n, piece in enumerate(pieces)]
+
+
+def row(chosen) -> np.ndarray:
+    """Frames side by side, cut a little wider than the crop of the first one's face."""
+    grow = np.array([-1, -1, 1, 1]) * 0.15 * np.ptp(chosen[0][1].box[::2])
+    return np.concatenate([faces.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
+
+
+def main(source, picture):
+    seen, opening = look(source)
+    chosen = [seen[i] for i in extremes(opening)]
+    pictures = row(chosen)
     wave = audio.load_audio(source)
     end = seen[-1][0].time + seen[-1][0].duration
-    sound = np.full((HEIGHT, row.shape[1], 3), 255, "uint8")
+    sound = np.full((HEIGHT, pictures.shape[1], 3), 255, "uint8")
     loudest = max(float(np.abs(wave).max()), 1e-6)
-    for x, piece in enumerate(np.array_split(wave[: round(end * audio.SAMPLE_RATE)], row.shape[1])):
+    for x, piece in enumerate(np.array_split(wave[: round(end * audio.SAMPLE_RATE)], pictures.shape[1])):
         half = int(np.abs(piece).max(initial=0) / loudest * (HEIGHT / 2 - 2))
         cv2.line(sound, (x, HEIGHT // 2 - half), (x, HEIGHT // 2 + half), (160, 110, 60))
     for frame, _ in chosen:
-        x = int((frame.time + frame.duration / 2) / end * (row.shape[1] - 1))
+        x = int((frame.time + frame.duration / 2) / end * (pictures.shape[1] - 1))
         cv2.line(sound, (x, 0), (x, HEIGHT), (40, 40, 220))
-    cv2.imwrite(picture, np.concatenate([row, sound]))
+    cv2.imwrite(picture, np.concatenate([pictures, sound]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,291 @@
+"""Measure and show the checkpoint that ships: the tables and the picture of docs/model_card.md, in one command.
+
+    python benchmarks/model_card.py --clips GRID --workdir logs/default
+
+GRID is what benchmarks/default_checkpoint.py takes. Judged is on what no part of the training saw: puppets of the
+astronaut with sounds of their own, and the real clips `lrwp9a` and `pwij3p`. The test data are made where they are not
+there yet.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import strip
+from ablation import (
+    DISTANCE,
+    ROOT,
+    SEGMENT,
+    TEST_CLIPS,
+    Said,
+    in_a_process,
+    judge,
+    lip_and_whole_errors,
+    number,
+    run,
+    table,
+    write_between,
+)
+from compare import COLUMNS
+from default_checkpoint import make_test_data
+from lip_masks import turn
+
+from lipgan_keras import checkpoints, cli
+
+BEGIN, END = "<!-- measured: written by benchmarks/model_card.py -->", "<!-- end of measured -->"
+SHIFTS = (-15, -12, -9, -7, -5, 5, 7, 9, 12, 15)  # frames by which a clip's own sound is wrong
+HUSH = 1e-3  # root mean square of the noise of a quiet room, -60 dB of full scale
+MEASURES = ("psnr", "ssim", "psnr_mouth", "ssim_mouth", "lmd", "lmd_5", "lip_mae", "sharpness_ratio", "spurious_motion")
+MEASURES += ("opening_correlation", "sync_accuracy", "murmur")
+WORDS = {name: title for name, (title, _) in COLUMNS.items()} | {"ssim_mouth": "SSIM, mouth", "spurious_motion": "spurious motion"}
+TURNED = 30  # degrees
+
+
+def main():
+    parser = cli.ArgumentParser(description="Measure and show the checkpoint that ships.")
+    parser.add_argument("--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)")
+    parser.add_argument("--workdir", default="logs/default", help="test data, and what is measured")
+    parser.add_argument("--checkpoint_path", type=cli.existing, default=str(checkpoints.SHIPPED), help="(default: the one that ships)")
+    parser.add_argument("--raw", type=cli.existing, help="the checkpoint of train.py that it was exported of, for what float16 costs")
+    parser.add_argument("--judge", type=cli.existing, help="checkpoint with another lip-sync discriminator, to judge sync by")
+    parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data")
+    parser.add_argument("--report", default=str(ROOT / "docs" / "model_card.md"), help="file to write the tables to, a .jpg beside it")
+    args = parser.parse_args()
+    work, report, checkpoint = Path(args.workdir), Path(args.report), Path(args.checkpoint_path)
+    make_test_data(work, args.clips, args.num_workers)
+    out = work / "card"
+    run(
+        "evaluate.py", "--checkpoint", checkpoint, "--data_root", work / "crops", "--filelists", work / "lists" / "real", "--out", out,
+        "--sync_checkpoint", args.judge or checkpoint, "--report",
+    )  # fmt: skip
+    figures = {
+        "puppets": in_a_process(judge, checkpoint, work, "puppets", True),
+        "stillness": in_a_process(stillness, checkpoint, work),
+        "real": in_a_process(wrong_sounds, checkpoint, work),
+        "evaluate": json.loads((out / "results.json").read_text("utf-8")),
+        "raw": in_a_process(cost_of_half, checkpoint, args.raw, work) if args.raw else None,
+        "judge": checkpoints.read_config(args.judge).step if args.judge else None,
+    }
+    with cli.replacing(work / "card.json") as temporary:
+        temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    picture = report.with_suffix(".jpg")
+    with cli.replacing(picture) as temporary:
+        cv2.imwrite(str(temporary), sheet(checkpoint, work), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    write_between(report, (BEGIN, END), sections(figures, picture.name), "# The checkpoint that ships\n\n")
+    print(f"{report}, {picture}")
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def stillness(checkpoint: Path, work: Path) -> dict:
+    """How far mouths move in silence, as a share of how far they move in speech; [mean, low, high] over the puppets.
+
+    Movement is the deviation over time of `metrics.mouth_opening`. `photo`: the puppet's first frame, as where a photo
+    speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it `still` is what
+    is measured of a mouth that does not move, the first frame's, moved with the head.
+    """
+    from lipgan_keras import audio, metrics
+    from lipgan_keras.networks import predict
+
+    generator, config, clips = _load(checkpoint, work, "puppets")
+    rng, found = np.random.default_rng(0), {}
+    for clip in clips:
+        said = Said(clip, config, 2)
+        speech = audio.load_audio(clip.folder / "audio.wav")
+        waves = {"speech": speech, "silence": 0 * speech, "quiet": HUSH * rng.standard_normal(len(speech)).astype(np.float32)}
+        for face, inputs, mouths in (
+            ("video", said.inputs, said.mouths),
+            ("photo", np.broadcast_to(said.at_rest, said.inputs.shape), np.broadcast_to(said.points[0], said.mouths.shape)),
+        ):
+            moved = {}
+            for name, wave in waves.items():
+                windows = audio.windows(audio.features(wave, config.audio), said.times[said.targets], config.audio)
+                pictures = np.rint(255 * predict(generator, inputs, windows)).astype(np.uint8)
+                moved[name] = np.std(metrics.mouth_opening(pictures, mouths))
+            if face == "video":
+                moved["still"] = np.std(metrics.mouth_opening(said.aligned, mouths))
+            for name in moved.keys() - {"speech"}:
+                found.setdefault(f"{face}, {name}", []).append(moved[name] / moved["speech"])
+    return {name: [float(np.mean(v)), *metrics.bootstrap_interval(v)] for name, v in found.items()}
+
+
+def wrong_sounds(checkpoint: Path, work: Path) -> dict:
+    """The lip error of each real clip under its own sound, under those of all others, and under its own, shifted.
+
+    `ratio` is right / wrong with a bootstrap interval over segments of `SEGMENT` frames.
+    """
+    from lipgan_keras import audio, metrics
+    from lipgan_keras.networks import predict
+
+    generator, config, clips = _load(checkpoint, work, "real")
+    folder = work / "crops" / "real" / "main" / "grid"
+    features = {path.name: audio.features(audio.load_audio(path / "audio.wav"), config.audio) for path in sorted(folder.iterdir())}
+    rows, groups = [], []
+    for c, clip in enumerate(clips):
+        said = Said(clip, config, 1)
+        own = clip.folder.name
+        heard = [(own, 0), *((name, 0) for name in features if name != own), *((own, shift) for shift in SHIFTS)]
+        results = [
+            predict(generator, said.inputs, audio.windows(features[name], _later(said, shift), config.audio)) for name, shift in heard
+        ]
+        results.append(np.broadcast_to(said.identity / 255, said.truth.shape))
+        errors = lip_and_whole_errors(said.truth / 255, results, said.points[said.targets], config.img_size)[..., 0]
+        wrong = errors[:, 1 : len(features)], errors[:, len(features) : -1]
+        rows.append(np.stack([errors[:, 0], *(part.mean(1) for part in wrong), errors[:, -1]]))
+        groups += [(c, i // SEGMENT) for i in said.targets]
+    values = dict(zip(("right", "others", "shifted", "frozen"), np.concatenate(rows, axis=1), strict=True))
+    values["wrong"] = (values["others"] + values["shifted"]) / 2
+    names = [clip.folder.name for clip in clips]
+    clip_of = np.array([c for c, _ in groups])
+    groups = np.unique(groups, axis=0, return_inverse=True)[1].ravel()
+    result = {"frames": len(groups), "sounds": len(features) - 1, "rows": {}}
+    for name, chosen in [("both", clip_of >= 0), *((name, clip_of == c) for c, name in enumerate(names))]:
+        right = values["right"][chosen]
+        result["rows"][name] = {"right": float(right.mean())} | {
+            other: {
+                "error": float(values[other][chosen].mean()),
+                "ratio": metrics.ratio_interval(right, values[other][chosen], groups[chosen]),
+            }
+            for other in ("wrong", "others", "shifted", "frozen")
+        }
+    return result
+
+
+def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
+    """PSNR (dB) that the shipped file loses against float32 weights, on the real clips under their own sound."""
+    from lipgan_keras import audio
+    from lipgan_keras.networks import predict
+
+    psnr = []
+    for path in (Path(raw), checkpoint):
+        generator, config, clips = _load(path, work, "real")
+        squares = []
+        for clip in clips:
+            said = Said(clip, config, 1)
+            features = audio.features(audio.load_audio(clip.folder / "audio.wav"), config.audio)
+            pictures = predict(generator, said.inputs, audio.windows(features, said.times[said.targets], config.audio))
+            squares.append(((pictures - said.truth / 255) ** 2).mean(axis=(1, 2, 3)))
+        psnr.append(float(np.mean(-10 * np.log10(np.concatenate(squares)))))
+    return psnr[0] - psnr[1]
+
+
+def _load(checkpoint, work, kind):
+    from lipgan_keras import dataset
+
+    generator, config = checkpoints.load_generator(checkpoint)
+    clips = dataset.find_clips(work / "crops", config.audio, progress=False)
+    return generator, config, dataset.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+
+
+def _later(said, shift):
+    """When the targets' sound is, so many frames late, from the beginning again at the end."""
+    return said.times[(said.targets + shift) % len(said.times)]
+
+
+# ---------------------------------------------------------------------------------------------------------------- look
+
+
+def sheet(checkpoint: Path, work: Path) -> np.ndarray:
+    """Rows of frames: faces that the generator was not trained on, as it makes them speak; the real clip also as it was."""
+    from lipgan_keras import LipSync, puppets, tracking, video
+
+    grid = work / "videos" / "real" / "main" / "grid"
+    first, second = (grid / f"{stem}.mpg" for stem in TEST_CLIPS)
+    astronaut = cv2.imread(str(puppets.shipped_photos()["astronaut"]))
+    lipsync = LipSync(checkpoint)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        frame, one = next(tracking.follow(video.read_frames(second)))
+        pictures = {
+            "photo": astronaut,
+            "turned": turn(frame.image, one.face.landmarks.astype(np.float64), TURNED),
+            "painting": cv2.edgePreservingFilter(cv2.pyrMeanShiftFiltering(astronaut, 9, 28), flags=1, sigma_s=12, sigma_r=0.3),
+            "drawing": cv2.pencilSketch(astronaut, sigma_s=40, sigma_r=0.08, shade_factor=0.06)[0],
+        }
+        made = Path(folder) / "made.mp4"
+        for name in ("photo", "real", "turned", "painting", "drawing"):
+            face = second
+            if name != "real":
+                face = Path(folder) / f"{name}.png"
+                cv2.imwrite(str(face), pictures[name])
+            lipsync.run(face, first, made)
+            seen, opening = strip.look(made)
+            chosen = strip.extremes(opening)
+            if name == "real":
+                source = list(tracking.follow(video.read_frames(second)))
+                rows.append(strip.row([source[min(i, len(source) - 1)] for i in chosen]))
+            rows.append(strip.row([seen[i] for i in chosen]))
+    return np.concatenate(rows)
+
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+
+def sections(figures, picture):
+    """Markdown, paragraph by paragraph."""
+    puppets, real, still, results = (figures[name] for name in ("puppets", "real", "stillness", "evaluate"))
+    flags = "".join(f" --{name} {name.upper()}" for name in ("raw", "judge") if figures[name])
+    yield f"```\npython benchmarks/model_card.py --clips GRID{flags}\n```"
+    yield (
+        f"### Puppets of a face that was not trained on\n\n{puppets['clips']} puppets of the astronaut, each with a sound of its own that "
+        f"no training clip has, {puppets['frames']} frames. Correlation of the mouth's opening with the truth; ceiling: of the "
+        "puppets' own pictures; dubbed: under another puppet's sound, with that one's truth, so that nothing but the sound can tell; "
+        "music: mixed in at 0 dB; seen: of the dubbed pictures with the mouth that the frame had. Movement: the deviation of the "
+        "opening as a share of the source's. [95 % intervals] by bootstrap over the puppets."
+    )
+    columns = {
+        "ceiling": "ceiling", "opening": "own sound", "opening_music": "own, music", "dubbed": "dubbed", "dubbed_music": "dubbed, music",
+        "seen": "seen", "movement": "movement",
+    }  # fmt: skip
+    cells = [number(puppets[name], 2) for name in columns]
+    shares = ["share of the ceiling", *(f"{puppets[name][0] / puppets['ceiling'][0]:.2f}" for name in list(columns)[1:5]), "", ""]
+    yield "\n".join(table(["", *columns.values()], [["correlation", *cells], [shares[0], "", *shares[1:]]]))
+    yield (
+        f"In silence the mouth of a photo (a puppet's first frame) moves {percent(still['photo, silence'])} as far as under speech, and "
+        f"{percent(still['photo, quiet'])} in the noise of a quiet room (-60 dB). That of a video whose own mouth speaks moves "
+        f"{percent(still['video, silence'])} as far, {percent(still['video, quiet'])} in the noise; of a mouth that does not move at all "
+        f"{percent(still['video, still'])} are measured."
+    )
+    yield (
+        f"### Real strangers\n\nThe two clips of GRID, {real['frames']} frames; the generator sees the clip's first frame as the identity, and no "
+        f"frame within {DISTANCE} of it is judged. Mean absolute error inside the lips, pixels in 0..1, and right / wrong. Others: "
+        f"the mean under the sounds of the {real['sounds']} other clips; shifted: under its own, {', '.join(str(s) for s in SHIFTS if s > 0)} "
+        "frames early and late; wrong: the mean of both; frozen: the identity frame. [95 % intervals] by bootstrap over six seconds: rather too "
+        "narrow, and they say nothing about other people."
+    )
+    names = {"wrong": "wrong", "others": "others", "shifted": "shifted", "frozen": "frozen mouth"}
+    rows = [
+        [name, f"{row['right']:.4f}", *(f"{row[other]['error']:.4f}: {ratio(row[other]['ratio'], name == 'both')}" for other in names)]
+        for name, row in real["rows"].items()
+    ]
+    yield "\n".join(table(["clip", "right sound", *names.values()], rows))
+    known = [name for name in MEASURES if results["summary"].get(name, {}).get("mean") is not None]
+    judge = f"JUDGE, a discriminator that was trained apart for {figures['judge']} steps" if figures["judge"] else "its own discriminator"
+    yield f"By evaluate.py, means of the two; sync is judged by {judge}:"
+    yield "\n".join(table([WORDS[name] for name in known], [[f"{results['summary'][name]['mean']:.3f}" for name in known]]))
+    if figures["raw"] is not None:
+        yield f"Half precision (RAW: the checkpoint that it was exported of) changes the PSNR by {-figures['raw']:+.4f} dB there."
+    yield (
+        f"### The look\n\n![Faces that speak]({picture})\n\n*From the top: a photo; a real clip as it was, and below it as it says the other clip's "
+        f"sentence; a frame of it turned by {TURNED} degrees; a painting and a drawing made of the photo. Of eight pieces of the sentence in "
+        "turn the frame with the mouth most closed and the one with it widest open. The clips are of the GRID corpus (Cooke, "
+        "Barker, Cunningham, Shao 2006; CC BY 4.0).*"
+    )
+
+
+def ratio(figure, interval):
+    """Of a clip alone there are too few seconds for an interval."""
+    return number(figure, 3) if interval else f"{figure[0]:.3f}"
+
+
+def percent(figure):
+    mean, low, high = (f"{100 * value:.1f}" for value in figure)
+    return f"{mean} % [{low}, {high}]"
+
+
+if __name__ == "__main__":
+    cli.run(main)
