@@ -9,7 +9,7 @@ from lipgan_keras import cli
 
 def main():
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint_path", type=cli.existing, required=True, help="generator, of train.py or of the original LipGAN")
+    parser.add_argument("--checkpoint_path", type=cli.existing, help="generator, of train.py or of the original LipGAN (default: the one that ships)")
     parser.add_argument("--face", type=cli.existing, help="picture or video of the face")
     parser.add_argument("--audio", type=cli.existing, help="sound file, or video with the sound to say")
     parser.add_argument("--outfile", help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")

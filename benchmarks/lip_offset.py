@@ -1,6 +1,6 @@
 """Are the lips of a trained generator in time with the sound, at every frame rate?
 
-    python benchmarks/lip_offset.py --checkpoint_path logs/demo/train/checkpoint.h5
+    python benchmarks/lip_offset.py [--checkpoint_path logs/checkpoint.h5]
 
 A puppet of a shipped photo says a synthesised sound whose true opening of the mouth is known, in a source video of each rate
 whose own mouth is shut. Of the result the opening is estimated (`metrics.mouth_opening`), and shifted in time against the
@@ -23,7 +23,7 @@ LAGS = np.arange(-0.2, 0.2001, 0.005)
 
 def main():
     parser = cli.ArgumentParser(description="The lips' offset against the sound, by frame rate.")
-    parser.add_argument("--checkpoint_path", type=cli.existing, required=True, help="trained generator")
+    parser.add_argument("--checkpoint_path", type=cli.existing, help="trained generator (default: the one that ships)")
     parser.add_argument("--photo", help="a face (default: the photo of Grace Hopper that ships with matplotlib)")
     parser.add_argument("--rates", nargs="+", choices=list(RATES), default=list(RATES), metavar="FPS")
     parser.add_argument("--seed", type=cli.integer(0), default=20_000, help="of the sound")

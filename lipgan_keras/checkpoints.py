@@ -22,6 +22,7 @@ import itertools
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -42,6 +43,7 @@ PART_BYTES = 16_000_000
 PART_MAGIC = b"lipgan_keras part "
 CALLED = {"sync": "lip-sync discriminator", "quality": "visual-quality discriminator"}
 LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
+SHIPPED = Path(__file__).parent / "weights" / "lipsync.h5"  # by benchmarks/default_checkpoint.py; see docs/model_card.md
 NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
 
 
@@ -89,6 +91,17 @@ def save_checkpoint(
         file.write(data.getbuffer())
         file.flush()
         os.fsync(file.fileno())  # the rename must not reach the disc before the data
+
+
+def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
+    """`path`, or for None the checkpoint that ships with the project.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if path is None and not SHIPPED.is_file():
+        raise UserError(f"{SHIPPED}: the checkpoint that ships is missing; get the project anew, or name one with --checkpoint_path")
+    return SHIPPED if path is None else path
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:

@@ -27,7 +27,8 @@ from .measuring import Job, Settings
 
 FORMAT = 1  # of the kept records
 # Modules that change no figure
-UNHEARD = {"batch", "demo", "evaluation", "gan", "judging", "live", "losses", "pool", "preprocessing", "puppets", "report", "training"}
+UNHEARD = {"batch", "demo", "evaluation", "gan", "judging", "live", "loading", "losses", "pairs", "pool", "preprocessing"}
+UNHEARD |= {"puppets", "report", "training"}
 FEW = 10  # videos; the bootstrap over five covers the mean in 84 % of all cases, over ten in 90 %
 MOST_WORKERS = 4  # by default, as each takes 1.5 GB
 SYNCNET_HELP = "give --syncnet; `python -m lipgan_keras.syncnet convert` makes that file of the released syncnet_v2.model"

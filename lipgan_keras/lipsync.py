@@ -128,10 +128,10 @@ class Shot:
 class LipSync:
     """Makes faces speak; the generator is loaded once.
 
-        LipSync("checkpoint.h5").run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
+        LipSync().run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
 
     Args:
-        model: a generator's checkpoint, of this project or of Keras 2.2.4; or what `engine.load` returns, or an object
+        model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what `engine.load` returns, or an object
             like it: `config`, `name`, and a call (faces, windows) -> pictures.
         engine: "auto", "openvino" or "keras"; see `engine.load`.
         batch_size: faces that the generator is given at once.
@@ -142,9 +142,10 @@ class LipSync:
     """
 
     def __init__(
-        self, model: str | os.PathLike | Any, engine: str = "auto", batch_size: int = BATCH_SIZE,
+        self, model: str | os.PathLike | Any | None = None, engine: str = "auto", batch_size: int = BATCH_SIZE,
         audio_offset_ms: float | None = None,
     ):  # fmt: skip
+        model = checkpoints.or_shipped(model)
         self._engine = None if isinstance(model, (str, os.PathLike)) else model
         self._load = lambda: engines.load(model, engine, batch_size, audio_offset_ms)
         self.batch_size = batch_size

@@ -49,7 +49,6 @@ BACKLOG = 2.0  # seconds of sound that may have waited in the pipe, which is wha
 REPEATS = 5  # frames of raw video that are made up for at once
 MAX_SIDE = 1280  # pixels of a picture
 FACE_FRAMES = 250  # of a video, in which a face is looked for
-CHECKPOINT = "logs/demo/train/checkpoint.h5"  # where `make demo` leaves one
 
 
 @dataclasses.dataclass
@@ -480,7 +479,7 @@ def _raw_stdout() -> Iterator[int]:
 
 
 def live(
-    checkpoint_path: str | os.PathLike,
+    checkpoint_path: str | os.PathLike | None,
     face: str | os.PathLike,
     audio: str | os.PathLike,
     sink: str | os.PathLike = "window",
@@ -496,7 +495,7 @@ def live(
     """Let a photo speak along with a sound until it ends, Ctrl-C, or `stop`.
 
     Args:
-        checkpoint_path: a generator's.
+        checkpoint_path: a generator's; None: the one that ships.
         face: picture, or a video whose first frame with a face is taken.
         audio: "-": raw 16 kHz signed 16-bit little-endian mono PCM on standard input; or a file, played in its time.
         sink: "window", "-" (YUV4MPEG2 on standard output), or an MP4 file.
@@ -586,6 +585,7 @@ class Head:
         from .dataset import assemble
 
         video.probe(face)  # what can be said before anything is loaded
+        checkpoint_path = checkpoints.or_shipped(checkpoint_path)
         crop_style = checkpoints.read_config(checkpoint_path).crop
         self.image, self._face = _find(face, crop_style, pads, box, upright=region != "face")
         self._engine = engines.load(checkpoint_path, engine, 1, audio_offset_ms)
@@ -767,7 +767,7 @@ def main() -> None:
         prog="python -m lipgan_keras.live", description="Let a photo speak along with a sound as it comes in."
     )
     parser.add_argument(
-        "--checkpoint_path", default=CHECKPOINT, help="generator, of train.py or of the original LipGAN"
+        "--checkpoint_path", help="generator, of train.py or of the original LipGAN (default: the one that ships)"
     )
     parser.add_argument(
         "--face", type=cli.existing, required=True, help="picture of the face, or a video that shows one"
@@ -781,8 +781,6 @@ def main() -> None:
     )
     cli.add_face_flags(parser)
     args = parser.parse_args()
-    if args.checkpoint_path == CHECKPOINT and not os.path.exists(CHECKPOINT):
-        parser.error("--checkpoint_path is needed, or one that `make demo` left here")
     summary = live(
         args.checkpoint_path, args.face, args.audio, args.sink, args.pads, args.box, args.region, args.sharpen,
         args.engine, args.audio_offset_ms, args.label,

@@ -429,7 +429,14 @@ def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
         bad("--max_sec", max_sec=value)
     bad("--audio_offset_ms", audio_offset_ms="nan")
     bad("--what", what=1)
-    assert_one_line(run(capfd, "--face", media / "face.png"), "--checkpoint_path")
+    assert_one_line(run(capfd, "--face", media / "face.png"), "--audio")
+
+
+def test_without_the_checkpoint_that_ships(tmp_path, media, monkeypatch, capfd):
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "gone.h5")
+    result = run(capfd, "--face", media / "face.png", "--audio", media / "speech.wav", "--outfile", tmp_path / "b.mp4")
+    assert_one_line(result, "gone.h5", "--checkpoint_path")
+    assert not (tmp_path / "b.mp4").exists()
 
 
 def test_pads_that_leave_nothing(tmp_path, media, quick, capfd):
@@ -539,11 +546,11 @@ def test_ctrl_c_leaves_no_file(tmp_path, media):
     assert os.listdir(tmp_path) == ["b.mp4"] and (tmp_path / "b.mp4").read_bytes() == b"the old one"
 
 
-def test_the_real_program(tmp_path, checkpoint, script):
+def test_the_real_program(tmp_path, script):
     puppet = puppets.load_puppet(next(iter(puppets.shipped_photos().values())))
     cv2.imwrite(str(tmp_path / "a.png"), puppet.render(0.3, 0.0))
     audio.save_wav(tmp_path / "a.wav", beeps([(0.1, 0.3)], 0.5))
-    done = script("inference.py", "--checkpoint_path", checkpoint, "--face", "a.png", "--audio", "a.wav")
+    done = script("inference.py", "--face", "a.png", "--audio", "a.wav")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("results/a_a.mp4: 0.50 s, 12 frames, 0 of them with no face")
     assert "frame/s" in done.stderr and "rror" not in done.stderr and "arning" not in done.stderr
