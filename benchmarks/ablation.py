@@ -172,16 +172,13 @@ def list_lines(paths):
 
 def photo(clip: Path, work: Path) -> Path:
     """The frame of a clip whose lips are shut most, as a picture."""
-    from lipgan_keras import faces, metrics, tracking, video
+    from lipgan_keras import puppets
 
     path = work / "photos" / f"{clip.stem}.png"
     if not path.is_file():
-        seen = list(tracking.follow(video.read_frames(clip)))
-        crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
-        landmarks = np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen])
-        shut, _ = seen[int(np.argmin(metrics.mouth_opening(crops, landmarks)))]
+        image, _ = puppets.shut_lips(clip)
         with cli.replacing(path) as temporary:
-            cv2.imwrite(str(temporary), shut.image)
+            cv2.imwrite(str(temporary), image)
     return path
 
 
@@ -314,6 +311,15 @@ class Said:
         self.times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
 
 
+def load(checkpoint: Path, work: Path, kind: str) -> tuple:
+    """A generator, its configuration, and the test clips of the list `kind`."""
+    from lipgan_keras import checkpoints, dataset
+
+    generator, config = checkpoints.load_generator(checkpoint)
+    clips = dataset.find_clips(work / "crops", config.audio, progress=False)
+    return generator, config, dataset.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+
+
 def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     """Figures of a checkpoint on the test clips of the list `kind`, each [mean, low, high] with a 95 % interval.
 
@@ -325,12 +331,10 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not see how
     far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
     """
-    from lipgan_keras import audio, augment, checkpoints, dataset, metrics, sync_accuracy
+    from lipgan_keras import audio, augment, metrics, sync_accuracy
     from lipgan_keras.networks import predict
 
-    generator, config = checkpoints.load_generator(checkpoint)
-    clips = dataset.find_clips(work / "crops", config.audio, progress=False)
-    _, clips = dataset.split_clips(clips, 0, 0, work / "lists" / kind)
+    generator, config, clips = load(checkpoint, work, kind)
     waves = [audio.load_audio(clip.folder / "audio.wav") for clip in clips]
     features = [audio.features(wave, config.audio) for wave in waves]
     noisy = []

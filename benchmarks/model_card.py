@@ -24,6 +24,7 @@ from ablation import (
     in_a_process,
     judge,
     lip_and_whole_errors,
+    load,
     number,
     run,
     table,
@@ -91,7 +92,7 @@ def stillness(checkpoint: Path, work: Path) -> dict:
     from lipgan_keras import audio, metrics
     from lipgan_keras.networks import predict
 
-    generator, config, clips = _load(checkpoint, work, "puppets")
+    generator, config, clips = load(checkpoint, work, "puppets")
     rng, found = np.random.default_rng(0), {}
     for clip in clips:
         said = Said(clip, config, 2)
@@ -121,7 +122,7 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
     from lipgan_keras import audio, metrics
     from lipgan_keras.networks import predict
 
-    generator, config, clips = _load(checkpoint, work, "real")
+    generator, config, clips = load(checkpoint, work, "real")
     folder = work / "crops" / "real" / "main" / "grid"
     features = {path.name: audio.features(audio.load_audio(path / "audio.wav"), config.audio) for path in sorted(folder.iterdir())}
     rows, groups = [], []
@@ -162,7 +163,7 @@ def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
 
     psnr = []
     for path in (Path(raw), checkpoint):
-        generator, config, clips = _load(path, work, "real")
+        generator, config, clips = load(path, work, "real")
         squares = []
         for clip in clips:
             said = Said(clip, config, 1)
@@ -171,14 +172,6 @@ def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
             squares.append(((pictures - said.truth / 255) ** 2).mean(axis=(1, 2, 3)))
         psnr.append(float(np.mean(-10 * np.log10(np.concatenate(squares)))))
     return psnr[0] - psnr[1]
-
-
-def _load(checkpoint, work, kind):
-    from lipgan_keras import dataset
-
-    generator, config = checkpoints.load_generator(checkpoint)
-    clips = dataset.find_clips(work / "crops", config.audio, progress=False)
-    return generator, config, dataset.split_clips(clips, 0, 0, work / "lists" / kind)[1]
 
 
 def _later(said, shift):

@@ -17,8 +17,7 @@ FRAMES, SIZE, HEIGHT = 8, 140, 50
 def look(source) -> tuple[list, np.ndarray]:
     """The frames of a video and the faces in them, and how open each mouth is."""
     seen = list(tracking.follow(video.read_frames(source)))
-    crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
-    return seen, metrics.mouth_opening(crops, np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen]))
+    return seen, metrics.mouth_openings_seen(seen)
 
 
 def extremes(opening: np.ndarray) -> list[int]:

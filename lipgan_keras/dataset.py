@@ -21,7 +21,7 @@ from . import audio as sound
 from . import augment, faces, loading, pack
 from .cli import UserError
 from .config import MOUTH_SIZE, ModelConfig
-from .pairs import pairs, unsynced_order
+from .pairs import pairs, rounded, unsynced_order
 
 FPS = 25  # of every preprocessed folder
 MIN_FRAMES = 12  # shorter clips are left out, as in the reference
@@ -591,8 +591,7 @@ class Dataset:
             labels = []
             for start in range(0, len(self.clips[clip].frames), 256):
                 windows = self.windows(clip, range(start, min(start + 256, len(self.clips[clip].frames))))
-                rounded = np.round(windows.reshape(len(windows), -1), 3) + 0.0  # no negative zero
-                labels += [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "big") for row in rounded]
+                labels += [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rounded(windows)]
             self._labels[clip] = np.array(labels, np.uint64)
         return self._labels[clip]
 

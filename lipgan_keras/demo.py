@@ -52,14 +52,12 @@ def demo(photo: str | None, outfile: str, seconds: float) -> None:
 
 def correlation(path: str, opening: np.ndarray) -> float:
     """Pearson correlation of the mouth's opening in a 25 fps video with the true one."""
-    from . import faces, metrics, tracking, video
+    from . import metrics, tracking, video
 
     seen = list(tracking.follow(video.read_frames(path)))
     index = np.array([round(frame.time * 25) for frame, _ in seen])
-    crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
-    landmarks = np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen])
     known = index < len(opening)
-    return float(np.corrcoef(metrics.mouth_opening(crops, landmarks)[known], opening[index[known]])[0, 1])
+    return float(np.corrcoef(metrics.mouth_openings_seen(seen)[known], opening[index[known]])[0, 1])
 
 
 if __name__ == "__main__":

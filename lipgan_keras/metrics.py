@@ -119,6 +119,12 @@ def mouth_opening(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.array(openings)
 
 
+def mouth_openings_seen(seen: Sequence[tuple]) -> np.ndarray:
+    """(n,) `mouth_opening` of what `tracking.follow` gives: frames, and the face in each."""
+    crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
+    return mouth_opening(crops, np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen]))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The register
 

@@ -157,12 +157,12 @@ def read(path: str | os.PathLike) -> dict[Path, dict[str, memoryview]]:
 @functools.lru_cache(maxsize=4)
 def _read(path, _absolute, _changed):
     clips = {}
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: may not be read; check its permissions")
     try:
         with open(path, "rb") as opened, zipfile.ZipFile(opened) as archive:
             comment, members = archive.comment, archive.infolist()
             data = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    except PermissionError as error:
+        raise UserError(f"{path}: may not be read; check its permissions") from error
     except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is no pack of clips, or not all of one; {AGAIN}, or give a folder of clips") from error
     if comment != COMMENT:

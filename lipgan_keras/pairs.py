@@ -14,10 +14,15 @@ def pairs(unsynced, train_on_fakes) -> dict[str, np.ndarray]:
 
 def same_windows(audio: np.ndarray) -> np.ndarray:
     """(B,B) bool: which samples of a batch have the same sound, such as two windows of silence."""
-    rounded = np.round(audio.reshape(len(audio), -1), 3) + 0.0  # no negative zero
     labels = {}
-    label = np.array([labels.setdefault(row.tobytes(), len(labels)) for row in rounded])
+    label = np.array([labels.setdefault(row, len(labels)) for row in rounded(audio)])
     return label[:, None] == label[None, :]
+
+
+def rounded(windows: np.ndarray) -> list[bytes]:
+    """Of each of n windows (n,...) bytes that are equal where windows are, to the third decimal."""
+    windows = np.round(windows.reshape(len(windows), -1), 3) + 0.0  # no negative zero
+    return [row.tobytes() for row in windows]
 
 
 def unsynced_order(same: np.ndarray) -> np.ndarray:

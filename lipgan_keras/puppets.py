@@ -755,7 +755,7 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = FR
     path = Path(path)
     name = name or "_".join(path.stem.split())
     if not video.probe(path).is_still:
-        photo, face = _shut_lips(path)
+        photo, face = shut_lips(path)
         return Puppet(photo, _find_mouth(photo, face.box, face.landmarks), name, size)
     photo = video.read_image(path)
     for shipped, file in shipped_photos().items():
@@ -767,17 +767,19 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = FR
     return Puppet(photo, _find_mouth(photo, face.box, face.landmarks), name, size)
 
 
-def _shut_lips(path):
-    """The frame of a video whose lips are shut most, and the face in it."""
+def shut_lips(path: str | os.PathLike) -> tuple[np.ndarray, faces.Face]:
+    """The frame of a video's first 10 seconds whose lips are shut most, BGR uint8, and the face in it.
+
+    Raises:
+        UserError: there is none, or the video cannot be read.
+    """
     from . import metrics, video
 
     frames = itertools.takewhile(lambda frame: frame.time < 10, video.read_frames(path))
     seen = list(tracking.follow(frames))
     if not seen:
         raise UserError(f"{path}: no face found; give a video of one person looking at the camera")
-    crops = np.stack([faces.extract(frame.image, one.box) for frame, one in seen])
-    landmarks = np.stack([faces.to_crop(one.face.landmarks, one.box) for _, one in seen])
-    frame, one = seen[int(np.argmin(metrics.mouth_opening(crops, landmarks)))]
+    frame, one = seen[int(np.argmin(metrics.mouth_openings_seen(seen)))]
     return frame.image, one.face
 
 

@@ -228,6 +228,10 @@ def test_clips_of_a_pack_can_be_judged(root):
 
 def test_a_pack_that_may_not_be_read(root, tmp_path, monkeypatch):
     path = packed(root, tmp_path / "a.pack")
-    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pack, "open", refuse, raising=False)
     with pytest.raises(UserError, match="a.pack: may not be read"):
         find(path)

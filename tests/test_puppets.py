@@ -339,7 +339,7 @@ def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path,
     opening[5] = 0
     rng = np.random.default_rng(0)
     puppets.write_clip(tmp_path / "v.mp4", faces["astronaut"], np.zeros(5120), opening, np.zeros(8), rng)
-    image, _ = puppets._shut_lips(tmp_path / "v.mp4")
+    image, _ = puppets.shut_lips(tmp_path / "v.mp4")
     frames = [frame.image for frame in video.read_frames(tmp_path / "v.mp4")]
     assert [np.array_equal(image, frame) for frame in frames] == [i == 5 for i in range(8)]
     # A copy of a shipped photo is a given photo: the mouth is found by the detector.
