@@ -266,7 +266,7 @@ def device() -> str:
         import jax
 
         found = [jax.devices()[0].device_kind]
-    return f"{BACKEND} {keras.__version__} on {found[0]}"
+    return f"Keras {keras.__version__} on {BACKEND}, {found[0]}"
 
 
 # ------------------------------------------------------------------------------------------------------------- figures

@@ -25,15 +25,16 @@ FLAGS = [
     "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--precision", "mixed_bfloat16", "--ema", "0.999",
     "--warmup", "200",
 ]  # fmt: skip
-# By run: flags of its own, and its stages: steps in all, learning rate. The second begins with the weights of the first, when lips
-# follow the sound, and asks for sharper ones: otherwise teeth that the identity frame does not show blur into their mean.
+SHARPER = ["--quality_start", "300", "--quality_weight", "0.002", "--sync_weight", "0.0001"]
+# By run: its puppets, flags of its own, and its stages: steps in all, learning rate. Each begins with the weights of the one before.
+# In the first lips learn to follow the sound, of all sorts of people. The others ask for sharper ones, the last by what it
+# shows: teeth that an identity frame does not tell blur into their mean, the more the less alike they are.
 RUNS = {
-    "run": (["--seed", "0", "--quality_start", "3000"], [(9000, 5e-4)]),
-    "sharper": (
-        ["--seed", "1", "--quality_start", "300", "--quality_weight", "0.002", "--sync_weight", "0.0001"], [(15000, 2e-4), (22000, 5e-5)],
-    ),
+    "run": ("people", ["--seed", "0", "--quality_start", "3000"], [(9000, 5e-4)]),
+    "sharper": ("people", ["--seed", "1", *SHARPER], [(3500, 2e-4)]),
+    "clear": ("clear", ["--seed", "2", *SHARPER], [(8000, 3e-4), (11000, 5e-5)]),
 }
-PEOPLE = 60  # puppets of each look of a face
+PEOPLE = 60  # puppets of each look of a face, in each set of them
 SECONDS = 5.0  # of each
 REAL = 16  # copies of the real clips among them, some 7 % of all frames
 VALIDATION = 8  # puppets that are held out to watch the training by
@@ -55,13 +56,14 @@ def main():
     work = Path(args.workdir)
     make_data(work, args.clips, args.num_workers)
     checkpoint = None
-    for name, (flags, stages) in RUNS.items():
+    for name, (people, flags, stages) in RUNS.items():
         before, checkpoint = checkpoint, work / name / "checkpoint.h5"
         flags = [*flags, "--resume_gen", before, "--resume_sync", before] if before else flags
         last = args.stop_at if args.stop_at and name == list(RUNS)[-1] else stages[-1][0]
         for (steps, lr), (begin, _) in zip(stages, [(0, None), *stages], strict=False):
             if begin < last:
-                train(work, checkpoint, min(steps, last), [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq])
+                more = "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq
+                train(work, checkpoint, work / "lists" / people, min(steps, last), [*flags, *more])
     whole = last >= stages[-1][0]
     out = Path(args.out) if whole else work / "unfinished.h5"
     run("-m", "lipgan_keras.checkpoints", "export", checkpoint, out, "--float16", "--sync")
@@ -73,8 +75,8 @@ def main():
 
 
 def make_data(work: Path, clips: str | None, workers: int) -> None:
-    """Crops and lists; that of `train` says that all is there."""
-    if (work / "lists" / "train" / "val.txt").is_file():
+    """Crops and lists; that of `clear` says that all is there."""
+    if (work / "lists" / "clear" / "val.txt").is_file():
         return
     began = time.time()
     try:
@@ -98,13 +100,14 @@ def make_training_data(work: Path, clips: str | None, workers: int) -> None:
                 shutil.copytree(crops / "real" / "main" / "grid" / file.stem, partial)
                 partial.rename(copy)
     known = [shipped["grace_hopper"], *train]
-    people = puppets.make_clips(
-        crops / "people", 2 * len(known) * PEOPLE, seed=1, seconds=SECONDS, photos=known, speech=train, num_workers=workers,
-        varied=True, crops=True,
-    )  # fmt: skip
-    training = list_lines(people[:-VALIDATION])
-    training += [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
-    write_list(lists, "train", training, list_lines(people[-VALIDATION:]))
+    real = [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
+    for seed, name in enumerate(("people", "clear"), 1):
+        made = puppets.make_clips(
+            crops / name, 2 * len(known) * PEOPLE, seed=seed, seconds=SECONDS, photos=known, speech=train, num_workers=workers,
+            varied=True, crops=True, clear=name == "clear",
+        )  # fmt: skip
+        lines = [path.relative_to(crops).as_posix() for path in made]  # both sets have the same faces and numbers
+        write_list(lists, name, sorted(lines[:-VALIDATION]) + real, sorted(lines[-VALIDATION:]))
 
 
 def make_test_data(work: Path, clips: str | None, workers: int) -> None:
@@ -125,7 +128,7 @@ def make_test_data(work: Path, clips: str | None, workers: int) -> None:
     write_list(lists, "real", known, [f"grid/{stem}" for stem in TEST_CLIPS])
 
 
-def train(work: Path, checkpoint: Path, steps: int, flags: list) -> None:
+def train(work: Path, checkpoint: Path, lists: Path, steps: int, flags: list) -> None:
     from lipgan_keras import checkpoints
 
     if checkpoint.is_file() and checkpoints.read_config(checkpoint).step >= steps:
@@ -133,7 +136,7 @@ def train(work: Path, checkpoint: Path, steps: int, flags: list) -> None:
     began = time.time()
     try:
         run(
-            "train.py", "--data_root", work / "crops", "--filelists", work / "lists" / "train", "--logdir", checkpoint.parent,
+            "train.py", "--data_root", work / "crops", "--filelists", lists, "--logdir", checkpoint.parent,
             *FLAGS, *flags, "--steps", steps,
         )  # fmt: skip
     finally:

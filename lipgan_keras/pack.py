@@ -63,8 +63,8 @@ def read_list(path: Path) -> set[str] | None:
 
 
 def is_named(folder: Path, names: set[str]) -> bool:
-    """Whether a list names a clip's folder."""
-    return "/".join(folder.parts[-2:]) in names or folder.name in names
+    """Whether a list names a clip's folder: by its path or the end of it."""
+    return any("/".join(folder.parts[-depth:]) in names for depth in range(1, len(folder.parts) + 1))
 
 
 def write(data_root: str | os.PathLike, folders: Sequence[Path], path: str | os.PathLike, max_bytes: int) -> int:

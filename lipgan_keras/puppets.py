@@ -456,23 +456,28 @@ class _Mouth:
     arch: float = 0.12  # how far the upper lip rises, of the gap
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, saturation: float) -> "_Mouth":
-        bright = rng.uniform(0.75, 1.12)
-        yellow = rng.uniform(0.84, 1.0)
+    def drawn(cls, rng: np.random.Generator, saturation: float, alike: bool = False) -> "_Mouth":
+        """Anybody's; or, `alike`, one of those that a shut mouth lets expect."""
+
+        def within(low, high, likely):
+            return rng.uniform(*(likely if alike else (low, high)))
+
+        bright = within(0.75, 1.12, (0.95, 1.08))
+        yellow = within(0.84, 1.0, (0.92, 1.0))
 
         def coloured(*bgr):
             grey = np.dot(bgr, [0.114, 0.587, 0.299])
             return tuple(grey + min(1.0, saturation) * (np.array(bgr) - grey))
 
         return cls(
-            upper_teeth=rng.uniform(0.05, 0.18),
-            lower_teeth=rng.uniform(0.0, 0.12),
+            upper_teeth=within(0.05, 0.18, (0.13, 0.18)),
+            lower_teeth=within(0.0, 0.12, (0.0, 0.05)),
             teeth=coloured(bright * 196 * yellow, bright * 200, bright * 208),
-            tongue=coloured(*np.array([82, 78, 142]) * rng.uniform(0.65, 1.15) * rng.uniform(0.92, 1.08, 3)),
-            dark=coloured(*np.array([30, 24, 52]) * rng.uniform(0.5, 1.3)),
-            raised=rng.uniform(0.2, 0.65),
-            drop=rng.uniform(0.15, 0.45),
-            arch=rng.uniform(0.06, 0.20),
+            tongue=coloured(*np.array([82, 78, 142]) * within(0.65, 1.15, (0.85, 1.05)) * rng.uniform(0.92, 1.08, 3)),
+            dark=coloured(*np.array([30, 24, 52]) * within(0.5, 1.3, (0.7, 1.0))),
+            raised=within(0.2, 0.65, (0.25, 0.45)),
+            drop=within(0.15, 0.45, (0.2, 0.4)),
+            arch=within(0.06, 0.20, (0.08, 0.16)),
         )
 
 
@@ -551,14 +556,14 @@ class Puppet:
         other._fit()
         return other
 
-    def as_person(self, person: people.Person, rng: np.random.Generator) -> "Puppet":
-        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws."""
+    def as_person(self, person: people.Person, rng: np.random.Generator, alike: bool = False) -> "Puppet":
+        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws; `alike`: that hardly differ."""
         other = copy.copy(self)
         axes = self._axes
         other.photo = person.shape(self.photo, axes)
         other.geometry = self.geometry.moved(lambda points: axes.to_photo(person.moved(axes.to_face(points))))
         other.photo = person.colour(other.photo, people.Axes(np.array(other.geometry.landmarks)))
-        other.mouth = _Mouth.drawn(rng, person.numbers["saturation"])
+        other.mouth = _Mouth.drawn(rng, person.numbers["saturation"], alike)
         other._fit()
         return other
 
@@ -835,15 +840,16 @@ class _Take:
 
     Args:
         varied: make up a person and a camera, and move the head more.
+        clear: see `make_clips`.
     """
 
-    def __init__(self, puppet, wave, opening, width, rng, fps=FPS, varied=False):
+    def __init__(self, puppet, wave, opening, width, rng, fps=FPS, varied=False, clear=False):
         self.wave, self.opening, self.width, self.fps = wave, np.float32(opening), np.float32(width), fps
         self.numbers, self.camera = {}, None
         if varied:
-            person, self.camera = people.Person(rng), people.Camera(rng)
+            person, self.camera = people.Person(rng), people.Camera(rng, good=clear)
             self.pose = people.Pose.drawn(len(opening), fps, puppet.size, rng)
-            self.puppet = puppet.as_person(person, rng)
+            self.puppet = puppet.as_person(person, rng, alike=clear)
             self.numbers = {"person": person.numbers, "camera": self.camera.numbers}
         else:
             self.puppet = puppet.varied(rng)
@@ -969,6 +975,7 @@ class _Job:
     speech: list[str]
     seed: list[int]
     varied: bool
+    clear: bool
     img_size: int | None  # of crops; None: a video
     note: str
 
@@ -984,7 +991,7 @@ def _make_clip(job: _Job) -> None:
         sound = _Sound(wave, *articulation_from_speech(wave), {})
     else:
         sound = _Sound(*synthesise_speech(job.seconds, rng), {})
-    take = _Take(job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied)
+    take = _Take(job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear)
     take.numbers |= sound.numbers
     if job.img_size is None:
         _write_video(job.path, take, {"made_with": job.note})
@@ -1009,6 +1016,7 @@ def make_clips(
     varied: bool = False,
     crops: bool = False,
     img_size: int = 96,
+    clear: bool = False,
 ) -> list[Path]:
     """Make clips in the LRS2 layout: `out/main/<face>/<00001>.mp4` with `<00001>.npz` beside each.
 
@@ -1031,6 +1039,8 @@ def make_clips(
             is several times as fast and needs no face detector where the photos need none. The pictures are spared
             H.264, the sound AAC.
         img_size: of the crops, pixels.
+        clear: with `varied`: the cameras are good ones, and teeth and tongues hardly differ. What an identity frame with the
+            lips shut does not tell, a generator gives as its mean or median; here there is less of that.
 
     Returns:
         The MP4 files, or the folders.
@@ -1056,12 +1066,12 @@ def make_clips(
     for clip in range(clips):
         look = looks[clip % len(looks)]
         path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{'' if crops else '.mp4'}"
-        settings = [_VERSION, seed, clip, seconds, [os.path.basename(file) for file in speech], varied]
+        settings = [_VERSION, seed, clip, seconds, [os.path.basename(file) for file in speech], "clear" if varied and clear else varied]
         note = json.dumps([*settings, img_size] if crops else settings)
         paths.append(path)
         if not _is_made(path, note, crops):
             files = [os.fspath(file) for file in speech]
-            jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, img_size if crops else None, note))
+            jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, clear, img_size if crops else None, note))
     done = _run_jobs(jobs, min(num_workers, len(jobs)))
     for _ in tqdm(done, total=clips, initial=clips - len(jobs), unit="clip"):
         pass
@@ -1122,6 +1132,9 @@ def main() -> None:
         help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
     )  # fmt: skip
     parser.add_argument(
+        "--clear", action="store_true", help="as --varied, but with good cameras, and teeth and tongues that hardly differ"
+    )
+    parser.add_argument(
         "--crops", action="store_true",
         help="write the folders of crops that train.py reads, without videos and preprocess.py: several times as fast",
     )  # fmt: skip
@@ -1130,7 +1143,7 @@ def main() -> None:
     args = parser.parse_args()
     paths = make_clips(
         args.out, args.clips, args.seed, args.seconds, args.photo, args.speech, num_workers=args.num_workers,
-        varied=args.varied, crops=args.crops, img_size=args.img_size,
+        varied=args.varied or args.clear, crops=args.crops, img_size=args.img_size, clear=args.clear,
     )  # fmt: skip
     print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
 

@@ -397,6 +397,8 @@ def test_list_files(tmp_path):
     (lists / "val.txt").write_text("video/clip3\n")
     train, held_out = dataset.split_clips(clips, 0.5, 0, lists)
     assert [c.folder.name for c in train] == ["clip0", "clip2"] and [c.folder.name for c in held_out] == ["clip3"]
+    (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")  # more of the path: of two sets in one root
+    assert [c.folder.name for c in dataset.split_clips(clips, 0.5, 0, lists)[1]] == ["clip3"]
     (lists / "val.txt").write_text("video/elsewhere\n")
     with pytest.raises(UserError, match="val.txt: names none"):
         dataset.split_clips(clips, 0.5, 0, lists)

@@ -136,6 +136,19 @@ def test_the_camera_softens_and_adds_noise(puppet):
     assert 1 < np.abs(camera(frame, 0).astype(float) - frame).mean() < 12
 
 
+def test_good_cameras_lose_less():
+    cameras = {good: [people.Camera(np.random.default_rng(seed), good).numbers for seed in range(200)] for good in (False, True)}
+
+    def spoilt(good, name, nothing):
+        values = [camera[name] - nothing for camera in cameras[good]]
+        return np.count_nonzero(values), np.max(values)
+
+    for name, nothing in (("reduced", 1), ("blur", 0), ("noise", 0)):
+        (often, worst), (rarely, at_most) = (spoilt(good, name, nothing) for good in (False, True))
+        assert 0 < rarely < 0.5 * often and 0 < at_most < 0.5 * worst, name
+    assert min(camera["quality"] or 99 for camera in cameras[True]) >= 60
+
+
 def test_a_head_moves_slowly():
     for seed in range(5):
         pose = people.Pose.drawn(100, 25.0, 256, np.random.default_rng(seed))
