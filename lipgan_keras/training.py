@@ -49,8 +49,9 @@ SOUND_USED = 1.1
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")
-PARTS += ("quality_start", "augment", "noise_dir", "ema", "lr_schedule", "warmup", "clipnorm")
-LATER = {"img_size": 96, "sync_mode": "joint", "ema": 0.0, "lr_schedule": "constant", "warmup": 0}  # in runs of before these
+PARTS += ("quality_start", "augment", "noise_dir", "ema", "lr_schedule", "warmup", "clipnorm", "freeze_norm")
+# In runs of before these
+LATER = {"img_size": 96, "sync_mode": "joint", "ema": 0.0, "lr_schedule": "constant", "warmup": 0, "freeze_norm": False}
 FLUSH = 10  # steps of which the losses are fetched at once, so that a step need not wait for the one before
 
 
@@ -137,8 +138,12 @@ def _complete(args) -> Recipe:
             raise UserError("--recipe sync: trains the lip-sync discriminator; leave --sync_weight 0 away")
         if args.sync_mode == "expert":
             raise UserError("--recipe sync: trains the lip-sync discriminator; --sync_mode expert is for one that is frozen")
+        if args.freeze_norm:
+            raise UserError("--freeze_norm: --recipe sync has no generator; leave it away")
         if args.resume_gen:
             raise UserError(f"--resume_gen {args.resume_gen}: --recipe sync has no generator; leave it away")
+    if args.freeze_norm and not args.resume_gen:
+        raise UserError("--freeze_norm: keeps the statistics of a generator that has learned; name it with --resume_gen")
     if args.resume_disc and not args.disc_weight:
         raise UserError(
             f"--resume_disc {args.resume_disc}: --recipe {args.recipe} has no contrastive discriminator here; leave it away, "
@@ -244,7 +249,7 @@ class Run:
         weights = Weights(args.lip_weight, args.lip_share, args.disc_weight, args.sync_weight, args.quality_weight)
         train_sync = args.sync_mode == "joint"
         models = {"generator": None} | self.models
-        options = {"train_sync": train_sync, "seed": args.seed, "ema": args.ema, "clipnorm": args.clipnorm}
+        options = {"train_sync": train_sync, "seed": args.seed, "ema": args.ema, "clipnorm": args.clipnorm, "freeze_norm": args.freeze_norm}
         return LipGAN(**models, lr=self._schedule(), weights=weights, **options)
 
     def describe(self) -> str:

@@ -399,6 +399,19 @@ def test_a_schedule_goes_by_steps_and_gradients_are_clipped():
             assert np.sqrt(sum((m**2).sum() for m in first)) == pytest.approx(1e-4, rel=1e-3)
 
 
+def test_frozen_normalisation():
+    """Training sees what inference will, and leaves the normalisation alone."""
+    generator = networks.build_generator("basic", width=0.125)
+    model = LipGAN(generator, lr=1e-3, freeze_norm=True)
+    batch = batch_of()
+    before = weights(generator)
+    seen = networks.predict(generator, batch["faces"], batch["audio"])
+    logs = model._iteration(tensors(batch))
+    assert float(logs["mae"]) == pytest.approx(np.abs(seen - batch["targets"]).mean(), rel=1e-4)
+    same = {v.path for v in generator.variables if np.array_equal(before[v.path], np.array(v))}
+    assert same == {v.path for v in generator.variables if "batch_normalization" in v.path}
+
+
 def test_mixed_precision():
     keras.utils.set_random_seed(7)
     with precision("mixed_bfloat16"):

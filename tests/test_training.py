@@ -275,6 +275,21 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch)
     assert means[0] == pytest.approx(means[1], rel=1e-5) and min(means[0]) > 0
 
 
+def test_frozen_normalisation_goes_on_exactly(train, unbroken, tmp_path, eagerly, kept):
+    first = unbroken / "checkpoint.h5"
+    flags = ["--recipe", "unet", "--ema", 0.6, "--freeze_norm", "--resume_gen", first, "--checkpoint_freq", 2, "--steps", 4]
+    train(tmp_path / "unbroken", *flags)
+    (tmp_path / "resumed").mkdir()
+    shutil.copy(tmp_path / "unbroken" / "kept2.h5", tmp_path / "resumed" / "checkpoint.h5")
+    train(tmp_path / "resumed", *flags)
+    given, one, other = (arrays_of(path) for path in (first, *(tmp_path / n / "checkpoint.h5" for n in ("unbroken", "resumed"))))
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
+    same = {name for name in given if name.startswith("generator/") and np.allclose(given[name], one[name], atol=1e-7)}
+    assert same == {name for name in given if name.startswith("generator/batch_normalization")}
+
+
 def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path, eagerly, kept):
     flags = ["--recipe", "lipsync", "--sync_weight", 0, "--checkpoint_freq", 2, "--steps", 4, "--quality_start", 3]
     unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
@@ -333,6 +348,8 @@ def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
     refused("--recipe sync has no generator", "--recipe", "sync", "--resume_gen", ours)
     refused("--lip_weight: --recipe sync trains the lip-sync", "--recipe", "sync", "--lip_weight", 2)
     refused("--quality_start: there is no visual-quality", "--recipe", "lipgan", "--quality_start", 2)
+    refused("--freeze_norm: keeps the statistics .* --resume_gen", "--recipe", "unet", "--freeze_norm")
+    refused("--freeze_norm: --recipe sync has no generator", "--recipe", "sync", "--freeze_norm")
     refused("--sync_mode expert: there is no lip-sync", "--recipe", "unet", "--sync_mode", "expert")
     refused("--augment none: goes with no other", "--recipe", "unet", "--augment", "none", "flip")
     refused("--lr_schedule cosine: ends with the last step", "--recipe", "unet", "--lr_schedule", "cosine")
