@@ -62,7 +62,7 @@ def main():
     speed.add_argument("--warmup", type=cli.integer(0), default=0, metavar="STEPS", help="steps in which --lr rises from near 0")
     speed.add_argument(
         "--freeze_norm", action="store_true",
-        help="keep the batch normalisation of --resume_gen as it is: less noise and some sharper detail, to end a training with",
+        help="keep the batch normalisation of --resume_gen as it is, which is less noise: to end a training with",
     )  # fmt: skip
     speed.add_argument("--clipnorm", type=cli.positive(), help="largest norm of the gradients of a network (default: any)")
     data = parser.add_argument_group("variations of the data")

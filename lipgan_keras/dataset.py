@@ -301,8 +301,8 @@ def split_clips(
 ) -> tuple[list[Clip], list[Clip]]:
     """(training, validation) clips: by `train.txt` and `val.txt` in `filelists` where they are, else at random.
 
-    List files hold `<video>/<clip>` lines, or more or less of a path's end; a second column is ignored. Where there is a `val.txt`, `val_fraction` counts
-    for nothing. One clip alone is trained on, and none held out.
+    List files are as `pack.read_list` says. Where there is a `val.txt`, `val_fraction` counts for nothing. One clip alone is
+    trained on, and none held out.
 
     Raises:
         UserError: there is no `train.txt`, or a list file cannot be read or names none of the clips.

@@ -244,11 +244,10 @@ def _held_out(args, out) -> list[Job]:
         jobs.append(Job(_name(clip.folder, root), clip=clip.folder, other=other))
     listed = Path(split["filelists"] or "", "val.txt")
     if split["filelists"] and listed.is_file():
-        there = {"/".join(clip.folder.parts[-2:]) for clip in held_out} | {clip.folder.name for clip in held_out}
         for name in dict.fromkeys(line[0].strip("/") for line in _lines(listed)):
-            if name not in there:
+            if not any(pack.is_named(clip.folder, {name}) for clip in held_out):
                 problem = f"{root}: holds no such clip with sound and {dataset.MIN_FRAMES} frames, but {listed} names it; preprocess it"
-                known = [why for folder, why in broken.items() if name in ("/".join(folder.parts[-2:]), folder.name)]
+                known = [why for folder, why in broken.items() if pack.is_named(folder, {name})]
                 jobs.append(Job(_safe(name), problem=known[0] if known else problem))
     return jobs
 

@@ -95,8 +95,9 @@ class LipGAN(keras.Model):
         seed: decides the coins and the unsynced pairs of `train_iteration` where the caller does not.
         ema: momentum of running means of the weights of `AVERAGED`, which `averaged` puts in their place, less at first; 0: none.
         clipnorm: largest norm of the gradients of a network; None: any.
-        freeze_norm: the generator's batch normalisation stays as it is: it normalises by the statistics that it has, also while
-            the rest is trained, rather than by those of a small batch, which are noise to fine detail.
+        freeze_norm: the generator's batch normalisation stays as it is, scale and offset too: while the rest is trained it
+            goes by the statistics that it has, and not by those of a small batch, which are noise to fine detail. The layers
+            are set so for good.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class LipGAN(keras.Model):
         self.quality = quality
         self.weighting = weights or Weights()
         self.rng = np.random.default_rng(seed)
-        if freeze_norm:
+        if freeze_norm and generator is not None:
             for layer in generator.layers:
                 layer.trainable = layer.trainable and not isinstance(layer, keras.layers.BatchNormalization)
         # Adam exactly as in Keras 2.2.4, whose epsilon was the backend's 1e-7 as well.

@@ -52,7 +52,11 @@ def clip_folders(data_root: str | os.PathLike) -> list[Path]:
 
 
 def read_list(path: Path) -> set[str] | None:
-    """The names in a list file of `<video>/<clip>` lines, a second column of which is ignored; None: no such file."""
+    """The names in a list file; None: no such file.
+
+    A line holds `<video>/<clip>`, or more or less of the end of a clip's path: it names all clips whose paths end so. A second
+    column is ignored.
+    """
     if not path.is_file():
         return None
     try:
@@ -63,7 +67,7 @@ def read_list(path: Path) -> set[str] | None:
 
 
 def is_named(folder: Path, names: set[str]) -> bool:
-    """Whether a list names a clip's folder: by its path or the end of it."""
+    """Whether a list names a clip's folder."""
     return any("/".join(folder.parts[-depth:]) in names for depth in range(1, len(folder.parts) + 1))
 
 

@@ -268,13 +268,13 @@ class Camera:
 
     Args:
         rng: decides.
-        good: less is lost, and less often.
+        good: less is lost, and all but JPEG comes less often.
     """
 
     def __init__(self, rng: np.random.Generator, good: bool = False):
         often, much, worst = (0.3, 0.4, 60) if good else (1.0, 1.0, 25)
         self.numbers = {
-            "reduced": 1 + much * float(rng.uniform(0.1, 1.2)) if rng.random() < 0.4 * often else 1.0,
+            "reduced": float(rng.uniform(*((1.04, 1.48) if good else (1.1, 2.2)))) if rng.random() < 0.4 * often else 1.0,
             "blur": much * float(rng.uniform(0.3, 1.3)) if rng.random() < 0.4 * often else 0.0,
             "noise": much * float(rng.uniform(1, 7)) if rng.random() < 0.6 * often else 0.0,
             "noise_grain": float(rng.uniform(0.0, 0.9)),

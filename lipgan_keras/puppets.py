@@ -457,7 +457,7 @@ class _Mouth:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, saturation: float, alike: bool = False) -> "_Mouth":
-        """Anybody's; or, `alike`, one of those that a shut mouth lets expect."""
+        """Anybody's, or, `alike`, one nearer to all others."""
 
         def within(low, high, likely):
             return rng.uniform(*(likely if alike else (low, high)))
@@ -557,7 +557,7 @@ class Puppet:
         return other
 
     def as_person(self, person: people.Person, rng: np.random.Generator, alike: bool = False) -> "Puppet":
-        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws; `alike`: that hardly differ."""
+        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws; `alike`: that differ less."""
         other = copy.copy(self)
         axes = self._axes
         other.photo = person.shape(self.photo, axes)
@@ -850,7 +850,8 @@ class _Take:
             person, self.camera = people.Person(rng), people.Camera(rng, good=clear)
             self.pose = people.Pose.drawn(len(opening), fps, puppet.size, rng)
             self.puppet = puppet.as_person(person, rng, alike=clear)
-            self.numbers = {"person": person.numbers, "camera": self.camera.numbers}
+            mouth = {name: np.round(value, 4).tolist() for name, value in dataclasses.asdict(self.puppet.mouth).items()}
+            self.numbers = {"person": person.numbers, "camera": self.camera.numbers, "mouth": mouth}
         else:
             self.puppet = puppet.varied(rng)
             self.pose = people.Pose(*_head_motion(len(opening), fps, puppet.size, rng), np.zeros((len(opening), 2)))
@@ -1039,8 +1040,8 @@ def make_clips(
             is several times as fast and needs no face detector where the photos need none. The pictures are spared
             H.264, the sound AAC.
         img_size: of the crops, pixels.
-        clear: with `varied`: the cameras are good ones, and teeth and tongues hardly differ. What an identity frame with the
-            lips shut does not tell, a generator gives as its mean or median; here there is less of that.
+        clear: as `varied`, but the cameras are better, and teeth and tongues differ less. What an identity frame with the lips
+            shut does not tell, a generator gives as its median; here there is less of that.
 
     Returns:
         The MP4 files, or the folders.
@@ -1049,6 +1050,7 @@ def make_clips(
         UserError: a photo without a face, speech without sound, or a folder that cannot be written to.
     """
     cli.check_writable(out)
+    varied = varied or clear
     photos = list(photos) or list(shipped_photos().values())
     if not photos:
         raise UserError("no photo: neither matplotlib nor scikit-image is installed; give one with --photo")
@@ -1066,12 +1068,13 @@ def make_clips(
     for clip in range(clips):
         look = looks[clip % len(looks)]
         path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{'' if crops else '.mp4'}"
-        settings = [_VERSION, seed, clip, seconds, [os.path.basename(file) for file in speech], "clear" if varied and clear else varied]
+        files = [os.fspath(file) for file in speech]
+        settings = [_VERSION, seed, clip, seconds, [os.path.basename(file) for file in files], "clear" if clear else varied]
         note = json.dumps([*settings, img_size] if crops else settings)
         paths.append(path)
         if not _is_made(path, note, crops):
-            files = [os.fspath(file) for file in speech]
-            jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, clear, img_size if crops else None, note))
+            side = img_size if crops else None
+            jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, clear, side, note))
     done = _run_jobs(jobs, min(num_workers, len(jobs)))
     for _ in tqdm(done, total=clips, initial=clips - len(jobs), unit="clip"):
         pass
@@ -1132,7 +1135,7 @@ def main() -> None:
         help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
     )  # fmt: skip
     parser.add_argument(
-        "--clear", action="store_true", help="as --varied, but with good cameras, and teeth and tongues that hardly differ"
+        "--clear", action="store_true", help="as --varied, but with better cameras, and teeth and tongues that differ less"
     )
     parser.add_argument(
         "--crops", action="store_true",
@@ -1143,7 +1146,7 @@ def main() -> None:
     args = parser.parse_args()
     paths = make_clips(
         args.out, args.clips, args.seed, args.seconds, args.photo, args.speech, num_workers=args.num_workers,
-        varied=args.varied or args.clear, crops=args.crops, img_size=args.img_size, clear=args.clear,
+        varied=args.varied, crops=args.crops, img_size=args.img_size, clear=args.clear,
     )  # fmt: skip
     print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
 

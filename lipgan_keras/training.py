@@ -249,8 +249,8 @@ class Run:
         weights = Weights(args.lip_weight, args.lip_share, args.disc_weight, args.sync_weight, args.quality_weight)
         train_sync = args.sync_mode == "joint"
         models = {"generator": None} | self.models
-        options = {"train_sync": train_sync, "seed": args.seed, "ema": args.ema, "clipnorm": args.clipnorm, "freeze_norm": args.freeze_norm}
-        return LipGAN(**models, lr=self._schedule(), weights=weights, **options)
+        options = {name: getattr(args, name) for name in ("seed", "ema", "clipnorm", "freeze_norm")}
+        return LipGAN(**models, lr=self._schedule(), weights=weights, train_sync=train_sync, **options)
 
     def describe(self) -> str:
         return ", ".join(f"{name} {model.count_params():,} parameters" for name, model in self.models.items())

@@ -417,9 +417,9 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
     one, mirrored, nowhere = evaluation._held_out(Flags, tmp_path)
     assert one.other is None and mirrored.other is None and nowhere.problem
     shutil.copytree(speaker / "1", speaker / "2")
-    (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/2\n")
+    (tmp_path / "lists" / "val.txt").write_text("main/speaker/0\nspeaker/0_mirrored\nmain/speaker/2\n")
     jobs = evaluation._held_out(Flags, tmp_path)
-    assert [job.other.name for job in jobs] == ["2", "2", "0"]
+    assert [job.other and job.other.name for job in jobs] == ["2", "2", "0"]
 
 
 def test_sound_that_fits_beats_sound_that_does_not():
