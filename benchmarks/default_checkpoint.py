@@ -27,6 +27,7 @@ FLAGS = [
 ]  # fmt: skip
 SHARPER = ["--quality_start", "300", "--quality_weight", "0.002", "--sync_weight", "0.0001"]
 ALONE = ["--freeze_norm", "--sync_mode", "expert"]  # the generator, under a lip-sync discriminator that has learned
+TEETH = [*ALONE, "--sync_weight", "0.00003", "--quality_weight", "0.002", "--quality_start", "0"]
 # By run: its puppets, learning rate, steps, and flags of its own. Each begins with the generator's and the lip-sync
 # discriminator's weights of the one before. In the first lips learn to follow the sound, of all sorts of people, in the second
 # to be sharper. The others go by what is to be seen in the end: teeth that an identity frame does not tell come out as their
@@ -36,11 +37,9 @@ RUNS = {
     "sharper": ("people", 2e-4, 3500, ["--seed", "1", *SHARPER]),
     "clear": ("clear", 3e-4, 2000, ["--seed", "2", *SHARPER]),
     "fine": ("clear", 3e-4, 6000, ["--seed", "3", *ALONE, "--sync_weight", "0.0001", "--quality_weight", "0", "--warmup", "100"]),
-    "teeth": (
-        "clear", 2e-4, 8000,
-        ["--seed", "4", *ALONE, "--sync_weight", "0.00003", "--quality_weight", "0.002", "--quality_start", "0"],
-    ),
-}  # fmt: skip
+    "teeth": ("clear", 2e-4, 6000, ["--seed", "4", *TEETH]),
+    "smiles": ("clear", 2e-4, 12000, ["--seed", "5", *TEETH]),  # of the ones before the clear puppets did not smile
+}
 PEOPLE = 60  # puppets of each look of a face, in each set of them
 SECONDS = 5.0  # of each
 REAL = 16  # copies of the real clips among them, some 7 % of all frames

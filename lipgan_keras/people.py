@@ -74,11 +74,12 @@ class Person:
 
     Args:
         rng: decides.
+        smiling: more or less, more often than not.
     """
 
     _ROWS = np.array([-2.0, -0.9, 0.0, 0.55, 1.0, 1.75, 3.0])  # v where widths and heights are drawn
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator, smiling: bool = False):
         def normal(deviation, size=None):  # never an outlier
             return np.clip(rng.normal(0, 1, size), -1.8, 1.8) * np.asarray(deviation)
 
@@ -105,6 +106,7 @@ class Person:
             "saturation": float(rng.uniform(0.0, 0.4) if rng.random() < 0.1 else rng.uniform(0.7, 1.15)),
             "light": [math.cos(angle), math.sin(angle), float(abs(normal(0.28)))],
             "light_tint": normal(0.07, 3).tolist(),
+            "smile": float(rng.uniform(-0.02, 0.11)) if smiling and rng.random() < 0.6 else 0.0,  # how far the corners rise
         }
         self._rows = np.linspace(self._ROWS[0], self._ROWS[-1], 501)
         self._curves = [PchipInterpolator(self._ROWS, self.numbers[name])(self._rows) for name in ("widths", "heights")]
@@ -122,8 +124,9 @@ class Person:
         mouth = np.exp(-((u / 0.75) ** 2) - ((v - 1) / 0.4) ** 2)
         lips = np.exp(-((u / 0.6) ** 2) - ((v - 1) / 0.2) ** 2)
         nose = np.exp(-((u / 0.3) ** 2) - ((v - 0.5) / 0.3) ** 2)
-        new_u = u * (1 + n["mouth_width"] * mouth + n["nose"] * nose)
-        new_v = v + (v - 1) * n["lip_thickness"] * lips
+        new_u = u * (1 + (n["mouth_width"] - 1.5 * n["smile"]) * mouth + n["nose"] * nose)  # who smiles has a wider mouth
+        corners = (u / 0.4) ** 2 * np.exp(-((u / 0.6) ** 4) - ((v - 1) / 0.35) ** 2)
+        new_v = v + (v - 1) * n["lip_thickness"] * lips + n["smile"] * corners
         for side in (-0.44, 0.44):
             eye = n["eyes"] * np.exp(-(((u - side) / 0.25) ** 2) - (v / 0.22) ** 2)
             new_u, new_v = new_u + (u - side) * eye, new_v + v * eye

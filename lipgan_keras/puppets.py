@@ -847,7 +847,7 @@ class _Take:
         self.wave, self.opening, self.width, self.fps = wave, np.float32(opening), np.float32(width), fps
         self.numbers, self.camera = {}, None
         if varied:
-            person, self.camera = people.Person(rng), people.Camera(rng, good=clear)
+            person, self.camera = people.Person(rng, smiling=clear), people.Camera(rng, good=clear)
             self.pose = people.Pose.drawn(len(opening), fps, puppet.size, rng)
             self.puppet = puppet.as_person(person, rng, alike=clear)
             mouth = {name: np.round(value, 4).tolist() for name, value in dataclasses.asdict(self.puppet.mouth).items()}
@@ -1040,7 +1040,7 @@ def make_clips(
             is several times as fast and needs no face detector where the photos need none. The pictures are spared
             H.264, the sound AAC.
         img_size: of the crops, pixels.
-        clear: as `varied`, but the cameras are better, and teeth and tongues differ less. What an identity frame with the lips
+        clear: as `varied`, but many smile, the cameras are better, and teeth and tongues differ less. What an identity frame with the lips
             shut does not tell, a generator gives as its median; here there is less of that.
 
     Returns:
@@ -1135,7 +1135,7 @@ def main() -> None:
         help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
     )  # fmt: skip
     parser.add_argument(
-        "--clear", action="store_true", help="as --varied, but with better cameras, and teeth and tongues that differ less"
+        "--clear", action="store_true", help="as --varied, but with smiles, better cameras, and teeth and tongues that differ less"
     )
     parser.add_argument(
         "--crops", action="store_true",

@@ -136,6 +136,19 @@ def test_the_camera_softens_and_adds_noise(puppet):
     assert 1 < np.abs(camera(frame, 0).astype(float) - frame).mean() < 12
 
 
+def test_a_smile_raises_the_corners_of_the_mouth():
+    def mouth_of(smile):
+        person = people.Person(np.random.default_rng(1))
+        person.numbers["smile"] = smile
+        return person.moved(np.array([[-0.4, 1.0], [0.0, 1.0], [0.4, 1.0]]))
+
+    rest, smile = mouth_of(0.0), mouth_of(0.1)
+    raised, wider = rest[:, 1] - smile[:, 1], np.abs(smile[:, 0] - smile[1, 0]) - np.abs(rest[:, 0] - rest[1, 0])
+    assert raised[1] < 0.01 and all(0.05 < corner < 0.15 for corner in raised[[0, 2]]) and all(wider[[0, 2]] > 0.02)
+    drawn = {smiling: [people.Person(np.random.default_rng(s), smiling).numbers["smile"] for s in range(50)] for smiling in (False, True)}
+    assert not any(drawn[False]) and max(drawn[True]) > 0.08 and 10 < np.count_nonzero(drawn[True]) < 45
+
+
 def test_good_cameras_lose_less():
     cameras = {good: [people.Camera(np.random.default_rng(seed), good).numbers for seed in range(200)] for good in (False, True)}
 

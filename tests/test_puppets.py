@@ -264,7 +264,7 @@ def drawn(paths):
 
 
 def test_clear_puppets(crops, tmp_path):
-    """Better cameras, and mouths that differ less; not those of the varied ones that were there."""
+    """Better cameras, smiles, and mouths that differ less; not those of the varied ones that were there."""
     script = [sys.executable, "-m", "lipgan_keras.puppets", "--out", tmp_path, "--seconds", 0.2, "--crops", "--num_workers", 1]
     for flags in (["--clips", 1, "--varied"], ["--clips", 16, "--clear"]):
         result = subprocess.run([str(word) for word in script + flags], check=False, capture_output=True, text=True)
@@ -275,6 +275,7 @@ def test_clear_puppets(crops, tmp_path):
     for name, (low, high) in {"upper_teeth": (0.13, 0.18), "lower_teeth": (0, 0.05), "raised": (0.25, 0.45)}.items():
         assert all(low <= d["mouth"][name] <= high for d in clear) and not all(low <= d["mouth"][name] <= high for d in varied)
     assert all(len(d["mouth"]["teeth"]) == 3 for d in varied)
+    assert any(d["person"]["smile"] for d in clear) and not any(d["person"]["smile"] for d in varied)
 
 
 def test_the_opening_can_be_seen(crops):
