@@ -38,13 +38,14 @@ def test_a_photo_speaks_and_is_silent(tmp_path):
     photo = puppets.shipped_photos()["astronaut"]
     wave, opening, _ = puppets.synthesise_speech(4.0, np.random.default_rng(UNHEARD))
     hush = 1e-3 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
-    moved = {}
+    seen = {}
     for name, sound in (("speech", wave), ("hush", hush)):
         audio.save_wav(tmp_path / "a.wav", sound)
         LipSync().run(photo, tmp_path / "a.wav", tmp_path / f"{name}.mp4")
-        moved[name] = np.std(opening_of(tmp_path / f"{name}.mp4"))
-    assert demo.correlation(tmp_path / "speech.mp4", opening) > 0.85
-    assert moved["hush"] < 0.1 * moved["speech"]
+        seen[name] = opening_of(tmp_path / f"{name}.mp4")
+    frames = min(len(seen["speech"]), len(opening))
+    assert np.corrcoef(seen["speech"][:frames], opening[:frames])[0, 1] > 0.75
+    assert np.std(seen["hush"]) < 0.1 * np.std(seen["speech"])
 
 
 def test_the_demo(tmp_path, monkeypatch, capfd):
