@@ -244,8 +244,9 @@ def _held_out(args, out) -> list[Job]:
         jobs.append(Job(_name(clip.folder, root), clip=clip.folder, other=other))
     listed = Path(split["filelists"] or "", "val.txt")
     if split["filelists"] and listed.is_file():
+        there = {name for clip in held_out for name in pack.names_of(clip.folder)}
         for name in dict.fromkeys(line[0].strip("/") for line in _lines(listed)):
-            if not any(pack.is_named(clip.folder, {name}) for clip in held_out):
+            if name not in there:
                 problem = f"{root}: holds no such clip with sound and {dataset.MIN_FRAMES} frames, but {listed} names it; preprocess it"
                 known = [why for folder, why in broken.items() if pack.is_named(folder, {name})]
                 jobs.append(Job(_safe(name), problem=known[0] if known else problem))

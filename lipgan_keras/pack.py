@@ -68,7 +68,12 @@ def read_list(path: Path) -> set[str] | None:
 
 def is_named(folder: Path, names: set[str]) -> bool:
     """Whether a list names a clip's folder."""
-    return any("/".join(folder.parts[-depth:]) in names for depth in range(1, len(folder.parts) + 1))
+    return not names.isdisjoint(names_of(folder))
+
+
+def names_of(folder: Path) -> list[str]:
+    """By which a list may name a clip's folder, the shortest first."""
+    return ["/".join(folder.parts[-depth:]) for depth in range(1, len(folder.parts) + 1)]
 
 
 def write(data_root: str | os.PathLike, folders: Sequence[Path], path: str | os.PathLike, max_bytes: int) -> int:

@@ -1040,8 +1040,8 @@ def make_clips(
             is several times as fast and needs no face detector where the photos need none. The pictures are spared
             H.264, the sound AAC.
         img_size: of the crops, pixels.
-        clear: as `varied`, but many smile, the cameras are better, and teeth and tongues differ less. What an identity frame with the lips
-            shut does not tell, a generator gives as its median; here there is less of that.
+        clear: as `varied`, but many smile, the cameras are better, and teeth and tongues differ less. What an identity frame
+            with the lips shut does not tell, a generator gives as its median; here there is less of that.
 
     Returns:
         The MP4 files, or the folders.
@@ -1065,11 +1065,12 @@ def make_clips(
         puppets[puppet.name] = puppet
     looks = list(puppets.values()) + [puppet.mirrored() for puppet in puppets.values() if mirror]
     jobs, paths = [], []
+    files = [os.fspath(file) for file in speech]
+    known = [os.path.basename(file) for file in files]
     for clip in range(clips):
         look = looks[clip % len(looks)]
         path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{'' if crops else '.mp4'}"
-        files = [os.fspath(file) for file in speech]
-        settings = [_VERSION, seed, clip, seconds, [os.path.basename(file) for file in files], "clear" if clear else varied]
+        settings = [_VERSION, seed, clip, seconds, known, "clear" if clear else varied]
         note = json.dumps([*settings, img_size] if crops else settings)
         paths.append(path)
         if not _is_made(path, note, crops):

@@ -422,10 +422,9 @@ def test_mixed_precision():
     for name, network in same.models.items():
         network.set_weights(mixed.models[name].get_weights())
     assert {layer.compute_dtype for layer in mixed.generator.layers if "conv" in layer.name} == {"bfloat16"}
-    ours, theirs = (model._iteration(tensors(batch_of())) for model in (mixed, same))
+    batch = tensors(batch_of(runs=6))  # the sync discriminator's log-odds hang on how many it normalises by
+    ours, theirs = (model._iteration(batch) for model in (mixed, same))
     assert {keras.backend.standardize_dtype(value.dtype) for value in ours.values()} == {"float32"}
     assert {v.dtype for v in mixed.variables} - {"int32", "int64"} == {"float32"}
     for name in theirs:
-        # The sync discriminator normalises by four samples here, and its untrained log-odds are large.
-        rel = 0.15 if name.startswith("match") else 0.03
-        assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=rel, abs=0.02), name
+        assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=0.03, abs=0.02), name

@@ -243,6 +243,22 @@ def kept(monkeypatch):
     monkeypatch.setattr(checkpoints, "save_checkpoint", save_and_keep)
 
 
+def assert_goes_on(train, unbroken, step, flags):
+    """From the checkpoint that was `kept` at a step, a run ends with the state and the rows of the unbroken one."""
+    resumed = unbroken.with_name(f"resumed{step}")
+    resumed.mkdir()
+    shutil.copy(unbroken / f"kept{step}.h5", resumed / "checkpoint.h5")
+    shutil.copy(unbroken / "log.csv", resumed)
+    train(resumed, *flags)
+    one, other = (arrays_of(logdir / "checkpoint.h5") for logdir in (unbroken, resumed))
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
+    assert_same_rows(rows_of(resumed), rows_of(unbroken))
+    means = [checkpoints.read_training(logdir / "checkpoint.h5")["lip_means"] for logdir in (unbroken, resumed)]
+    assert means[0] == pytest.approx(means[1], rel=1e-5)
+
+
 def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch):
     """With every part that there is, and the running means behind the share."""
     monkeypatch.setattr(training, "SOUND_USED", 0.0)  # at the first checkpoint
@@ -261,55 +277,31 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch)
     average = last["generator/conv2d_1/kernel"]
     found = [name for name in last if not name.startswith("generator") and np.array_equal(average, last[name])]
     assert [name.split("/")[:2] for name in found] == [["optimizers", "generator"]]
-    resumed = tmp_path / "resumed"
-    resumed.mkdir()
-    shutil.copy(unbroken / "kept4.h5", resumed / "checkpoint.h5")
-    shutil.copy(unbroken / "log.csv", resumed)
-    train(resumed, *flags)
-    other = arrays_of(resumed / "checkpoint.h5")
-    assert other.keys() == last.keys()
-    for name in last:
-        np.testing.assert_allclose(last[name], other[name], atol=1e-5, err_msg=name)
-    assert_same_rows(rows_of(resumed), rows)
-    means = [checkpoints.read_training(logdir / "checkpoint.h5")["lip_means"] for logdir in (unbroken, resumed)]
-    assert means[0] == pytest.approx(means[1], rel=1e-5) and min(means[0]) > 0
+    for step in (2, 4):
+        assert_goes_on(train, unbroken, step, flags)
+    assert min(checkpoints.read_training(unbroken / "checkpoint.h5")["lip_means"]) > 0
 
 
 def test_frozen_normalisation_goes_on_exactly(train, unbroken, tmp_path, eagerly, kept):
     first = unbroken / "checkpoint.h5"
     flags = ["--recipe", "unet", "--ema", 0.6, "--freeze_norm", "--resume_gen", first, "--checkpoint_freq", 2, "--steps", 4]
     train(tmp_path / "unbroken", *flags)
-    (tmp_path / "resumed").mkdir()
-    shutil.copy(tmp_path / "unbroken" / "kept2.h5", tmp_path / "resumed" / "checkpoint.h5")
-    shutil.copy(tmp_path / "unbroken" / "log.csv", tmp_path / "resumed")
-    train(tmp_path / "resumed", *flags)
-    assert_same_rows(rows_of(tmp_path / "resumed"), rows_of(tmp_path / "unbroken"))
-    given, one, other = (arrays_of(path) for path in (first, *(tmp_path / n / "checkpoint.h5" for n in ("unbroken", "resumed"))))
-    assert one.keys() == other.keys()
-    for name in one:
-        np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
+    assert_goes_on(train, tmp_path / "unbroken", 2, flags)
+    given, one = (arrays_of(path) for path in (first, tmp_path / "unbroken" / "checkpoint.h5"))
     same = {name for name in given if name.startswith("generator/") and np.allclose(given[name], one[name], atol=1e-7)}
     assert same == {name for name in given if name.startswith("generator/batch_normalization")}
 
 
 def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path, eagerly, kept):
     flags = ["--recipe", "lipsync", "--sync_weight", 0, "--checkpoint_freq", 2, "--steps", 4, "--quality_start", 3]
-    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
     assert [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4)] == [
         ["generator"], ["generator", "quality"],
     ]  # fmt: skip
     last = arrays_of(unbroken / "kept4.h5")
     assert last["optimizers/quality/0000"] == 4 - 3
-    resumed.mkdir()
-    shutil.copy(unbroken / "kept2.h5", resumed / "checkpoint.h5")
-    shutil.copy(unbroken / "log.csv", resumed)
-    train(resumed, *flags)
-    other = arrays_of(resumed / "checkpoint.h5")
-    assert other.keys() == last.keys()
-    for name in last:
-        np.testing.assert_allclose(last[name], other[name], atol=1e-5, err_msg=name)
-    assert_same_rows(rows_of(resumed), rows_of(unbroken))
+    assert_goes_on(train, unbroken, 2, flags)
 
 
 def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys):
@@ -474,9 +466,14 @@ def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerl
     loaders = []
     loader = loading.Loader
     monkeypatch.setattr(loading, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1])
-    train(tmp_path / "log", "--recipe", "unet", "--steps", 2, "--num_workers", 2)
+    flags = ["--recipe", "unet", "--steps", 2, "--num_workers", 2]
+    train(tmp_path / "log", *flags)
     assert checkpoints.read_config(tmp_path / "log" / "checkpoint.h5").step == 2
     assert [(loader.workers, loader.blocks is not None) for loader in loaders] == [(2, True)]
+    monkeypatch.setattr(training, "has_gpu", lambda: False)
+    train(tmp_path / "threads", *flags)
+    assert [loader.blocks is not None for loader in loaders] == [True, False]
+    assert_same_rows(rows_of(tmp_path / "log"), rows_of(tmp_path / "threads"))
 
 
 def test_resume_gen_and_disc_load_weights_only(prepared, train, unbroken, golden_checkpoint, tmp_path):
