@@ -112,6 +112,7 @@ class Clip:
     Attributes:
         frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
         start, end: (n,) float seconds on the sound's clock, when each frame is shown.
+        shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity frames.
         front_ends: those of "mel" and "mfcc" that the clip can train.
         landmarks: (n,5,2) float32 in pixels of the saved pictures, or None where the folder has none.
         saved_size: side of the saved pictures in pixels, or None where the folder does not say it.
@@ -146,6 +147,7 @@ class Clip:
             self.front_ends = {"mel"} if self.has_mel else set()
         self.start = (self.frames + shift) / FPS
         self.end = self.start + 1 / FPS
+        self.shown = len(self.frames)
         if self.layout == "lipgan_keras":
             self._read_landmarks()
 
@@ -176,6 +178,7 @@ class Clip:
         self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
+        self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
 
     def features(self, kind: str) -> np.ndarray:
         """(80,T) or (12,T) float32 of the whole sound."""
@@ -288,7 +291,7 @@ def find_clips(
     usable = [clip for clip in clips if audio in clip.front_ends]
     if not usable:
         raise UserError(f"{data_root}: none of its {len(clips)} clips has sound for --audio {audio}; try the other one")
-    long = [clip for clip in usable if len(clip.frames) >= MIN_FRAMES]
+    long = [clip for clip in usable if clip.shown >= MIN_FRAMES]
     if not long:
         raise UserError(
             f"{data_root}: all of its {len(usable)} clips have under {MIN_FRAMES} frames; training needs longer ones"
@@ -392,9 +395,9 @@ class Dataset:
             raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
         self.pictures = Pictures(clips, config.img_size, cache_bytes, shared)
         self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes)
-        starts = [_run_starts(clip.frames, self.frames) for clip in clips]
+        starts = [_run_starts(clip.frames, self.frames, clip.shown) for clip in clips]
         if not sum(map(len, starts)):
-            longest = max((_longest_run(clip.frames) for clip in clips), default=0)
+            longest = max((_longest_run(clip.frames[: clip.shown]) for clip in clips), default=0)
             raise UserError(
                 f"--sync_frames {self.frames}: no clip has so many frames in a row and an identity frame besides (the "
                 f"longest run has {longest}); use fewer, or longer clips"
@@ -694,11 +697,11 @@ class Dataset:
         return {"faces": face[None], "audio": audio, "targets": target[None], "masks": mask[None, ..., None]}
 
 
-def _run_starts(numbers, length):
-    """Indices of the first frames of runs of `length` frames in a row that leave an identity frame."""
-    if len(numbers) < length:
+def _run_starts(numbers, length, shown):
+    """Indices of the first frames of runs of `length` shown frames in a row that leave an identity frame."""
+    if shown < length:
         return np.zeros(0, np.int64)
-    first, last = numbers[: len(numbers) - length + 1], numbers[length - 1 :]
+    first, last = numbers[: shown - length + 1], numbers[length - 1 : shown]
     identity = (first - numbers[0] >= MIN_DISTANCE) | (numbers[-1] - last >= MIN_DISTANCE)
     return np.flatnonzero((last - first == length - 1) & identity)
 

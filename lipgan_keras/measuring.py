@@ -403,7 +403,7 @@ class Speaker:
             self.config = self.generator.config
         if self.config.audio not in self.clip.front_ends:
             raise UserError(f"{job.clip}: has no sound for a generator that hears {self.config.audio}; preprocess it again")
-        numbers = self.clip.frames
+        numbers = self.clip.frames[: self.clip.shown]
         self.targets = np.flatnonzero(numbers >= numbers[0] + IDENTITY_DISTANCE) if len(numbers) else []
         if len(self.targets) < LEAST:
             raise UserError(f"{job.clip}: has under {LEAST} frames that are {IDENTITY_DISTANCE} after its first; use longer clips")
@@ -449,9 +449,9 @@ class Speaker:
         """
         found = {}
         for shift in SHIFTS:
-            found[str(shift)] = lambda i, shift=shift: self.data.windows(0, shifted(self.clip.frames, i, shift))
+            found[str(shift)] = lambda i, shift=shift: self.data.windows(0, shifted(self.clip.frames[: self.clip.shown], i, shift))
         if self.other:
-            length = len(self.other.clips[0].frames)
+            length = self.other.clips[0].shown
             found["other"] = lambda i: self.other.windows(0, i % length)
         return found
 
@@ -510,7 +510,7 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
         record["notes"].append(f"the checkpoint was trained on crops like {speaker.config.crop}'s, which these are not")
     if clip.landmarks is None:
         record["notes"].append("has no landmarks: the lips are taken to be where they are on average")
-    missing = int(clip.frames[-1] - clip.frames[speaker.targets[0]]) + 1 - len(speaker.targets)
+    missing = int(np.ptp(clip.frames[speaker.targets])) + 1 - len(speaker.targets)
     if missing:
         record["notes"].append(f"no crop of {missing} of {missing + len(speaker.targets)} true frames")
     unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)

@@ -74,7 +74,7 @@ class Person:
 
     Args:
         rng: decides.
-        smiling: more or less, more often than not.
+        smiling: more often than not, more or less, with lips that are thinner and paler than the photo's.
     """
 
     _ROWS = np.array([-2.0, -0.9, 0.0, 0.55, 1.0, 1.75, 3.0])  # v where widths and heights are drawn
@@ -107,6 +107,8 @@ class Person:
             "light": [math.cos(angle), math.sin(angle), float(abs(normal(0.28)))],
             "light_tint": normal(0.07, 3).tolist(),
             "smile": float(rng.uniform(-0.02, 0.11)) if smiling and rng.random() < 0.6 else 0.0,  # how far the corners rise
+            "lip_thinness": float(rng.uniform(0, 0.6)) if smiling else 0.0,  # beside lip_thickness, which is as often thicker
+            "lip_paleness": float(rng.uniform(0, 0.8)) if smiling else 0.0,  # share of the skin's hue in theirs
         }
         self._rows = np.linspace(self._ROWS[0], self._ROWS[-1], 501)
         self._curves = [PchipInterpolator(self._ROWS, self.numbers[name])(self._rows) for name in ("widths", "heights")]
@@ -126,7 +128,7 @@ class Person:
         nose = np.exp(-((u / 0.3) ** 2) - ((v - 0.5) / 0.3) ** 2)
         new_u = u * (1 + (n["mouth_width"] - 1.5 * n["smile"]) * mouth + n["nose"] * nose)  # who smiles has a wider mouth
         corners = (u / 0.4) ** 2 * np.exp(-((u / 0.6) ** 4) - ((v - 1) / 0.35) ** 2)
-        new_v = v + (v - 1) * n["lip_thickness"] * lips + n["smile"] * corners
+        new_v = v + (v - 1) * (n["lip_thickness"] + n["lip_thinness"]) * lips + n["smile"] * corners
         for side in (-0.44, 0.44):
             eye = n["eyes"] * np.exp(-(((u - side) / 0.25) ** 2) - (v / 0.22) ** 2)
             new_u, new_v = new_u + (u - side) * eye, new_v + v * eye
@@ -189,10 +191,13 @@ class Person:
         mix = n["rest_mix"] * np.array(n["rest_weights"]) + (1 - n["rest_mix"]) * np.eye(3)
         result = change(2.0 ** np.array(n["rest"])) @ np.float32(mix)
         lip_gains = np.exp(np.clip(n["lips"], [-0.2, -0.2, -0.08], 0.15)).astype(np.float32)
+        grey = np.float32([0.114, 0.587, 0.299])
+        if n["lip_paleness"]:
+            pale = np.float32(target / (target @ grey)) * (new_skin @ grey)[..., None]
+            new_skin += (pale - new_skin) * (np.float32(n["lip_paleness"]) * lips)
         result += (new_skin * (1 + (lip_gains - 1) * lips) - result) * skin
 
         # Contrast and saturation, and light from a side: a head is round.
-        grey = np.float32([0.114, 0.587, 0.299])
         saturation, contrast = np.float32(n["saturation"]), np.float32(math.exp(n["contrast"]))
         saturate = (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * grey) * contrast
         result = cv2.transform(result, np.column_stack([saturate, np.full(3, 128 * (1 - contrast))]))

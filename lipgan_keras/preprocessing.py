@@ -5,7 +5,8 @@ A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/
     audio.wav       16 kHz mono, 16 bit; sample 0 is the container's time 0
     mels.npz        `spec` (80,T) float32
     landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2 y2
-                    of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and `img_size`
+                    of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and `img_size`.
+                    (Last pictures of duration 0, which puppets have, are not shown: they only serve as identity frames.)
 The folder appears under its name when it is complete.
 """
 

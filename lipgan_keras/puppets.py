@@ -42,6 +42,9 @@ from .people import Place, fall
 FPS = 25.0
 FRAME_SIZE = 256
 _VERSION = 2  # of the clips; others are made anew
+_CLEAR = "clear 3"  # the way in which clear ones are drawn
+_GRINS = 0.7  # share of the clear ones' crops that have pictures with a grin, one for each
+_EVERY = 3  # frames
 
 # ------------------------------------------------------------------------------------------------------------ sound
 
@@ -567,6 +570,19 @@ class Puppet:
         other._fit()
         return other
 
+    def grinning(self, person: people.Person, mouth: _Mouth, rng: np.random.Generator) -> "Puppet":
+        """`person` made of this face, with the upper lip off the teeth as in a photo; `rng` decides how far."""
+        more = copy.copy(person)
+        smile, thinner = rng.uniform(0.03, 0.10), rng.uniform(0.0, 0.3)
+        more.numbers = person.numbers | {
+            "smile": person.numbers["smile"] + smile, "lip_thinness": person.numbers["lip_thinness"] + thinner,
+        }  # fmt: skip
+        other = self.as_person(more, rng)
+        other.mouth = dataclasses.replace(
+            mouth, upper_teeth=rng.uniform(0.3, 0.6), lower_teeth=0.0, drop=0.0, arch=rng.uniform(0.2, 0.5)
+        )
+        return other
+
     def _placed(self, place):
         """Frame pixels -> photo pixels: an affine map (2, 3)."""
         angle = math.radians(place.angle)
@@ -845,13 +861,15 @@ class _Take:
 
     def __init__(self, puppet, wave, opening, width, rng, fps=FPS, varied=False, clear=False):
         self.wave, self.opening, self.width, self.fps = wave, np.float32(opening), np.float32(width), fps
-        self.numbers, self.camera = {}, None
+        self.numbers, self.camera, self.grin = {}, None, None
         if varied:
             person, self.camera = people.Person(rng, smiling=clear), people.Camera(rng, good=clear)
             self.pose = people.Pose.drawn(len(opening), fps, puppet.size, rng)
             self.puppet = puppet.as_person(person, rng, alike=clear)
             mouth = {name: np.round(value, 4).tolist() for name, value in dataclasses.asdict(self.puppet.mouth).items()}
             self.numbers = {"person": person.numbers, "camera": self.camera.numbers, "mouth": mouth}
+            if clear and rng.random() < _GRINS:
+                self.grin = puppet.grinning(person, self.puppet.mouth, rng), rng.uniform(0.15, 0.65), rng.uniform(0.3, 1.0)
         else:
             self.puppet = puppet.varied(rng)
             self.pose = people.Pose(*_head_motion(len(opening), fps, puppet.size, rng), np.zeros((len(opening), 2)))
@@ -860,8 +878,9 @@ class _Take:
         """What `Puppet.render` and its like take for frame i."""
         return self.opening[i], self.width[i], self.pose[i]
 
-    def frame(self, i, window=None):
-        image = self.puppet.render(*self.at(i), window)
+    def frame(self, i, window=None, grins=False):
+        puppet, *at = (*self.grin, self.pose[i]) if grins else (self.puppet, *self.at(i))
+        image = puppet.render(*at, window)
         return image if self.camera is None else self.camera(image, i, *(window or (0, 0))[:2])
 
     def truth(self) -> dict[str, np.ndarray]:
@@ -934,19 +953,22 @@ def _write_crops(folder, take, img_size, note):
     truth = take.truth()
     smooth = tracking.smoothed(truth["landmarks"].astype(float))
     saved = collections.defaultdict(list)
-    for i, points in enumerate(smooth):
+    frames = len(smooth)
+    grins = range(2, frames, _EVERY) if take.grin else ()
+    grin = [take.grin[0].landmarks(*take.grin[1:], take.pose[i]) for i in grins]
+    for number, (i, points) in enumerate(zip([*range(frames), *grins], [*smooth, *grin], strict=True)):
         box = faces.crop_box(faces.Face(np.zeros(4), points, 1.0))
         # The camera works in blocks of 16 pixels.
         x1, y1 = (np.floor(np.maximum(box[:2] - 8, 0) / 16) * 16).astype(int).tolist()
         x2, y2 = np.minimum(np.ceil((box[2:] + 8) / 16) * 16, take.puppet.size).astype(int).tolist()
-        image = take.frame(i, (x1, y1, x2, y2))
-        preprocessing.write_jpeg(partial / f"{i}.jpg", faces.extract(image, box - (x1, y1, x1, y1), img_size))
+        image = take.frame(i, (x1, y1, x2, y2), grins=number >= frames)
+        preprocessing.write_jpeg(partial / f"{number}.jpg", faces.extract(image, box - (x1, y1, x1, y1), img_size))
         saved["landmarks"].append(faces.to_crop(points, box, img_size))
         saved["box"].append(box)
-    frames = len(smooth)
     wave = librosa.util.fix_length(take.wave, size=round(frames / take.fps * audio.SAMPLE_RATE))
     preprocessing.write_sound(partial, wave)
-    saved |= {"frames": np.arange(frames), "time": np.arange(frames) / FPS, "duration": np.full(frames, 1 / FPS)}
+    numbers = np.arange(frames + len(grins))
+    saved |= {"frames": numbers, "time": np.minimum(numbers, frames) / FPS, "duration": (numbers < frames) / FPS}
     np.savez(partial / "landmarks.npz", img_size=img_size, **saved, **note)
     with cli.replacing(folder.with_name(f"{folder.name}.npz")) as temporary:
         np.savez(temporary, **truth, drawn=json.dumps(take.numbers), **note)
@@ -1038,10 +1060,12 @@ def make_clips(
             silence and a mouth at rest. With `speech`, a third of the clips uses it.
         crops: write the folders `out/main/<face>/<00001>/` that `preprocessing` would make of the clips instead, which
             is several times as fast and needs no face detector where the photos need none. The pictures are spared
-            H.264, the sound AAC.
+            H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and only
+            an identity frame can be.
         img_size: of the crops, pixels.
-        clear: as `varied`, but many smile, the cameras are better, and teeth and tongues differ less. What an identity frame
-            with the lips shut does not tell, a generator gives as its median; here there is less of that.
+        clear: as `varied`, but many smile, lips are thinner and paler, the cameras are better, and teeth and tongues differ
+            less. What an identity frame with the lips shut does not tell, a generator gives as its median; here there is
+            less of that.
 
     Returns:
         The MP4 files, or the folders.
@@ -1070,7 +1094,7 @@ def make_clips(
     for clip in range(clips):
         look = looks[clip % len(looks)]
         path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{'' if crops else '.mp4'}"
-        settings = [_VERSION, seed, clip, seconds, known, "clear" if clear else varied]
+        settings = [_VERSION, seed, clip, seconds, known, _CLEAR if clear else varied]
         note = json.dumps([*settings, img_size] if crops else settings)
         paths.append(path)
         if not _is_made(path, note, crops):
@@ -1136,7 +1160,7 @@ def main() -> None:
         help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
     )  # fmt: skip
     parser.add_argument(
-        "--clear", action="store_true", help="as --varied, but with smiles, better cameras, and teeth and tongues that differ less"
+        "--clear", action="store_true", help="as --varied, but with smiles, thinner and paler lips, better cameras, and teeth and tongues that differ less"
     )
     parser.add_argument(
         "--crops", action="store_true",

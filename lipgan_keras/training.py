@@ -94,7 +94,7 @@ def train(args: argparse.Namespace) -> None:
     run = Run(args, config, state, latest, wait=bool(val_clips))
     if state:
         print(f"{logdir}: goes on from step {config.step}")
-    seconds = sum(len(clip.frames) for clip in train_clips) / dataset.FPS
+    seconds = sum(clip.shown for clip in train_clips) / dataset.FPS
     generator = f", {config}" if recipe.generator else ""
     print(
         f"recipe {args.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to train "
@@ -388,10 +388,10 @@ class Validation:
     def _wrong(data, clip, frame, rng):
         """The window of another clip, or of another time where there is one clip only."""
         if len(data.clips) == 1:
-            count = len(data.clips[clip].frames)
+            count = data.clips[clip].shown
             return data.window(clip, (frame + count // 2) % count)
         other = (clip + 1 + int(rng.integers(len(data.clips) - 1))) % len(data.clips)
-        return data.window(other, int(rng.integers(len(data.clips[other].frames))))
+        return data.window(other, int(rng.integers(data.clips[other].shown)))
 
     def __call__(self) -> dict[str, float]:
         """The values of `columns`; keeps the predictions for `grid`.

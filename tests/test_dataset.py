@@ -44,6 +44,14 @@ def make_clip(folder, layout="lipgan_keras", frames=range(14), click=None, rate=
     return folder
 
 
+def never_show(folder, numbers):
+    """Make frames of "lipgan_keras" pictures of no duration."""
+    with np.load(folder / "landmarks.npz") as saved:
+        arrays = dict(saved)
+    arrays["duration"][np.isin(arrays["frames"], numbers)] = 0
+    np.savez(folder / "landmarks.npz", **arrays)
+
+
 def make_root(root, clips=4, **options):
     for i in range(clips):
         make_clip(root / "main" / "video" / f"clip{i}", seed=i, **options)
@@ -168,6 +176,22 @@ def test_identity_frames_are_six_frames_away(tmp_path):
             identities.add(round(float(sample["faces"][0, 0, 0, 0]) * 255))
             assert round(float(sample["targets"][0, 0, 0, 0]) * 255) == number
         assert identities == {n for n in frames if abs(n - number) >= 6}
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_pictures_that_are_not_shown_are_identity_frames_only(tmp_path, sync):
+    for folder in make_root(tmp_path, frames=range(20)).glob("*/*/*"):
+        never_show(folder, range(14, 20))
+    data = data_of(tmp_path, batch_size=8, sync=sync)
+    assert [clip.shown for clip in data.clips] == [14] * 4
+    batches = [data.batch(i)[0] for i in range(60)]
+    identities, targets = (np.concatenate([of(batch) for batch in batches]) for of in (
+        lambda batch: batch["faces"][:, 48, 48, 0], lambda batch: batch["targets"][:, 48, 48, 0],
+    ))  # fmt: skip
+    assert set(targets.tolist()) == set(range(14)) and set(range(14, 20)) < set(identities.tolist())
+    if sync:
+        mouths = np.concatenate([batch["mouths"] for batch in batches])
+        assert mouths.max() < 13.5 / 255
 
 
 def test_the_lower_half_of_the_target_is_hidden():

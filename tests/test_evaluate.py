@@ -341,6 +341,17 @@ def test_what_a_clip_lacks_is_said(clips, tmp_path, monkeypatch):
     assert record["values"]["murmur"] is None and record["values"]["sensitivity_3"] == 1
 
 
+def test_pictures_that_are_not_shown_are_not_measured(clips, tmp_path, monkeypatch):
+    for name in "01":
+        path = clips / "main" / "speaker" / name / "landmarks.npz"
+        with np.load(path) as saved:
+            arrays = dict(saved)
+        arrays["duration"][-6:] = 0
+        np.savez(path, **arrays)
+    record = measured(clips, tmp_path, monkeypatch, baseline="frozen")
+    assert record["frames"] == 45 - 6 - measuring.IDENTITY_DISTANCE and not record["notes"]
+
+
 def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monkeypatch):
     seen = []
 

@@ -149,6 +149,32 @@ def test_a_smile_raises_the_corners_of_the_mouth():
     assert not any(drawn[False]) and max(drawn[True]) > 0.08 and 10 < np.count_nonzero(drawn[True]) < 45
 
 
+def test_lips_may_be_thinner_and_paler(puppet):
+    axes = people.Axes(np.array(puppet.geometry.landmarks))
+    u, v = axes.grid(puppet.photo.shape)
+    cheeks = (np.abs(np.abs(u) - 0.5) < 0.14) & (np.abs(v - 0.6) < 0.16)
+
+    def with_lips(**numbers):
+        person = people.Person(np.random.default_rng(4))
+        person.numbers.update(numbers)
+        return person
+
+    def height(person):
+        (_, above), (_, below) = person.moved(np.array([[0.0, 0.95], [0.0, 1.06]]))
+        return below - above
+
+    assert height(with_lips(lip_thinness=0.6)) < 0.75 * height(with_lips())
+
+    def reddest(person):  # how much redder than cheeks the reddest part of the lips is
+        lab = cv2.cvtColor(person.colour(puppet.photo, axes), cv2.COLOR_BGR2LAB).astype(float)
+        return np.percentile(lab[..., 1][(np.abs(u) < 0.4) & (np.abs(v - 1) < 0.15)], 95) - np.median(lab[..., 1][cheeks])
+
+    assert reddest(with_lips(lip_paleness=0.8)) < 0.6 * reddest(with_lips())
+    names = ("lip_thinness", "lip_paleness")
+    plain, clear = (people.Person(np.random.default_rng(1), smiling).numbers for smiling in (False, True))
+    assert not any(plain[name] for name in names) and all(clear[name] > 0 for name in names)
+
+
 def test_good_cameras_lose_less():
     cameras = {good: [people.Camera(np.random.default_rng(seed), good).numbers for seed in range(200)] for good in (False, True)}
 

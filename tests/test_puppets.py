@@ -278,6 +278,33 @@ def test_clear_puppets(crops, tmp_path):
     assert any(d["person"]["smile"] for d in clear) and not any(d["person"]["smile"] for d in varied)
 
 
+def mouth_seen(clip, i):
+    """Its width over the distance of the eyes, and its brightest pixels."""
+    eyes, corners = (clip.landmarks[i, a] - clip.landmarks[i, b] for a, b in ((1, 0), (4, 3)))
+    (x1, x2), y = clip.landmarks[i, 3:, 0].astype(int), int(clip.landmarks[i, 3:, 1].mean())
+    grey = clip.picture(i, 96)[y - 3 : y + 8, x1:x2].mean(-1)
+    return np.hypot(*corners) / np.hypot(*eyes), np.percentile(grey, 90)
+
+
+def test_clear_puppets_grin_where_nobody_hears_it(tmp_path):
+    photos = [puppets.shipped_photos()["grace_hopper"]]
+    puppets.make_clips(tmp_path, 12, seed=1, seconds=1.6, crops=True, clear=True, photos=photos)
+    clips = dataset.find_clips(tmp_path, "mel", progress=False)
+    grinning = [clip for clip in clips if len(clip.frames) > clip.shown]
+    assert len(clips) == 12 and 4 <= len(grinning) <= 11 and {clip.shown for clip in clips} == {40}
+    wider, brighter = [], []
+    for clip in grinning:
+        assert len(clip.frames) == 53 and len(clip.wave()) == 25600
+        with np.load(f"{clip.folder}.npz") as truth:
+            assert truth["opening"].shape == (40,)
+            shut = int(np.argmin(truth["opening"]))
+
+        (width, light), (rest_width, rest_light) = mouth_seen(clip, 45), mouth_seen(clip, shut)
+        wider.append(width / rest_width)
+        brighter.append(light / rest_light)
+    assert min(wider) > 1.02 and np.median(brighter) > 1.02
+
+
 def test_the_opening_can_be_seen(crops):
     seen = []
     for path in crops[1]:
