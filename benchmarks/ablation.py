@@ -298,7 +298,7 @@ class Said:
         from lipgan_keras import audio, dataset, metrics
 
         size = config.img_size
-        self.targets = np.flatnonzero(clip.frames >= clip.frames[0] + DISTANCE)[::stride]
+        self.targets = np.flatnonzero(clip.frames[: clip.shown] >= clip.frames[0] + DISTANCE)[::stride]
         self.points = np.stack([clip.points(i, size) for i in range(len(clip.frames))])
         self.identity = clip.picture(0, size)
         self.truth = np.stack([clip.picture(i, size) for i in self.targets])
@@ -307,7 +307,7 @@ class Said:
         moved = [metrics.pose(self.points[0], self.points[i]) for i in self.targets]
         self.aligned = np.stack([cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved])
         self.mouths = np.stack([self.points[0] @ m[:, :2].T + m[:, 2] for m in moved])
-        shown = zip(clip.start, clip.end, strict=True)
+        shown = zip(clip.start[: clip.shown], clip.end[: clip.shown], strict=True)
         self.times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
 
 

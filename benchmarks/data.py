@@ -35,7 +35,7 @@ def main():
     args = parser.parse_args()
 
     clips = dataset.find_clips(args.data_root, "mel")
-    frames = sum(len(clip.frames) for clip in clips)
+    frames = sum(clip.shown for clip in clips)
     print(f"{machine()}; {len(clips)} clips, {frames} frames; batches of {args.batch_size}, all augmentation")
     for recipe in args.recipes:
         data = dataset_of(training.RECIPES[recipe], clips, args)

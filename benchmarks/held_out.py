@@ -32,7 +32,7 @@ def main():
     rows, groups = [], []
     for c, clip in enumerate(tqdm(clips, unit="clip")):
         targets, inputs, right, other, later, frozen, moved, masks = ([] for _ in range(8))
-        for i in range(0, len(clip.frames), 2):
+        for i in range(0, clip.shown, 2):
             far = np.flatnonzero(np.abs(clip.frames - clip.frames[i]) >= 12)
             if len(far) == 0:
                 continue
@@ -41,9 +41,9 @@ def main():
             targets.append(truth)
             inputs.append(face)
             right.append(data.window(c, i))
-            later.append(data.window(c, (i + 10) % len(clip.frames)))
+            later.append(data.window(c, (i + 10) % clip.shown))
             neighbour = (c + 1) % len(clips)
-            other.append(data.window(neighbour, min(i, len(clips[neighbour].frames) - 1)))
+            other.append(data.window(neighbour, min(i, clips[neighbour].shown - 1)))
             frozen.append(identity / 255)
             before, points = (clip.points(j, config.img_size) for j in (far[0], i))
             moved.append((identity if points is None else align(identity, before, points)) / 255)

@@ -589,11 +589,11 @@ class Dataset:
         return near | (first[:, None] == first) & (last[:, None] == last)  # the others lie between
 
     def _window_labels(self, clip):
-        """(n,) a number for each frame of a clip, which frames share whose windows are the same to the third decimal."""
+        """(n,) a number for each shown frame of a clip, which frames share whose windows are the same to the third decimal."""
         if clip not in self._labels:
             labels = []
-            for start in range(0, len(self.clips[clip].frames), 256):
-                windows = self.windows(clip, range(start, min(start + 256, len(self.clips[clip].frames))))
+            for start in range(0, self.clips[clip].shown, 256):
+                windows = self.windows(clip, range(start, min(start + 256, self.clips[clip].shown)))
                 labels += [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rounded(windows)]
             self._labels[clip] = np.array(labels, np.uint64)
         return self._labels[clip]

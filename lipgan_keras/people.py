@@ -74,7 +74,7 @@ class Person:
 
     Args:
         rng: decides.
-        smiling: more often than not, more or less, with lips that are thinner and paler than the photo's.
+        smiling: most smile, more or less, and lips are paler than without, most of them thinner.
     """
 
     _ROWS = np.array([-2.0, -0.9, 0.0, 0.55, 1.0, 1.75, 3.0])  # v where widths and heights are drawn

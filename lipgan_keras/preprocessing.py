@@ -1,7 +1,8 @@
 """What preprocess.py does: videos -> folders of face crops, sound and landmarks that `dataset` reads.
 
 A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/<clip>/`:
-    N.jpg           the face crop at time N/25 s: that of the source frame nearest in time; no number where no face was found
+    N.jpg           the face crop at time N/25 s: that of the source frame nearest in time; no number where no face was found;
+                    but see landmarks.npz
     audio.wav       16 kHz mono, 16 bit; sample 0 is the container's time 0
     mels.npz        `spec` (80,T) float32
     landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2 y2

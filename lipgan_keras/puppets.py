@@ -570,18 +570,19 @@ class Puppet:
         other._fit()
         return other
 
-    def grinning(self, person: people.Person, mouth: _Mouth, rng: np.random.Generator) -> "Puppet":
-        """`person` made of this face, with the upper lip off the teeth as in a photo; `rng` decides how far."""
+    def grinning(self, person: people.Person, mouth: _Mouth, rng: np.random.Generator) -> tuple["Puppet", dict[str, float]]:
+        """`person` made of this face, with the lips off the teeth as in a photo, and what `rng` drew for that."""
+        drawn = {
+            "smile": person.numbers["smile"] + rng.uniform(0.03, 0.10),
+            "lip_thinness": person.numbers["lip_thinness"] + rng.uniform(0.0, 0.3),
+        }
         more = copy.copy(person)
-        smile, thinner = rng.uniform(0.03, 0.10), rng.uniform(0.0, 0.3)
-        more.numbers = person.numbers | {
-            "smile": person.numbers["smile"] + smile, "lip_thinness": person.numbers["lip_thinness"] + thinner,
-        }  # fmt: skip
+        more.numbers = person.numbers | drawn
         other = self.as_person(more, rng)
         other.mouth = dataclasses.replace(
             mouth, upper_teeth=rng.uniform(0.3, 0.6), lower_teeth=0.0, drop=0.0, arch=rng.uniform(0.2, 0.5)
         )
-        return other
+        return other, drawn | {"upper_teeth": other.mouth.upper_teeth, "arch": other.mouth.arch}
 
     def _placed(self, place):
         """Frame pixels -> photo pixels: an affine map (2, 3)."""
@@ -869,7 +870,9 @@ class _Take:
             mouth = {name: np.round(value, 4).tolist() for name, value in dataclasses.asdict(self.puppet.mouth).items()}
             self.numbers = {"person": person.numbers, "camera": self.camera.numbers, "mouth": mouth}
             if clear and rng.random() < _GRINS:
-                self.grin = puppet.grinning(person, self.puppet.mouth, rng), rng.uniform(0.15, 0.65), rng.uniform(0.3, 1.0)
+                grin, more = puppet.grinning(person, self.puppet.mouth, rng)
+                self.grin = grin, rng.uniform(0.15, 0.65), rng.uniform(0.3, 1.0)
+                self.numbers["grin"] = more | dict(zip(("opening", "width"), self.grin[1:], strict=True))
         else:
             self.puppet = puppet.varied(rng)
             self.pose = people.Pose(*_head_motion(len(opening), fps, puppet.size, rng), np.zeros((len(opening), 2)))
@@ -879,9 +882,11 @@ class _Take:
         return self.opening[i], self.width[i], self.pose[i]
 
     def frame(self, i, window=None, grins=False):
+        """`window` as of `Puppet.render`; `grins`: another picture of the head that is held so."""
         puppet, *at = (*self.grin, self.pose[i]) if grins else (self.puppet, *self.at(i))
         image = puppet.render(*at, window)
-        return image if self.camera is None else self.camera(image, i, *(window or (0, 0))[:2])
+        number = i + len(self.opening) * grins  # its noise is its own
+        return image if self.camera is None else self.camera(image, number, *(window or (0, 0))[:2])
 
     def truth(self) -> dict[str, np.ndarray]:
         """What is kept beside a clip."""
@@ -1063,7 +1068,7 @@ def make_clips(
             H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and only
             an identity frame can be.
         img_size: of the crops, pixels.
-        clear: as `varied`, but many smile, lips are thinner and paler, the cameras are better, and teeth and tongues differ
+        clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and tongues differ
             less. What an identity frame with the lips shut does not tell, a generator gives as its median; here there is
             less of that.
 

@@ -77,8 +77,8 @@ def train(args: argparse.Namespace) -> None:
     train_clips, val_clips = dataset.split_clips(clips, args.val_fraction, args.seed, args.filelists)
     if not state:
         # Folders of other programs hold the rectangles of their detectors: dlib's, or one much like it.
-        ours = sum(len(clip.frames) for clip in train_clips if clip.layout == "lipgan_keras")
-        config.crop = "lipgan_keras" if 2 * ours >= sum(len(clip.frames) for clip in train_clips) else "dlib"
+        ours = sum(clip.shown for clip in train_clips if clip.layout == "lipgan_keras")
+        config.crop = "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in train_clips) else "dlib"
     _warn(args, train_clips)
     data = dataset.Dataset(
         train_clips, config, args.batch_size, args.seed, generator=recipe.generator, pairs=args.disc_weight > 0,

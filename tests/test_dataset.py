@@ -184,6 +184,10 @@ def test_pictures_that_are_not_shown_are_identity_frames_only(tmp_path, sync):
         never_show(folder, range(14, 20))
     data = data_of(tmp_path, batch_size=8, sync=sync)
     assert [clip.shown for clip in data.clips] == [14] * 4
+    clip = make_clip(tmp_path / "short" / "clip", frames=range(20))
+    never_show(clip, range(11, 20))
+    with pytest.raises(UserError, match="under 12 frames"):
+        find(tmp_path / "short")
     batches = [data.batch(i)[0] for i in range(60)]
     identities, targets = (np.concatenate([of(batch) for batch in batches]) for of in (
         lambda batch: batch["faces"][:, 48, 48, 0], lambda batch: batch["targets"][:, 48, 48, 0],

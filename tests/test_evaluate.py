@@ -348,8 +348,16 @@ def test_pictures_that_are_not_shown_are_not_measured(clips, tmp_path, monkeypat
             arrays = dict(saved)
         arrays["duration"][-6:] = 0
         np.savez(path, **arrays)
-    record = measured(clips, tmp_path, monkeypatch, baseline="frozen")
+    heard, windows = set(), dataset.Dataset.windows
+
+    def hear(data, clip, indices, *others):
+        heard.update(int(i) for i in indices)
+        return windows(data, clip, indices, *others)
+
+    monkeypatch.setattr(dataset.Dataset, "windows", hear)
+    record = measured(clips, tmp_path, monkeypatch, Hearing())
     assert record["frames"] == 45 - 6 - measuring.IDENTITY_DISTANCE and not record["notes"]
+    assert max(heard) == 45 - 6 - 1  # by the right sound, the wrong ones, and the other clip's
 
 
 def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monkeypatch):

@@ -295,6 +295,8 @@ def test_clear_puppets_grin_where_nobody_hears_it(tmp_path):
     wider, brighter = [], []
     for clip in grinning:
         assert len(clip.frames) == 53 and len(clip.wave()) == 25600
+        (numbers,) = drawn([clip.folder])
+        assert 0 <= numbers["grin"]["opening"] <= 1 and numbers["grin"]["smile"] > numbers["person"]["smile"]
         with np.load(f"{clip.folder}.npz") as truth:
             assert truth["opening"].shape == (40,)
             shut = int(np.argmin(truth["opening"]))
