@@ -858,9 +858,10 @@ class _Take:
     Args:
         varied: make up a person and a camera, and move the head more.
         clear: see `make_clips`.
+        grins: whether there may be pictures of a grin, which only crops have.
     """
 
-    def __init__(self, puppet, wave, opening, width, rng, fps=FPS, varied=False, clear=False):
+    def __init__(self, puppet, wave, opening, width, rng, fps=FPS, varied=False, clear=False, grins=False):
         self.wave, self.opening, self.width, self.fps = wave, np.float32(opening), np.float32(width), fps
         self.numbers, self.camera, self.grin = {}, None, None
         if varied:
@@ -869,7 +870,7 @@ class _Take:
             self.puppet = puppet.as_person(person, rng, alike=clear)
             mouth = {name: np.round(value, 4).tolist() for name, value in dataclasses.asdict(self.puppet.mouth).items()}
             self.numbers = {"person": person.numbers, "camera": self.camera.numbers, "mouth": mouth}
-            if clear and rng.random() < _GRINS:
+            if grins and rng.random() < _GRINS:
                 grin, more = puppet.grinning(person, self.puppet.mouth, rng)
                 self.grin = grin, rng.uniform(0.15, 0.65), rng.uniform(0.3, 1.0)
                 self.numbers["grin"] = more | dict(zip(("opening", "width"), self.grin[1:], strict=True))
@@ -1019,7 +1020,8 @@ def _make_clip(job: _Job) -> None:
         sound = _Sound(wave, *articulation_from_speech(wave), {})
     else:
         sound = _Sound(*synthesise_speech(job.seconds, rng), {})
-    take = _Take(job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear)
+    grins = job.clear and job.img_size is not None
+    take = _Take(job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins)
     take.numbers |= sound.numbers
     if job.img_size is None:
         _write_video(job.path, take, {"made_with": job.note})
@@ -1068,9 +1070,9 @@ def make_clips(
             H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and only
             an identity frame can be.
         img_size: of the crops, pixels.
-        clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and tongues differ
-            less. What an identity frame with the lips shut does not tell, a generator gives as its median; here there is
-            less of that.
+        clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
+            tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its median;
+            here there is less of that.
 
     Returns:
         The MP4 files, or the folders.
