@@ -9,22 +9,41 @@ from lipgan_keras import cli
 
 def main():
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint_path", type=cli.existing, help="generator, of train.py or of the original LipGAN (default: the one that ships)")
+    parser.add_argument(
+        "--checkpoint_path",
+        type=cli.existing,
+        help="generator, of train.py or of the original LipGAN (default: the one that ships)",
+    )
     parser.add_argument("--face", type=cli.existing, help="picture or video of the face")
     parser.add_argument("--audio", type=cli.existing, help="sound file, or video with the sound to say")
     parser.add_argument("--outfile", help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")
     parser.add_argument("--results_dir", default="results/", help="folder for the results where --outfile is not given")
     parser.add_argument(
-        "--batch", type=cli.existing, metavar="PAIRS.csv",
-        help="make many videos, in place of --face, --audio and --outfile: a table with columns face, audio and, if you "
-        "like, outfile; paths are relative to the table; what is there already is left as it is",
-    )  # fmt: skip
+        "--batch",
+        type=cli.existing,
+        metavar="PAIRS.csv",
+        help="make many videos, in place of --face, --audio and --outfile: a table with columns face, audio and, if "
+        "you like, outfile; paths are relative to the table; what is there already is left as it is",
+    )
 
     face = parser.add_argument_group("the face")
     cli.add_face_flags(face)
-    face.add_argument("--face_index", type=_face_index, metavar="N|all", help="the face to speak, counted from the left from 0, or all (default: the largest)")
-    face.add_argument("--smooth", action=argparse.BooleanOptionalAction, default=True, help="smooth in time where faces are")
-    face.add_argument("--nosmooth", dest="smooth", action="store_false", default=argparse.SUPPRESS, help="--no-smooth, as Wav2Lip calls it")
+    face.add_argument(
+        "--face_index",
+        type=_face_index,
+        metavar="N|all",
+        help="the face to speak, counted from the left from 0, or all (default: the largest)",
+    )
+    face.add_argument(
+        "--smooth", action=argparse.BooleanOptionalAction, default=True, help="smooth in time where faces are"
+    )
+    face.add_argument(
+        "--nosmooth",
+        dest="smooth",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="--no-smooth, as Wav2Lip calls it",
+    )
 
     part = parser.add_argument_group("which part")
     part.add_argument("--static", action="store_true", help="of a video, use the first frame that shows a face only")
@@ -33,10 +52,18 @@ def main():
     part.add_argument("--max_sec", type=cli.positive(), default=240.0, help="cut the sound after so many seconds")
 
     out = parser.add_argument_group("the result")
-    out.add_argument("--resize_factor", type=cli.at_least(1), default=1.0, help="make width and height so many times smaller")
+    out.add_argument(
+        "--resize_factor", type=cli.at_least(1), default=1.0, help="make width and height so many times smaller"
+    )
     out.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
-    out.add_argument("--preview", metavar="FILE.png", help="write faces of source and result there, in the first seconds that show one")
-    out.add_argument("--lipgan_batch_size", type=cli.integer(1), default=16, help="faces that the generator is given at once")
+    out.add_argument(
+        "--preview",
+        metavar="FILE.png",
+        help="write faces of source and result there, in the first seconds that show one",
+    )
+    out.add_argument(
+        "--lipgan_batch_size", type=cli.integer(1), default=16, help="faces that the generator is given at once"
+    )
     args = parser.parse_args()
     single = [name for name in ("face", "audio", "outfile") if getattr(args, name)]
     if args.batch and single:

@@ -60,7 +60,10 @@ def main():
     parser.add_argument("--seed", type=cli.integer(0), default=0, help="of every run")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=250, help="steps between checkpoints")
     parser.add_argument(
-        "--curve", type=cli.integer(1), nargs="*", default=[100, 200, 300, 400, 500, 750, 1000],
+        "--curve",
+        type=cli.integer(1),
+        nargs="*",
+        default=[100, 200, 300, 400, 500, 750, 1000],
         help="steps at which the learning curve has a point",
     )
     parser.add_argument(
@@ -155,7 +158,9 @@ def faces_to_use(clips: str | None, videos: Path) -> tuple[list[Path], list[Path
 
 
 def write_lists(lists: Path, training: list[str], held_out: list[str], unseen: list[str]) -> None:
-    """train.txt and val.txt of `train`, and of `puppets` and `real`, which have test clips in theirs; that of `real` last."""
+    """train.txt and val.txt of `train`, and of `puppets` and `real`, which have test clips in theirs;
+    that of `real` last.
+    """
     for name, chosen in {"train": held_out, "puppets": unseen, "real": [f"grid/{stem}" for stem in TEST_CLIPS]}.items():
         write_list(lists, name, training, chosen)
 
@@ -291,7 +296,8 @@ class Said:
         inputs: (n,size,size,6) float32.
         at_rest: (size,size,6) float32, the input in which the first frame is the target too.
         aligned: (n,size,size,3) uint8, the first frame, its eyes and nose on the target's.
-        mouths: (n,5,2) landmarks by eyes and nose: the mouth's corners, found in the true frame, would tell how open it is.
+        mouths: (n,5,2) landmarks by eyes and nose: the mouth's corners, found in the true frame, would tell how open it
+            is.
     """
 
     def __init__(self, clip, config, stride: int):
@@ -305,7 +311,9 @@ class Said:
         self.inputs = np.stack([dataset.assemble(self.identity, picture)[0] for picture in self.truth])
         self.at_rest = dataset.assemble(self.identity, self.identity)[0]
         moved = [metrics.pose(self.points[0], self.points[i]) for i in self.targets]
-        self.aligned = np.stack([cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved])
+        self.aligned = np.stack(
+            [cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved]
+        )
         self.mouths = np.stack([self.points[0] @ m[:, :2].T + m[:, 2] for m in moved])
         shown = zip(clip.start[: clip.shown], clip.end[: clip.shown], strict=True)
         self.times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
@@ -328,8 +336,8 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
 
     The face detector's box moves a little with the jaw, so that the upper half of a crop tells something about its
     mouth. Hence three correlations: `opening` under the clip's own sound; `dubbed`, under another clip's, with that
-    clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not see how
-    far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
+    clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not
+    see how far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
     """
     from lipgan_keras import audio, augment, metrics, sync_accuracy
     from lipgan_keras.networks import predict
@@ -351,7 +359,9 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
         sounds = [(features[c], times), (features[other], times), (features[c], late)]
         if music:
             sounds += [(noisy[c], times), (noisy[other], times)]
-        results = [predict(generator, said.inputs, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds]
+        results = [
+            predict(generator, said.inputs, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds
+        ]
         results += [np.broadcast_to(identity / 255, truth.shape), aligned / 255]
         errors.append(lip_and_whole_errors(truth / 255, results, points[targets], size))
         groups += [(c, i // SEGMENT if kind == "real" else 0) for i in targets]
@@ -502,8 +512,12 @@ def sections(results, picture):
             ["run", "flags of train.py", "steps", "visual quality from step", "training", "machine"],
             [
                 [
-                    name, f"`{' '.join(r['flags'])}`", r["figures"]["step"], r["figures"].get("quality_from") or "",
-                    f"{r['seconds'] / 60:.0f} min", r["machine"],
+                    name,
+                    f"`{' '.join(r['flags'])}`",
+                    r["figures"]["step"],
+                    r["figures"].get("quality_from") or "",
+                    f"{r['seconds'] / 60:.0f} min",
+                    r["machine"],
                 ]
                 for name, r in results.items()
             ],
@@ -564,7 +578,9 @@ def sections(results, picture):
         rows = []
         for name, result in results.items():
             points = {point["step"]: point[column] for point in result["curve"]}
-            rows.append([name, *(number(points[step], 4 if column == "gap" else 2) if step in points else "" for step in steps)])
+            rows.append(
+                [name, *(number(points[step], 4 if column == "gap" else 2) if step in points else "" for step in steps)]
+            )
         yield f"{words}, on the test puppets, by training step:"
         yield "\n".join(table(["run", *steps], rows))
     levels = [(column, level) for column in ("dubbed", "movement") for level in LEVELS]

@@ -3,9 +3,9 @@
     python benchmarks/ablation.py --clips GRID --workdir logs/ablation
     python benchmarks/compare.py --workdir logs/ablation
 
-Each run of the ablation speaks the two clips of strangers anew from their sound, with the first frame of the clip as the
-identity; a frozen mouth, the same moved with the head, and the true frames stand in for a generator. Sync is judged by
-a lip-sync discriminator that trained none of them: it is trained alone here, on the same clips. The command goes on
+Each run of the ablation speaks the two clips of strangers anew from their sound, with the first frame of the clip as
+the identity; a frozen mouth, the same moved with the head, and the true frames stand in for a generator. Sync is judged
+by a lip-sync discriminator that trained none of them: it is trained alone here, on the same clips. The command goes on
 where it was stopped.
 """
 
@@ -20,11 +20,22 @@ from lipgan_keras.cli import UserError
 BEGIN, END = "<!-- measured: written by benchmarks/compare.py -->", "<!-- end of measured by compare.py -->"
 BASELINES = {"source": "source", "frozen": "frozen mouth", "aligned": "frozen mouth, aligned"}
 COLUMNS = {
-    "psnr": ("PSNR", 2), "ssim": ("SSIM", 3), "psnr_mouth": ("PSNR, mouth", 2), "lmd": ("LMD", 2), "lmd_5": ("LMD, 5 points", 2),
-    "lip_mae": ("lip MAE", 4), "sharpness_ratio": ("sharpness", 2), "opening_correlation": ("opening", 2),
-    "sync_accuracy": ("sync", 2), "sensitivity_10": ("wrong sound, 10 frames", 3), "sensitivity_other": ("wrong sound, other clip", 3),
-    "murmur": ("murmur", 2), "lse_d": ("LSE-D", 2), "lse_c": ("LSE-C", 2), "fid": ("FID", 1),
-}  # fmt: skip
+    "psnr": ("PSNR", 2),
+    "ssim": ("SSIM", 3),
+    "psnr_mouth": ("PSNR, mouth", 2),
+    "lmd": ("LMD", 2),
+    "lmd_5": ("LMD, 5 points", 2),
+    "lip_mae": ("lip MAE", 4),
+    "sharpness_ratio": ("sharpness", 2),
+    "opening_correlation": ("opening", 2),
+    "sync_accuracy": ("sync", 2),
+    "sensitivity_10": ("wrong sound, 10 frames", 3),
+    "sensitivity_other": ("wrong sound, other clip", 3),
+    "murmur": ("murmur", 2),
+    "lse_d": ("LSE-D", 2),
+    "lse_c": ("LSE-C", 2),
+    "fid": ("FID", 1),
+}
 # What the papers report, as paperswithcode.com lists it: (who, data, figures)
 PRINTED = [
     ("LipGAN (arXiv 2003.00418)", "LRW", {"ssim": 0.96, "lmd": 0.60}),
@@ -36,7 +47,9 @@ PRINTED = [
 def main():
     parser = cli.ArgumentParser(description="Compare the ablation's runs on real clips, and write the table.")
     parser.add_argument("--workdir", default="logs/ablation", help="of benchmarks/ablation.py")
-    parser.add_argument("--judge_steps", type=cli.integer(1), default=1500, help="for which the judge of sync is trained")
+    parser.add_argument(
+        "--judge_steps", type=cli.integer(1), default=1500, help="for which the judge of sync is trained"
+    )
     parser.add_argument("--syncnet", type=cli.existing, help="for LSE-D and LSE-C; see evaluate.py")
     parser.add_argument("--inception", type=cli.existing, help="for the FID; see evaluate.py")
     parser.add_argument("--report", default=str(ROOT / "docs" / "results.md"), help="file to write the table to")
@@ -50,13 +63,14 @@ def main():
         raise UserError(f"{work}: holds no run of the ablation; run benchmarks/ablation.py first")
     judge = work / "judge" / "checkpoint.h5"
     run(
-        "train.py", "--recipe", "sync", "--data_root", work / "crops", "--filelists", work / "lists" / "train", "--logdir", judge.parent,
-        "--width", 0.5, "--batch_size", 32, "--lr", 5e-4, "--seed", 1, "--steps", args.judge_steps,
+        "train.py", "--recipe", "sync", "--data_root", work / "crops", "--filelists", work / "lists" / "train",
+        "--logdir", judge.parent, "--width", 0.5, "--batch_size", 32, "--lr", 5e-4, "--seed", 1,
+        "--steps", args.judge_steps,
     )  # fmt: skip
     accuracy = work / "judge" / "accuracy.json"
     run(
-        "-m", "lipgan_keras.sync_accuracy", "--checkpoint", judge, "--data_root", work / "crops", "--filelists", work / "lists" / "puppets",
-        "--puppets", work / "videos", "--pairs", 400, "--json", accuracy,
+        "-m", "lipgan_keras.sync_accuracy", "--checkpoint", judge, "--data_root", work / "crops",
+        "--filelists", work / "lists" / "puppets", "--puppets", work / "videos", "--pairs", 400, "--json", accuracy,
     )  # fmt: skip
     results = {}
     first = next(iter(runs.values()))
@@ -66,11 +80,14 @@ def main():
         for flag in ("syncnet", "inception"):
             flags += [f"--{flag}", getattr(args, flag)] if getattr(args, flag) else []
         run(
-            "evaluate.py", "--checkpoint", checkpoint, "--data_root", work / "crops", "--filelists", work / "lists" / "real",
-            "--sync_checkpoint", judge, "--out", out, "--num_workers", 2, *flags,
+            "evaluate.py", "--checkpoint", checkpoint, "--data_root", work / "crops",
+            "--filelists", work / "lists" / "real", "--sync_checkpoint", judge, "--out", out, "--num_workers", 2,
+            *flags,
         )  # fmt: skip
         results[name] = json.loads((out / "results.json").read_text("utf-8"))
-    write_between(Path(args.report), (BEGIN, END), sections(results, json.loads(accuracy.read_text("utf-8")), args.judge_steps))
+    write_between(
+        Path(args.report), (BEGIN, END), sections(results, json.loads(accuracy.read_text("utf-8")), args.judge_steps)
+    )
     print(f"{args.report}: {len(results)} rows")
 
 
@@ -81,29 +98,42 @@ def sections(results, judge, steps):
     columns = [name for name in COLUMNS if any(figure(r, name) is not None for r in results.values())]
     sync = judge["sync"]
     yield (
-        f"The {len(videos)} real clips of strangers, {sum(video['faces'] for video in videos)} frames; the generator sees the clip's "
-        "first frame as the identity. Means over the clips; for wrong sound the lip error under it over that under the right "
-        "one. Sync: how often a discriminator that trained none of the runs finds a clip's own sound better than the same 3 "
-        f"to 25 frames away (`--recipe sync`, {steps} steps on the same clips; it calls {sync['all']:.1%} of the test puppets' pairs "
-        f"right, {sync['different']:.1%} of those whose openings differ)."
+        f"The {len(videos)} real clips of strangers, {sum(video['faces'] for video in videos)} frames; the generator "
+        "sees the clip's first frame as the identity. Means over the clips; for wrong sound the lip error under it "
+        "over that under the right one. Sync: how often a discriminator that trained none of the runs finds a clip's "
+        f"own sound better than the same 3 to 25 frames away (`--recipe sync`, {steps} steps on the same clips; it "
+        f"calls {sync['all']:.1%} of the test puppets' pairs right, {sync['different']:.1%} of those whose openings "
+        "differ)."
     )
     rows = []
     for name, result in results.items():
         # What does not hear has no murmur.
         cells = [None if column == "murmur" and name in BASELINES else figure(result, column) for column in columns]
-        cells = ["" if value is None else f"{value:.{COLUMNS[column][1]}f}" for value, column in zip(cells, columns, strict=True)]
+        cells = [
+            "" if value is None else f"{value:.{COLUMNS[column][1]}f}"
+            for value, column in zip(cells, columns, strict=True)
+        ]
         rows.append([BASELINES.get(name, name), *cells])
     yield "\n".join(table(["", *(COLUMNS[column][0] for column in columns)], rows))
     printed = [column for column in COLUMNS if any(column in figures for *_, figures in PRINTED)]
     rows = [[who, data, *(figures.get(column, "") for column in printed)] for who, data, figures in PRINTED]
     yield (
-        "**Theirs, not ours**: what the papers report, as paperswithcode.com lists it, on other data, of networks trained on hours of "
-        "video. LMD and SSIM of other crops and landmarks are not comparable with the table above."
+        "**Theirs, not ours**: what the papers report, as paperswithcode.com lists it, on other data, of networks "
+        "trained on hours of video. LMD and SSIM of other crops and landmarks are not comparable with the table above."
     )
     yield "\n".join(table(["paper", "data", *(COLUMNS[column][0] for column in printed)], rows))
-    missing = {name: reason for result in results.values() for name, reason in result["missing"].items() if name in COLUMNS and name not in columns}
+    missing = {
+        name: reason
+        for result in results.values()
+        for name, reason in result["missing"].items()
+        if name in COLUMNS and name not in columns
+    }
     if missing:
-        yield "Not measured: " + "; ".join(f"{COLUMNS[name][0]} ({reason.split(';')[0]})" for name, reason in missing.items()) + "."
+        yield (
+            "Not measured: "
+            + "; ".join(f"{COLUMNS[name][0]} ({reason.split(';')[0]})" for name, reason in missing.items())
+            + "."
+        )
 
 
 def figure(result, column):

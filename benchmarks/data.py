@@ -2,8 +2,8 @@
 
     python benchmarks/data.py --data_root crops/
 
-A sample is a frame for the generator; with recipe sync a run of frames. One batch of `lipsync` holds as many runs for the lip-sync
-discriminator as frames for the generator, and two wrong sounds for each.
+A sample is a frame for the generator; with recipe sync a run of frames. One batch of `lipsync` holds as many runs for
+the lip-sync discriminator as frames for the generator, and two wrong sounds for each.
 """
 
 import argparse
@@ -30,7 +30,12 @@ def main():
     parser.add_argument("--runs", type=cli.integer(1), default=5)
     parser.add_argument("--seconds", type=cli.positive(), default=2.0, help="of each run")
     parser.add_argument("--img_size", type=int, choices=[96, 192], default=96)
-    parser.add_argument("--cache_mb", type=cli.at_least(0), default=2048, help="for pictures and sound that are kept; 0: as of data without end")
+    parser.add_argument(
+        "--cache_mb",
+        type=cli.at_least(0),
+        default=2048,
+        help="for pictures and sound that are kept; 0: as of data without end",
+    )
     parser.add_argument("--profile", action="store_true", help="where the time of one thread goes, instead")
     args = parser.parse_args()
 
@@ -48,7 +53,11 @@ def main():
             continue
         for count, processes in [*((n, False) for n in args.threads), *((n, True) for n in args.processes)]:
             rates = rate(data, count, processes, args.runs, args.seconds)
-            print(f"; {count} {'processes' if processes else 'threads'}: {number * statistics.median(rates):.0f} samples/s ", end="")
+            print(
+                f"; {count} {'processes' if processes else 'threads'}: {number * statistics.median(rates):.0f} "
+                "samples/s ",
+                end="",
+            )
             print(f"({number * min(rates):.0f} to {number * max(rates):.0f})", end="", flush=True)
         print()
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
@@ -57,10 +66,17 @@ def main():
 def dataset_of(preset, clips: list[dataset.Clip], args: argparse.Namespace) -> dataset.Dataset:
     """As train.py makes it, but with all augmentation."""
     return dataset.Dataset(
-        clips, ModelConfig(img_size=args.img_size), args.batch_size, generator=preset.generator, pairs=preset.disc_weight > 0,
-        sync=preset.sync_weight > 0, augmentation=augment.NAMES, sound=augment.Sound(augment.NAMES),
-        cache_bytes=int(args.cache_mb * 1e6), shared=True,
-    )  # fmt: skip
+        clips,
+        ModelConfig(img_size=args.img_size),
+        args.batch_size,
+        generator=preset.generator,
+        pairs=preset.disc_weight > 0,
+        sync=preset.sync_weight > 0,
+        augmentation=augment.NAMES,
+        sound=augment.Sound(augment.NAMES),
+        cache_bytes=int(args.cache_mb * 1e6),
+        shared=True,
+    )
 
 
 def rate(data: dataset.Dataset, workers: int, processes: bool, runs: int, seconds: float) -> list[float]:
@@ -69,7 +85,9 @@ def rate(data: dataset.Dataset, workers: int, processes: bool, runs: int, second
         batches, rates = iter(loader), []
         for number in range(runs + 1):
             start = time.perf_counter()
-            made = sum(1 for _ in itertools.takewhile(lambda _, start=start: time.perf_counter() - start < seconds, batches))
+            made = sum(
+                1 for _ in itertools.takewhile(lambda _, start=start: time.perf_counter() - start < seconds, batches)
+            )
             if number:
                 rates.append(made / (time.perf_counter() - start))
     return rates

@@ -4,11 +4,12 @@
 
 GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, Barker, Cunningham, Shao 2006; Zenodo
 3625687, CC BY 4.0). `lrwp9a`, `pwij3p`, their sounds and the photo of the astronaut are kept out of training; how the
-astronaut looked decided which runs there are. The generator learns from puppets: every other clip's face and matplotlib's
-photo, in every puppet as another made-up person, with synthesised speech and the clips' own; and from these clips themselves.
+astronaut looked decided which runs there are. The generator learns from puppets: every other clip's face and
+matplotlib's photo, in every puppet as another made-up person, with synthesised speech and the clips' own; and from
+these clips themselves.
 
-The command goes on where it was stopped, and says where the time went. What it makes is much like what ships, and not the
-same: that was made while the puppets learned, see RUNS.
+The command goes on where it was stopped, and says where the time went. What it makes is much like what ships, and not
+the same: that was made while the puppets learned, see RUNS.
 """
 
 import json
@@ -23,23 +24,29 @@ from lipgan_keras import cli
 
 WEIGHTS = ROOT / "lipgan_keras" / "weights" / "lipsync.h5"
 FLAGS = [
-    "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--precision", "mixed_bfloat16", "--ema", "0.999",
-    "--warmup", "200",
+    "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--precision", "mixed_bfloat16",
+    "--ema", "0.999", "--warmup", "200",
 ]  # fmt: skip
 SHARPER = ["--quality_start", "300", "--quality_weight", "0.002", "--sync_weight", "0.0001"]
 ALONE = ["--freeze_norm", "--sync_mode", "expert"]  # the generator, under a lip-sync discriminator that has learned
 TEETH = [*ALONE, "--sync_weight", "0.00003", "--quality_weight", "0.002", "--quality_start", "0"]
 JOINT = ["--freeze_norm", "--sync_weight", "0.0001", "--quality_weight", "0.002", "--quality_start", "0"]
 # By run: its puppets, learning rate, steps, and flags of its own. Each begins with the generator's and the lip-sync
-# discriminator's weights of the one before. In the first lips learn to follow the sound, of all sorts of people, in the second
-# to be sharper. The others go by what is to be seen in the end: teeth that an identity frame does not tell come out as their
-# median, the paler the less alike they are. What ships was made while `puppets` learned: before "smiles" the clear ones did
-# not smile, before "lips" their lips were as thick and red as the photos', before "grins" none showed its teeth.
+# discriminator's weights of the one before. In the first lips learn to follow the sound, of all sorts of people, in the
+# second to be sharper. The others go by what is to be seen in the end: teeth that an identity frame does not tell come
+# out as their median, the paler the less alike they are. What ships was made while `puppets` learned: before "smiles"
+# the clear ones did not smile, before "lips" their lips were as thick and red as the photos', before "grins" none
+# showed its teeth.
 RUNS = {
     "run": ("people", 5e-4, 9000, ["--seed", "0", "--quality_start", "3000"]),
     "sharper": ("people", 2e-4, 3500, ["--seed", "1", *SHARPER]),
     "clear": ("clear", 3e-4, 2000, ["--seed", "2", *SHARPER]),
-    "fine": ("clear", 3e-4, 6000, ["--seed", "3", *ALONE, "--sync_weight", "0.0001", "--quality_weight", "0", "--warmup", "100"]),
+    "fine": (
+        "clear",
+        3e-4,
+        6000,
+        ["--seed", "3", *ALONE, "--sync_weight", "0.0001", "--quality_weight", "0", "--warmup", "100"],
+    ),
     "teeth": ("clear", 2e-4, 6000, ["--seed", "4", *TEETH]),
     "smiles": ("clear", 2e-4, 3000, ["--seed", "5", *TEETH]),
     "joint": ("clear", 2e-4, 2500, ["--seed", "6", *JOINT]),
@@ -60,10 +67,16 @@ def main():
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
     parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
-    parser.add_argument("--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)")
+    parser.add_argument(
+        "--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)"
+    )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=500, help="steps between checkpoints")
-    parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data")
-    parser.add_argument("--out", default=str(WEIGHTS), help="the exported file, once all is done (default: the one that ships)")
+    parser.add_argument(
+        "--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data"
+    )
+    parser.add_argument(
+        "--out", default=str(WEIGHTS), help="the exported file, once all is done (default: the one that ships)"
+    )
     args = parser.parse_args()
     work = Path(args.workdir)
     make_data(work, args.clips, args.num_workers)
@@ -111,16 +124,25 @@ def make_training_data(work: Path, clips: str | None, workers: int) -> None:
     real = [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
     for seed, name in enumerate(("people", "clear"), 1):
         made = puppets.make_clips(
-            crops / name, 2 * len(known) * PEOPLE, seed=seed, seconds=SECONDS, photos=known, speech=train, num_workers=workers,
-            varied=True, crops=True, clear=name == "clear",
-        )  # fmt: skip
+            crops / name,
+            2 * len(known) * PEOPLE,
+            seed=seed,
+            seconds=SECONDS,
+            photos=known,
+            speech=train,
+            num_workers=workers,
+            varied=True,
+            crops=True,
+            clear=name == "clear",
+        )
         lines = [path.relative_to(crops).as_posix() for path in made]  # both sets have the same faces and numbers
         write_list(lists, name, sorted(lines[:-VALIDATION]) + real, sorted(lines[-VALIDATION:]))
 
 
 def make_test_data(work: Path, clips: str | None, workers: int) -> None:
-    """Crops of the real clips and of the puppets to judge on. The val.txt of the lists `puppets` and `real` name the latter and
-    the two real clips that are kept out; that of `real` says that all is there."""
+    """Crops of the real clips and of the puppets to judge on. The val.txt of the lists `puppets` and `real` name the
+    latter and the two real clips that are kept out; that of `real` says that all is there.
+    """
     from lipgan_keras import puppets
 
     lists, videos = work / "lists", work / "videos"
@@ -128,8 +150,14 @@ def make_test_data(work: Path, clips: str | None, workers: int) -> None:
         return
     train, _, shipped = faces_to_use(clips, videos)
     unseen = puppets.make_clips(
-        videos / "unseen", UNSEEN, seed=3, seconds=UNSEEN_SECONDS, photos=[shipped["astronaut"]], num_workers=workers, mirror=False,
-    )  # fmt: skip
+        videos / "unseen",
+        UNSEEN,
+        seed=3,
+        seconds=UNSEEN_SECONDS,
+        photos=[shipped["astronaut"]],
+        num_workers=workers,
+        mirror=False,
+    )
     run("preprocess.py", "--videos_data_root", videos, "--final_data_root", work / "crops", "--num_workers", workers)
     known = [f"grid/{file.stem}" for file in train]
     write_list(lists, "puppets", known, list_lines(unseen))
@@ -160,7 +188,10 @@ def note_time(work: Path, what: str, began: float) -> None:
 def spent(work: Path) -> dict:
     """Hours by what they were spent on, and the machines."""
     lines = [json.loads(line) for line in (work / "time.jsonl").read_text("utf-8").splitlines()]
-    hours = {what: round(sum(x["seconds"] for x in lines if x["what"] == what) / 3600, 2) for what in {x["what"] for x in lines}}
+    hours = {
+        what: round(sum(x["seconds"] for x in lines if x["what"] == what) / 3600, 2)
+        for what in {x["what"] for x in lines}
+    }
     return hours | {"machines": sorted({line["on"] for line in lines})}
 
 

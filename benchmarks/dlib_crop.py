@@ -74,11 +74,11 @@ def main():
     report("fit", [overlap(r, constants) for r in rows])
     known = np.array([faces.DLIB_SIDE, *faces.DLIB_MIDDLE])
     report("lipgan_keras/faces.py", [overlap(r, known) for r in rows])
-    for clip, r in zip(clips, rows):
+    for clip, r in zip(clips, rows, strict=True):
         report(f"  {Path(clip).name}", [overlap(r, known)])
     if len(rows) > 1:
         others = [fit(rows[:i] + rows[i + 1 :]) for i in range(len(rows))]
-        report("fit to the other speakers", [overlap(r, c) for r, c in zip(rows, others)])
+        report("fit to the other speakers", [overlap(r, c) for r, c in zip(rows, others, strict=True)])
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def main():
 
 def align(image, points, onto):
     """Move a crop so that its eyes and nose fall on those of another."""
-    return cv2.warpAffine(image, metrics.pose(points, onto), image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, metrics.pose(points, onto), image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 if __name__ == "__main__":

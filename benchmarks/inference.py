@@ -3,8 +3,8 @@
     python benchmarks/inference.py --clips GRID [--checkpoint_path FILE] [--memory]
 
 The face is `portrait_700p30.mp4` of that folder, copied at a constant 30 frames a second, and its first frame as a
-picture at 25. Without a checkpoint the generator is a residual one of full width with random weights, which costs the same.
-Prints, of several runs in turn: seconds per stage (they overlap), frames a second from video in to MP4 out, the
+picture at 25. Without a checkpoint the generator is a residual one of full width with random weights, which costs the
+same. Prints, of several runs in turn: seconds per stage (they overlap), frames a second from video in to MP4 out, the
 real-time factor, and the time over that of `generator.predict` alone, on TensorFlow, for as many frames.
 
 --memory measures instead the peak of memory for 10 s and for 10 min of video, each in a process of its own.
@@ -31,7 +31,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main():
     parser = cli.ArgumentParser(description="Speed and memory of inference, beside generator.predict alone.")
-    parser.add_argument("--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder with portrait_700p30.mp4 (default: LIPGAN_CLIPS)")
+    parser.add_argument(
+        "--clips",
+        default=os.environ.get("LIPGAN_CLIPS"),
+        help="folder with portrait_700p30.mp4 (default: LIPGAN_CLIPS)",
+    )
     parser.add_argument("--checkpoint_path", help="generator (default: a residual one with random weights)")
     parser.add_argument("--engine", default="auto", help="of inference.py")
     parser.add_argument("--runs", type=cli.integer(1), default=3, help="of each kind; medians are printed")
@@ -71,7 +75,10 @@ def speed(folder: Path, clip: Path, checkpoint, args) -> None:
     lipsync = LipSync(checkpoint, args.engine)
     begin = time.perf_counter()
     engine = lipsync.engine
-    print(f"{engine.name}: loaded in {time.perf_counter() - begin:.1f} s; {frames[0].shape[1]}x{frames[0].shape[0]} pixels")
+    print(
+        f"{engine.name}: loaded in {time.perf_counter() - begin:.1f} s; {frames[0].shape[1]}x{frames[0].shape[0]} "
+        "pixels"
+    )
     generator, config = checkpoints.load_generator(checkpoint)
     for face in (still, steady):
         lipsync.run(face, wave, folder / "out.mp4", max_sec=1)  # detector and generator are ready after it
@@ -129,9 +136,12 @@ def memory(folder: Path, clip: Path, checkpoint, args) -> None:
         audio.save_wav(wave, speech(clip, seconds))
         job = json.dumps([str(checkpoint), args.engine, str(face), str(wave), str(folder / "out.mp4")])
         done = subprocess.run(
-            [sys.executable, __file__, "--peak", job], stdout=subprocess.PIPE, check=True, text=True,
+            [sys.executable, __file__, "--peak", job],
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
         peaks.append(float(done.stdout.split()[-1]))
         print(f"{seconds:6.0f} s of video, 360x288: peak of memory {peaks[-1]:.0f} MiB", flush=True)
     print(f"ratio {peaks[1] / peaks[0]:.3f}")

@@ -2,9 +2,9 @@
 
     python benchmarks/lip_offset.py [--checkpoint_path logs/checkpoint.h5]
 
-A puppet of a shipped photo says a synthesised sound whose true opening of the mouth is known, in a source video of each rate
-whose own mouth is shut. Of the result the opening is estimated (`metrics.mouth_opening`), and shifted in time against the
-true one: the lag with the highest correlation is the offset, positive where the lips are late.
+A puppet of a shipped photo says a synthesised sound whose true opening of the mouth is known, in a source video of each
+rate whose own mouth is shut. Of the result the opening is estimated (`metrics.mouth_opening`), and shifted in time
+against the true one: the lag with the highest correlation is the offset, positive where the lips are late.
 """
 
 import tempfile
@@ -15,8 +15,14 @@ import numpy as np
 from lipgan_keras import LipSync, audio, cli, faces, metrics, puppets, tracking, video
 
 RATES = {
-    "23.976": 24000 / 1001, "25": 25.0, "29.97": 30000 / 1001, "30": 30.0, "50": 50.0, "60": 60.0, "variable": None,
-}  # fmt: skip
+    "23.976": 24000 / 1001,
+    "25": 25.0,
+    "29.97": 30000 / 1001,
+    "30": 30.0,
+    "50": 50.0,
+    "60": 60.0,
+    "variable": None,
+}
 SECONDS = 10.0
 LAGS = np.arange(-0.2, 0.2001, 0.005)
 
@@ -55,7 +61,7 @@ def frame_times(rate: float | None) -> np.ndarray:
 def write(path, image, times):
     height, width = image.shape[:2]
     with video.VideoWriter(path, width, height, len(times) / SECONDS) as writer:
-        for time, until in zip(times, [*times[1:], SECONDS]):
+        for time, until in zip(times, [*times[1:], SECONDS], strict=False):
             writer.write(image, time, until - time)
     return path
 

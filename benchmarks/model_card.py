@@ -41,26 +41,41 @@ SHIFTS = (-15, -12, -9, -7, -5, 5, 7, 9, 12, 15)  # frames by which a clip's own
 HUSH = 1e-3  # root mean square of the noise of a quiet room, -60 dB of full scale
 MEASURES = ("psnr", "ssim", "psnr_mouth", "ssim_mouth", "lmd", "lmd_5", "lip_mae", "sharpness_ratio", "spurious_motion")
 MEASURES += ("opening_correlation", "sync_accuracy", "murmur")
-WORDS = {name: title for name, (title, _) in COLUMNS.items()} | {"ssim_mouth": "SSIM, mouth", "spurious_motion": "spurious motion"}
+WORDS = {name: title for name, (title, _) in COLUMNS.items()} | {
+    "ssim_mouth": "SSIM, mouth",
+    "spurious_motion": "spurious motion",
+}
 TURNED = 30  # degrees
 
 
 def main():
     parser = cli.ArgumentParser(description="Measure and show the checkpoint that ships.")
-    parser.add_argument("--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)")
+    parser.add_argument(
+        "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
+    )
     parser.add_argument("--workdir", default="logs/default", help="test data, and what is measured")
-    parser.add_argument("--checkpoint_path", type=cli.existing, default=str(checkpoints.SHIPPED), help="(default: the one that ships)")
-    parser.add_argument("--raw", type=cli.existing, help="the checkpoint of train.py that it was exported of, for what float16 costs")
-    parser.add_argument("--judge", type=cli.existing, help="checkpoint with another lip-sync discriminator, to judge sync by")
-    parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data")
-    parser.add_argument("--report", default=str(ROOT / "docs" / "model_card.md"), help="file to write the tables to, a .jpg beside it")
+    parser.add_argument(
+        "--checkpoint_path", type=cli.existing, default=str(checkpoints.SHIPPED), help="(default: the one that ships)"
+    )
+    parser.add_argument(
+        "--raw", type=cli.existing, help="the checkpoint of train.py that it was exported of, for what float16 costs"
+    )
+    parser.add_argument(
+        "--judge", type=cli.existing, help="checkpoint with another lip-sync discriminator, to judge sync by"
+    )
+    parser.add_argument(
+        "--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data"
+    )
+    parser.add_argument(
+        "--report", default=str(ROOT / "docs" / "model_card.md"), help="file to write the tables to, a .jpg beside it"
+    )
     args = parser.parse_args()
     work, report, checkpoint = Path(args.workdir), Path(args.report), Path(args.checkpoint_path)
     make_test_data(work, args.clips, args.num_workers)
     out = work / "card"
     run(
-        "evaluate.py", "--checkpoint", checkpoint, "--data_root", work / "crops", "--filelists", work / "lists" / "real", "--out", out,
-        "--sync_checkpoint", args.judge or checkpoint, "--report",
+        "evaluate.py", "--checkpoint", checkpoint, "--data_root", work / "crops",
+        "--filelists", work / "lists" / "real", "--out", out, "--sync_checkpoint", args.judge or checkpoint, "--report",
     )  # fmt: skip
     figures = {
         "puppets": in_a_process(judge, checkpoint, work, "puppets", True),
@@ -86,8 +101,8 @@ def stillness(checkpoint: Path, work: Path) -> dict:
     """How far mouths move in silence, as a share of how far they move in speech; [mean, low, high] over the puppets.
 
     Movement is the deviation over time of `metrics.mouth_opening`. `photo`: the puppet's first frame, as where a photo
-    speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it `still` is what
-    is measured of a mouth that does not move, the first frame's, moved with the head.
+    speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it
+    `still` is what is measured of a mouth that does not move, the first frame's, moved with the head.
     """
     from lipgan_keras import audio, metrics
     from lipgan_keras.networks import predict
@@ -97,10 +112,18 @@ def stillness(checkpoint: Path, work: Path) -> dict:
     for clip in clips:
         said = Said(clip, config, 2)
         speech = audio.load_audio(clip.folder / "audio.wav")
-        waves = {"speech": speech, "silence": 0 * speech, "quiet": HUSH * rng.standard_normal(len(speech)).astype(np.float32)}
+        waves = {
+            "speech": speech,
+            "silence": 0 * speech,
+            "quiet": HUSH * rng.standard_normal(len(speech)).astype(np.float32),
+        }
         for face, inputs, mouths in (
             ("video", said.inputs, said.mouths),
-            ("photo", np.broadcast_to(said.at_rest, said.inputs.shape), np.broadcast_to(said.points[0], said.mouths.shape)),
+            (
+                "photo",
+                np.broadcast_to(said.at_rest, said.inputs.shape),
+                np.broadcast_to(said.points[0], said.mouths.shape),
+            ),
         ):
             moved = {}
             for name, wave in waves.items():
@@ -124,14 +147,18 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
 
     generator, config, clips = load(checkpoint, work, "real")
     folder = work / "crops" / "real" / "main" / "grid"
-    features = {path.name: audio.features(audio.load_audio(path / "audio.wav"), config.audio) for path in sorted(folder.iterdir())}
+    features = {
+        path.name: audio.features(audio.load_audio(path / "audio.wav"), config.audio)
+        for path in sorted(folder.iterdir())
+    }
     rows, groups = [], []
     for c, clip in enumerate(clips):
         said = Said(clip, config, 1)
         own = clip.folder.name
         heard = [(own, 0), *((name, 0) for name in features if name != own), *((own, shift) for shift in SHIFTS)]
         results = [
-            predict(generator, said.inputs, audio.windows(features[name], _later(said, shift), config.audio)) for name, shift in heard
+            predict(generator, said.inputs, audio.windows(features[name], _later(said, shift), config.audio))
+            for name, shift in heard
         ]
         results.append(np.broadcast_to(said.identity / 255, said.truth.shape))
         errors = lip_and_whole_errors(said.truth / 255, results, said.points[said.targets], config.img_size)[..., 0]
@@ -183,7 +210,9 @@ def _later(said, shift):
 
 
 def sheet(checkpoint: Path, work: Path) -> np.ndarray:
-    """Rows of frames: faces that the generator was not trained on, as it makes them speak; the real clip also as it was."""
+    """Rows of frames: faces that the generator was not trained on, as it makes them speak;
+    the real clip also as it was.
+    """
     from lipgan_keras import LipSync, puppets, tracking, video
 
     grid = work / "videos" / "real" / "main" / "grid"
@@ -196,7 +225,9 @@ def sheet(checkpoint: Path, work: Path) -> np.ndarray:
         pictures = {
             "photo": astronaut,
             "turned": turn(frame.image, one.face.landmarks.astype(np.float64), TURNED),
-            "painting": cv2.edgePreservingFilter(cv2.pyrMeanShiftFiltering(astronaut, 9, 28), flags=1, sigma_s=12, sigma_r=0.3),
+            "painting": cv2.edgePreservingFilter(
+                cv2.pyrMeanShiftFiltering(astronaut, 9, 28), flags=1, sigma_s=12, sigma_r=0.3
+            ),
             "drawing": cv2.pencilSketch(astronaut, sigma_s=40, sigma_r=0.08, shade_factor=0.06)[0],
         }
         made = Path(folder) / "made.mp4"
@@ -224,49 +255,74 @@ def sections(figures, picture):
     flags = "".join(f" --{name} {name.upper()}" for name in ("raw", "judge") if figures[name])
     yield f"```\npython benchmarks/model_card.py --clips GRID{flags}\n```"
     yield (
-        f"### Puppets of a face that was not trained on\n\n{puppets['clips']} puppets of the astronaut, each with a sound of its own that "
-        f"no training clip has, {puppets['frames']} frames. Correlation of the mouth's opening with the truth; ceiling: of the "
-        "puppets' own pictures; dubbed: under another puppet's sound, with that one's truth, so that nothing but the sound can tell; "
-        "music: mixed in at 0 dB; seen: of the dubbed pictures with the mouth that the frame had. Movement: the deviation of the "
-        "opening as a share of the source's. [95 % intervals] by bootstrap over the puppets."
+        f"### Puppets of a face that was not trained on\n\n{puppets['clips']} puppets of the astronaut, each with a "
+        f"sound of its own that no training clip has, {puppets['frames']} frames. Correlation of the mouth's opening "
+        "with the truth; ceiling: of the puppets' own pictures; dubbed: under another puppet's sound, with that one's "
+        "truth, so that nothing but the sound can tell; music: mixed in at 0 dB; seen: of the dubbed pictures with the "
+        "mouth that the frame had. Movement: the deviation of the opening as a share of the source's. [95 % intervals] "
+        "by bootstrap over the puppets."
     )
     columns = {
-        "ceiling": "ceiling", "opening": "own sound", "opening_music": "own, music", "dubbed": "dubbed", "dubbed_music": "dubbed, music",
-        "seen": "seen", "movement": "movement",
-    }  # fmt: skip
+        "ceiling": "ceiling",
+        "opening": "own sound",
+        "opening_music": "own, music",
+        "dubbed": "dubbed",
+        "dubbed_music": "dubbed, music",
+        "seen": "seen",
+        "movement": "movement",
+    }
     cells = [number(puppets[name], 2) for name in columns]
-    shares = ["share of the ceiling", *(f"{puppets[name][0] / puppets['ceiling'][0]:.2f}" for name in list(columns)[1:5]), "", ""]
+    shares = [
+        "share of the ceiling",
+        *(f"{puppets[name][0] / puppets['ceiling'][0]:.2f}" for name in list(columns)[1:5]),
+        "",
+        "",
+    ]
     yield "\n".join(table(["", *columns.values()], [["correlation", *cells], [shares[0], "", *shares[1:]]]))
     yield (
-        f"In silence the mouth of a photo (a puppet's first frame) moves {percent(still['photo, silence'])} as far as under speech, and "
-        f"{percent(still['photo, quiet'])} in the noise of a quiet room (-60 dB). That of a video whose own mouth speaks moves "
-        f"{percent(still['video, silence'])} as far, {percent(still['video, quiet'])} in the noise; of a mouth that does not move at all "
-        f"{percent(still['video, still'])} are measured."
+        f"In silence the mouth of a photo (a puppet's first frame) moves {percent(still['photo, silence'])} as far as "
+        f"under speech, and {percent(still['photo, quiet'])} in the noise of a quiet room (-60 dB). That of a video "
+        f"whose own mouth speaks moves {percent(still['video, silence'])} as far, {percent(still['video, quiet'])} in "
+        f"the noise; of a mouth that does not move at all {percent(still['video, still'])} are measured."
     )
     yield (
-        f"### Real strangers\n\nThe two clips of GRID, {real['frames']} frames; the generator sees the clip's first frame as the identity, and no "
-        f"frame within {DISTANCE} of it is judged. Mean absolute error inside the lips, pixels in 0..1, and right / wrong. Others: "
-        f"the mean under the sounds of the {real['sounds']} other clips; shifted: under its own, {', '.join(str(s) for s in SHIFTS if s > 0)} "
-        "frames early and late; wrong: the mean of both; frozen: the identity frame. [95 % intervals] by bootstrap over six seconds: rather too "
-        "narrow, and they say nothing about other people."
+        f"### Real strangers\n\nThe two clips of GRID, {real['frames']} frames; the generator sees the clip's first "
+        f"frame as the identity, and no frame within {DISTANCE} of it is judged. Mean absolute error inside the lips, "
+        f"pixels in 0..1, and right / wrong. Others: the mean under the sounds of the {real['sounds']} other clips; "
+        f"shifted: under its own, {', '.join(str(s) for s in SHIFTS if s > 0)} frames early and late; wrong: the mean "
+        "of both; frozen: the identity frame. [95 % intervals] by bootstrap over six seconds: rather too narrow, and "
+        "they say nothing about other people."
     )
     names = {"wrong": "wrong", "others": "others", "shifted": "shifted", "frozen": "frozen mouth"}
     rows = [
-        [name, f"{row['right']:.4f}", *(f"{row[other]['error']:.4f}: {ratio(row[other]['ratio'], name == 'both')}" for other in names)]
+        [
+            name,
+            f"{row['right']:.4f}",
+            *(f"{row[other]['error']:.4f}: {ratio(row[other]['ratio'], name == 'both')}" for other in names),
+        ]
         for name, row in real["rows"].items()
     ]
     yield "\n".join(table(["clip", "right sound", *names.values()], rows))
     known = [name for name in MEASURES if results["summary"].get(name, {}).get("mean") is not None]
-    judge = f"JUDGE, a discriminator that was trained apart for {figures['judge']} steps" if figures["judge"] else "its own discriminator"
+    judge = (
+        f"JUDGE, a discriminator that was trained apart for {figures['judge']} steps"
+        if figures["judge"]
+        else "its own discriminator"
+    )
     yield f"By evaluate.py, means of the two; sync is judged by {judge}:"
-    yield "\n".join(table([WORDS[name] for name in known], [[f"{results['summary'][name]['mean']:.3f}" for name in known]]))
+    yield "\n".join(
+        table([WORDS[name] for name in known], [[f"{results['summary'][name]['mean']:.3f}" for name in known]])
+    )
     if figures["raw"] is not None:
-        yield f"Half precision (RAW: the checkpoint that it was exported of) changes the PSNR by {-figures['raw']:+.4f} dB there."
+        yield (
+            f"Half precision (RAW: the checkpoint that it was exported of) changes the PSNR by {-figures['raw']:+.4f} "
+            "dB there."
+        )
     yield (
-        f"### The look\n\n![Faces that speak]({picture})\n\n*From the top: a photo; a real clip as it was, and below it as it says the other clip's "
-        f"sentence; a frame of it turned by {TURNED} degrees; a painting and a drawing made of the photo. Of eight pieces of the sentence in "
-        "turn the frame with the mouth most closed and the one with it widest open. The clips are of the GRID corpus (Cooke, "
-        "Barker, Cunningham, Shao 2006; CC BY 4.0).*"
+        f"### The look\n\n![Faces that speak]({picture})\n\n*From the top: a photo; a real clip as it was, and below "
+        f"it as it says the other clip's sentence; a frame of it turned by {TURNED} degrees; a painting and a drawing "
+        "made of the photo. Of eight pieces of the sentence in turn the frame with the mouth most closed and the one "
+        "with it widest open. The clips are of the GRID corpus (Cooke, Barker, Cunningham, Shao 2006; CC BY 4.0).*"
     )
 
 

@@ -14,7 +14,12 @@ def main(log, picture):
         rows = list(csv.DictReader(file))
     panels = {
         "training loss (mean absolute error)": {"mae": "mae"},
-        "discriminator (contrastive loss)": {"disc": "fakes", "unsync": "unsynced", "sync": "synced", "adv": "generator's"},
+        "discriminator (contrastive loss)": {
+            "disc": "fakes",
+            "unsync": "unsynced",
+            "sync": "synced",
+            "adv": "generator's",
+        },
         "lip MAE on held-out clips": {"val_lip_mae": "right sound", "val_lip_mae_wrong_sound": "wrong sound"},
     }
     panels = {title: lines for title, lines in panels.items() if any(row.get(n) for row in rows for n in lines)}

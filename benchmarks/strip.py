@@ -1,7 +1,7 @@
 """Frames around the face, the sound's waveform below: python benchmarks/strip.py VIDEO PICTURE
 
-The video is cut into as many pieces as there are frames shown: of the pieces in turn, the one with the mouth most closed
-and the one with it widest open.
+The video is cut into as many pieces as there are frames shown: of the pieces in turn, the one with the mouth most
+closed and the one with it widest open.
 """
 
 import sys
@@ -23,7 +23,9 @@ def look(source) -> tuple[list, np.ndarray]:
 def extremes(opening: np.ndarray) -> list[int]:
     """Of `FRAMES` pieces in turn, where the mouth is shut most and open most."""
     pieces = np.array_split(np.arange(len(opening)), FRAMES)
-    return [int(piece[np.argmax(opening[piece]) if n % 2 else np.argmin(opening[piece])]) for n, piece in enumerate(pieces)]
+    return [
+        int(piece[np.argmax(opening[piece]) if n % 2 else np.argmin(opening[piece])]) for n, piece in enumerate(pieces)
+    ]
 
 
 def row(chosen) -> np.ndarray:

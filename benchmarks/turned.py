@@ -37,7 +37,7 @@ def turned_corners(image: np.ndarray, points: np.ndarray, degrees: float) -> np.
     """(2,2): where `turn` puts the mouth's corners. Follows a dot on each; NaN where it is not seen."""
     dots = [np.zeros(image.shape[:2], np.uint8) for _ in range(3)]
     radius = max(2, round(0.06 * float(np.hypot(*(points[3:].mean(0) - points[:2].mean(0))))))
-    for dot, point in zip(dots, points[3:]):
+    for dot, point in zip(dots, points[3:], strict=False):
         cv2.circle(dot, tuple(int(v) for v in point), radius, 255, -1)
     seen = turn(np.stack(dots, axis=-1), points, degrees, UNIT) > 160
     places = [np.argwhere(seen[..., i]) for i in range(2)]
@@ -67,7 +67,9 @@ def lip_error(crop, view, face) -> float:
 
 
 def measure(clips, checkpoint):
-    """Rows of (angle, estimate, place error, lip error of the generator, of the other frame's mouth); none: not found."""
+    """Rows of (angle, estimate, place error, lip error of the generator, of the other frame's mouth);
+    none: not found.
+    """
     generator, config = checkpoints.load_generator(checkpoint)
     rows, shown = [], []
     for path in sorted(Path(clips).glob("*.mpg")):
@@ -120,7 +122,9 @@ def strips(generator, config, one, other, sound):
 
 
 def regions(generator, config, one, other, sound):
-    """A frame and its masks, then replaced as the original does it, and in either region without and with sharpening."""
+    """A frame and its masks, then replaced as the original does it,
+    and in either region without and with sharpening.
+    """
     frame, face = one
     image = frame.image
     crop = speak(

@@ -32,12 +32,14 @@ _MFCC_FRAME, _MFCC_SHIFT, _MFCC_FFT = 400, 160, 512
 _LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the sound ends in it
 _LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
 
-# Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that the
-# thread that closes the file holds, for ever.
+# Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that
+# the thread that closes the file holds, for ever.
 av.logging.set_level(None)
 
 
-def load_audio(path: str | os.PathLike, max_seconds: float | None = None, data: bytes | memoryview | None = None) -> np.ndarray:
+def load_audio(
+    path: str | os.PathLike, max_seconds: float | None = None, data: bytes | memoryview | None = None
+) -> np.ndarray:
     """Decode the sound of a media file on the container's clock.
 
     Sample 0 is the container's start (the start of its earliest stream): sound that starts later is preceded by
@@ -101,8 +103,8 @@ def _open(path, data):
     if data is None and not os.path.isfile(path):
         raise UserError(f"{path}: no such file; check the path")
     try:
-        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network. (The whitelist is not
-        # given as `options`, which also go to the streams: PyAV before 18 may crash on those.)
+        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network. (The whitelist is
+        # not given as `options`, which also go to the streams: PyAV before 18 may crash on those.)
         local = {"protocol_whitelist": "file"}
         source = f"file:{os.fspath(path)}" if data is None else io.BytesIO(data)
         return av.open(source, container_options=local, metadata_errors="replace")
@@ -162,8 +164,8 @@ def save_wav(path: str | os.PathLike, wave: np.ndarray, sample_rate: int = SAMPL
 
 
 def pcm(path: str | os.PathLike) -> np.ndarray | None:
-    """The samples of a file of `save_wav` (16 kHz, mono, 16 bit) where they lie in it, memory-mapped: int16 (n,), those of
-    `load_audio` times 32768. None: it is of another kind, or there are none.
+    """The samples of a file of `save_wav` (16 kHz, mono, 16 bit) where they lie in it, memory-mapped: int16 (n,), those
+    of `load_audio` times 32768. None: it is of another kind, or there are none.
     """
     try:
         with open(path, "rb") as file, wave_file.open(file) as header:
@@ -253,7 +255,9 @@ def _mel_window():
 
 @functools.cache
 def _bands() -> list[tuple]:
-    """The filters in groups of _BAND: (number of the first, first and last frequency that they hear, (10, n) float32)."""
+    """The filters in groups of _BAND:
+    (number of the first, first and last frequency that they hear, (10, n) float32).
+    """
     filters, bands = _mel_filters().toarray().astype(np.float32), []
     for at in range(0, 80, _BAND):
         heard = np.flatnonzero(filters[at : at + _BAND].any(axis=0))
@@ -461,7 +465,8 @@ def changed_windows(
         times: (N, T), T moments of each, near one another.
         gains: N factors.
         noisy: of N, whether more is changed than the gain.
-        hear: is given numbers k of sounds and a stretch of each, (k, m), and returns what is to be heard instead, the gain too.
+        hear: is given numbers k of sounds and a stretch of each, (k, m), and returns what is to be heard instead, the
+            gain too.
         out: where to write the result.
 
     Returns:

@@ -36,11 +36,12 @@ class Picture:
     """One draw of the changes, for all pictures of a sample.
 
     "flip" mirrors half of the samples. "crop" enlarges up to ZOOM times and shifts by up to SHIFT, SHIFT_UP upwards, by
-    cutting out whole pixels; at the edges the picture is continued with its last ones. The identity frame is moved a little
-    on its own: a crop follows the mouth's corners, so that where the eyes are would tell how open the mouth is. "colour" changes brightness,
-    contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns from, half of which are softened: it
-    is to judge generated ones, whose blur must not count. Those mouths vary more, so that few people stand for many:
-    with "crop" they are also stretched unevenly, with "colour" their colours are mixed.
+    cutting out whole pixels; at the edges the picture is continued with its last ones. The identity frame is moved a
+    little on its own: a crop follows the mouth's corners, so that where the eyes are would tell how open the mouth is.
+    "colour" changes brightness, contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns
+    from, half of which are softened: it is to judge generated ones, whose blur must not count. Those mouths vary more,
+    so that few people stand for many: with "crop" they are also stretched unevenly, with "colour" their colours are
+    mixed.
 
     Attributes:
         size: of the pictures, pixels.
@@ -156,7 +157,10 @@ def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.nd
     boxes = mouth_boxes(pictures, boxes) * scale[:, None] + np.array([(p.left, p.top) * 2 for p in pictures])
     flip = np.array([picture.flip for picture in pictures])
     boxes[flip] = (np.array([size, 0, size, 0]) - boxes[flip] * [1, -1, 1, -1])[:, [2, 1, 0, 3]]
-    blurs, bends = np.array([picture.blur for picture in pictures]) * scale, np.stack([picture.bend for picture in pictures])
+    blurs, bends = (
+        np.array([picture.blur for picture in pictures]) * scale,
+        np.stack([picture.bend for picture in pictures]),
+    )
     rows, columns = faces.crop_matrices(boxes, size, side, blurs, bends)
     columns[flip] = columns[flip, ::-1]
     mixes = np.stack([picture.mix for picture in pictures])
@@ -184,7 +188,8 @@ def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.nd
         across = _parts(columns[some], x, width)
         cut = down[:, None] @ seen.reshape(-1, count, height, 3 * width).astype(np.float32)  # (n,T,side,3w)
         cut = cut.reshape(-1, count, side, width, 3).transpose(0, 3, 2, 1, 4).reshape(len(some), width, -1)
-        cut = (across @ cut).reshape(len(some), side * side, 3 * count) @ _each(mixes[some], count)  # columns, then rows
+        # Columns, then rows
+        cut = (across @ cut).reshape(len(some), side * side, 3 * count) @ _each(mixes[some], count)
         out[some] = cut.reshape(-1, side, side, 3 * count).transpose(0, 2, 1, 3)
     return out
 
@@ -265,7 +270,9 @@ class Change:
         return self.piece is not None
 
     def __call__(self, wave: np.ndarray, rms: float) -> np.ndarray:
-        """(n,) in [-1, 1] and the level (root mean square) of the speech in its whole clip -> float32 (n,), clipped to [-1, 1]."""
+        """(n,) in [-1, 1] and the level (root mean square) of the speech in its whole clip -> float32 (n,),
+        clipped to [-1, 1].
+        """
         return hear([self], np.array(wave, np.float32)[None], [rms])[0]
 
 

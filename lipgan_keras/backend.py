@@ -1,4 +1,6 @@
-"""Keras, imported without its backend's start-up notices, and the one thing that TensorFlow and JAX do differently here."""
+"""Keras, imported without its backend's start-up notices,
+and the one thing that TensorFlow and JAX do differently here.
+"""
 
 import contextlib
 
@@ -29,7 +31,9 @@ def has_gpu() -> bool:
 
 @contextlib.contextmanager
 def precision(policy: str):
-    """Layers that are made within compute as Keras's dtype policy says, such as "mixed_bfloat16"; weights stay float32."""
+    """Layers that are made within compute as Keras's dtype policy says, such as "mixed_bfloat16";
+    weights stay float32.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -63,14 +67,14 @@ def update(loss, variables, optimizer, state=()):
         rest = [(v, v.value) for v in others]
 
         def stateless(values):
-            mapping = [*zip(variables, values), *rest]
+            mapping = [*zip(variables, values, strict=True), *rest]
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 value, result = loss()
             return value, (result, [scope.get_current_value(v) for v in others])
 
         gradient = jax.value_and_grad(stateless, has_aux=True)
         (_, (result, assigned)), gradients = gradient([v.value for v in variables])
-        for variable, value in zip(others, assigned):
+        for variable, value in zip(others, assigned, strict=True):
             variable.assign(value)
     else:
         raise UserError(f"KERAS_BACKEND={BACKEND}: training runs on tensorflow and jax; set one of them")

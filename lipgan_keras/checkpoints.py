@@ -1,16 +1,20 @@
 """Checkpoints: the project's own (one HDF5 file with weights and configuration) and those of Keras 2.2.4.
 
 A project checkpoint holds arrays and two JSON strings, nothing else:
-    attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes from)
-    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a network's
-                weights are averages over training, also `raw/<network>/<index>`, those that training goes on with
+    attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes
+                from)
+    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a
+                network's weights are averages over training, also `raw/<network>/<index>`, those that training goes on
+                with
 No object is deserialised and no code is run when one is read.
 
     python -m lipgan_keras.checkpoints info FILE
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
-    python -m lipgan_keras.checkpoints export FILE OUT [--float16] [--sync]     # generator (and lip-sync discriminator) alone
-    python -m lipgan_keras.checkpoints split FILE                               # FILE.part1, FILE.part2, ... of at most 16 MB
-    python -m lipgan_keras.checkpoints join FILE                                # FILE of those
+    python -m lipgan_keras.checkpoints export FILE OUT [--float16] [--sync]  # generator (and lip-sync
+                                                                             # discriminator) alone
+    python -m lipgan_keras.checkpoints split FILE                            # FILE.part1, FILE.part2, ...
+                                                                             # of at most 16 MB
+    python -m lipgan_keras.checkpoints join FILE                             # FILE of those
 """
 
 from __future__ import annotations
@@ -43,7 +47,8 @@ PART_BYTES = 16_000_000
 PART_MAGIC = b"lipgan_keras part "
 CALLED = {"sync": "lip-sync discriminator", "quality": "visual-quality discriminator"}
 LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
-SHIPPED = Path(__file__).parent / "weights" / "lipsync.h5"  # by benchmarks/default_checkpoint.py; see docs/model_card.md
+# By benchmarks/default_checkpoint.py; see docs/model_card.md
+SHIPPED = Path(__file__).parent / "weights" / "lipsync.h5"
 NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
 
 
@@ -80,7 +85,9 @@ def save_checkpoint(
                     value = keras.ops.convert_to_numpy(variable)
                     half = float16 and value.ndim > 1 and np.abs(value).max() < np.finfo("float16").max
                     packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if half else {}
-                    file.create_dataset(f"{network}/{layer}/{name}", data=value.astype("float16") if half else value, **packed)
+                    file.create_dataset(
+                        f"{network}/{layer}/{name}", data=value.astype("float16") if half else value, **packed
+                    )
         for network, optimizer in (optimizers or {}).items():
             for index, variable in enumerate(optimizer.variables):
                 file[f"optimizers/{network}/{index:04d}"] = keras.ops.convert_to_numpy(variable)
@@ -100,15 +107,17 @@ def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
         UserError: it is not there.
     """
     if path is None and not SHIPPED.is_file():
-        raise UserError(f"{SHIPPED}: the checkpoint that ships is missing; get the project anew, or name one with --checkpoint_path")
+        raise UserError(
+            f"{SHIPPED}: the checkpoint that ships is missing; get the project anew, or name one with --checkpoint_path"
+        )
     return SHIPPED if path is None else path
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
     """Read into `model` (any of `networks`) the weights of a project or Keras 2.2.4 checkpoint.
 
-    Layers of one kind are matched in the order of their numbers, which need not start at 1 and may have gaps. Nothing is
-    changed if the file does not fit.
+    Layers of one kind are matched in the order of their numbers, which need not start at 1 and may have gaps. Nothing
+    is changed if the file does not fit.
 
     Returns:
         The file's configuration; for a Keras 2.2.4 file what its shapes tell.
@@ -207,7 +216,9 @@ def load_raw(models: dict[str, keras.Model], path: str | os.PathLike) -> None:
             keys = [f"raw/{network}/{index:04d}" for index in range(len(model.weights))]
             for key, variable in zip(keys, model.weights, strict=True):
                 if key not in file or file[key].shape != tuple(variable.shape):
-                    raise UserError(f"{path}: holds no weights of the {network} beside its averages that fit; use --resume_gen")
+                    raise UserError(
+                        f"{path}: holds no weights of the {network} beside its averages that fit; use --resume_gen"
+                    )
             model.set_weights([_read(file[key], path) for key in keys])
 
 
@@ -413,7 +424,9 @@ def _refuse_misfit(network, wanted, stored, path):
             break
     else:
         return
-    difference = f"its {other or mine} {_words(theirs.get(other))}, the model's {mine or other} {_words(ours.get(mine))}"
+    difference = (
+        f"its {other or mine} {_words(theirs.get(other))}, the model's {mine or other} {_words(ours.get(mine))}"
+    )
     if network in CALLED:
         raise UserError(f"{path}: does not fit the {CALLED[network]}: {difference}")
     held, kind = _recognise(theirs)
@@ -440,7 +453,9 @@ def _pairs(ours, theirs):
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(prog="lipgan_keras.checkpoints", description="Show, convert, export, split or join a checkpoint.")
+    parser = cli.ArgumentParser(
+        prog="lipgan_keras.checkpoints", description="Show, convert, export, split or join a checkpoint."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="print a checkpoint's configuration")
     info.add_argument("file")

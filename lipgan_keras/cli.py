@@ -103,27 +103,44 @@ def _number(kind, words, minimum, above=False):
 def add_face_flags(parser: argparse._ActionsContainer) -> None:
     """What inference.py and `lipgan_keras.live` alike say of the face and of what runs the generator."""
     parser.add_argument(
-        "--pads", type=int, nargs=4, default=[0, 0, 0, 0], metavar=("T", "B", "L", "R"),
+        "--pads",
+        type=int,
+        nargs=4,
+        default=[0, 0, 0, 0],
+        metavar=("T", "B", "L", "R"),
         help="grow the face crop by so many pixels of --face at top, bottom, left and right",
-    )  # fmt: skip
-    parser.add_argument(
-        "--box", type=int, nargs=4, metavar=("T", "B", "L", "R"),
-        help="top, bottom, left and right of the face in pixels of --face, in every frame: nothing is looked for, so that "
-        "drawings, masks and animals speak too",
-    )  # fmt: skip
-    parser.add_argument(
-        "--region", choices=["mouth", "jaw", "face"], default="jaw", help="what is redrawn; face: the original's rectangle"
     )
     parser.add_argument(
-        "--sharpen", type=at_least(0), default=1.0, help="how much of the detail of the face the mouth is given; 0: none"
+        "--box",
+        type=int,
+        nargs=4,
+        metavar=("T", "B", "L", "R"),
+        help="top, bottom, left and right of the face in pixels of --face, in every frame: nothing is looked for, so "
+        "that drawings, masks and animals speak too",
     )
     parser.add_argument(
-        "--label", action="store_true", help="write on the picture that it is synthetic; an MP4's metadata say so anyway"
+        "--region",
+        choices=["mouth", "jaw", "face"],
+        default="jaw",
+        help="what is redrawn; face: the original's rectangle",
     )
     parser.add_argument(
-        "--engine", choices=["auto", "openvino", "keras"], default="auto",
+        "--sharpen",
+        type=at_least(0),
+        default=1.0,
+        help="how much of the detail of the face the mouth is given; 0: none",
+    )
+    parser.add_argument(
+        "--label",
+        action="store_true",
+        help="write on the picture that it is synthetic; an MP4's metadata say so anyway",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "openvino", "keras"],
+        default="auto",
         help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
-    )  # fmt: skip
+    )
     parser.add_argument("--audio_offset_ms", type=finite, help="shift of the audio windows (default: the checkpoint's)")
 
 
@@ -181,7 +198,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
     check_writable(path.parent)
-    stem = os.fsencode(path.stem)[:100].decode("utf-8", "ignore")  # of names of 255 bytes, which those added would break
+    # Of names of 255 bytes, which those added would break
+    stem = os.fsencode(path.stem)[:100].decode("utf-8", "ignore")
     handle, name = tempfile.mkstemp(prefix=f".{stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -249,7 +267,9 @@ def quiet_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_put_off() -> Iterator[None]:
-    """Heed Ctrl-C and SIGTERM at the end of the block only: amid the imports of large libraries they are lost, or crash."""
+    """Heed Ctrl-C and SIGTERM at the end of the block only:
+    amid the imports of large libraries they are lost, or crash.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -34,10 +34,12 @@ ALIKE = 7.0  # grey levels within which the source's own detail fits the new pic
 BAND = 1.8  # crop pixels; finer than that is detail
 MAX_GAIN = 2.0
 
-# Whether a hand is before the mouth, seen in a small upright picture of the face: PATCH pixels a side, in the unit above
+# Whether a hand is before the mouth, seen in a small upright picture of the face: PATCH pixels a side, in the unit
+# above
 PATCH, PATCH_SIDE, PATCH_MIDDLE = 24, 1.7, -0.2
 CHANGED = 30.0  # grey levels
-SKIN = 0.34, 0.2  # changed part of the skin beside the lips from which on nothing new shows, up to which all; docs/compositing.md
+# Changed part of the skin beside the lips from which on nothing new shows, up to which all; docs/compositing.md
+SKIN = 0.34, 0.2
 MARK = 0.25, 0.4  # likewise, what is left of the lips' mark
 FAINT = 0.03  # root mean square of a mark from which on it tells anything
 LEARN, RELEARN = 0.4, 3.0  # seconds in which a look is got used to, if it hardly changed, if it did
@@ -258,8 +260,8 @@ def yaw(landmarks: np.ndarray) -> float:
         landmarks: (5, 2), as `faces.Face` has them.
 
     Returns:
-        Degrees, -90..90: 0 faces the camera, positive is turned to the right in the picture. Right to about 5 degrees in
-        the median up to 40; too little beyond, where MTCNN's landmarks stay behind (60 is taken for 45 to 50).
+        Degrees, -90..90: 0 faces the camera, positive is turned to the right in the picture. Right to about 5 degrees
+        in the median up to 40; too little beyond, where MTCNN's landmarks stay behind (60 is taken for 45 to 50).
     """
     landmarks = np.asarray(landmarks, np.float64)
     eyes, _, across, _, _ = _axes(landmarks)
@@ -268,7 +270,9 @@ def yaw(landmarks: np.ndarray) -> float:
 
 
 def turned(landmarks: np.ndarray) -> float:
-    """How far the model may be trusted with a face turned that much: 1 up to LIMIT - FADE degrees of yaw, 0 from LIMIT on."""
+    """How far the model may be trusted with a face turned that much: 1 up to LIMIT - FADE degrees of yaw,
+    0 from LIMIT on.
+    """
     return float(ramp((LIMIT - abs(yaw(landmarks))) / FADE))
 
 
@@ -300,9 +304,12 @@ def _warp(crop, to_crop, area) -> np.ndarray:
     if scale > 1:  # the crop is the finer one: average it first
         crop = cv2.GaussianBlur(crop, (0, 0), 0.4 * scale)
     return cv2.warpAffine(
-        crop.astype(np.float32), np.column_stack([to_crop[:, :2], offset]), (x2 - x1, y2 - y1),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+        crop.astype(np.float32),
+        np.column_stack([to_crop[:, :2], offset]),
+        (x2 - x1, y2 - y1),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def _colour_field(old, new, shape) -> np.ndarray:

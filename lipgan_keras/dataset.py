@@ -112,7 +112,8 @@ class Clip:
     Attributes:
         frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
         start, end: (n,) float seconds on the sound's clock, when each frame is shown.
-        shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity frames.
+        shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity
+            frames.
         front_ends: those of "mel" and "mfcc" that the clip can train.
         landmarks: (n,5,2) float32 in pixels of the saved pictures, or None where the folder has none.
         saved_size: side of the saved pictures in pixels, or None where the folder does not say it.
@@ -186,7 +187,9 @@ class Clip:
             (mel,) = self._load_npz("mels.npz", "spec")
             if mel.ndim == 2 and 80 in mel.shape:
                 return (mel if mel.shape[0] == 80 else mel.T).astype("float32")
-            raise UserError(f"{self.folder / 'mels.npz'}: spec has shape {mel.shape}, not (80,T); preprocess this clip again")
+            raise UserError(
+                f"{self.folder / 'mels.npz'}: spec has shape {mel.shape}, not (80,T); preprocess this clip again"
+            )
         return sound.features(self.wave(), kind)
 
     def picture(self, index: int, size: int) -> np.ndarray:
@@ -212,7 +215,9 @@ class Clip:
 
     def wave(self) -> np.ndarray:
         """(samples,) float32, 16 kHz mono."""
-        return sound.load_audio(self.folder / self.sound_file, data=None if self.packed is None else self.read(self.sound_file))
+        return sound.load_audio(
+            self.folder / self.sound_file, data=None if self.packed is None else self.read(self.sound_file)
+        )
 
     def samples(self) -> np.ndarray:
         """`wave`, or 32768 times that as int16 and memory-mapped."""
@@ -252,7 +257,16 @@ def _load_npz(path, *keys, read=Path.read_bytes):
                     raise
         if any(array.dtype.kind not in "fiu" for array in arrays):
             raise ValueError("not numbers")
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
     if missing:
         raise UserError(f"{path}: has no array {missing[0]!r}; preprocess this clip again")
@@ -287,7 +301,9 @@ def find_clips(
                 raise
             broken[Path(folder)] = str(error)
     if not clips:
-        raise UserError(f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first")
+        raise UserError(
+            f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first"
+        )
     usable = [clip for clip in clips if audio in clip.front_ends]
     if not usable:
         raise UserError(f"{data_root}: none of its {len(clips)} clips has sound for --audio {audio}; try the other one")
@@ -304,8 +320,8 @@ def split_clips(
 ) -> tuple[list[Clip], list[Clip]]:
     """(training, validation) clips: by `train.txt` and `val.txt` in `filelists` where they are, else at random.
 
-    List files are as `pack.read_list` says. Where there is a `val.txt`, `val_fraction` counts for nothing. One clip alone is
-    trained on, and none held out.
+    List files are as `pack.read_list` says. Where there is a `val.txt`, `val_fraction` counts for nothing. One clip
+    alone is trained on, and none held out.
 
     Raises:
         UserError: there is no `train.txt`, or a list file cannot be read or names none of the clips.
@@ -330,16 +346,18 @@ def _listed(clips, path):
         return None
     chosen = [clip for clip in clips if pack.is_named(clip.folder, names)]
     if not chosen:
-        raise UserError(f"{path}: names none of the clips below --data_root by <video>/<clip>; preprocess that list's too")
+        raise UserError(
+            f"{path}: names none of the clips below --data_root by <video>/<clip>; preprocess that list's too"
+        )
     return chosen
 
 
 class Dataset:
     """Batches for `gan.LipGAN` from clips.
 
-    A sample of the generator is one frame. For the lip-sync discriminator half of the batch is runs of T consecutive ones,
-    never across a gap or a cut, with one identity frame and one augmentation each. (Not all of it: neighbours are so much
-    alike that a batch of runs alone taught the generator less in a step.)
+    A sample of the generator is one frame. For the lip-sync discriminator half of the batch is runs of T consecutive
+    ones, never across a gap or a cut, with one identity frame and one augmentation each. (Not all of it: neighbours are
+    so much alike that a batch of runs alone taught the generator less in a step.)
 
     Args:
         config: gives front end, image size, how audio windows align to frames, and the frames of a lip-sync sample.
@@ -352,8 +370,8 @@ class Dataset:
         sync_runs: how many of those in all; None: `batch_size`.
         augmentation: names of `augment.NAMES`.
         sound: what changes the sound, where "gain" or "noise" are among them.
-        cache_bytes: memory for decoded pictures, which all threads share; as much again for features, and for sound where it
-            is augmented.
+        cache_bytes: memory for decoded pictures, which all threads share; as much again for features, and for sound
+            where it is augmented.
         shared: whether processes are to make its batches; see `loading.Loader`.
 
     Raises:
@@ -419,7 +437,9 @@ class Dataset:
         self.features, self.waves = (Cache(cache.budget // processes) for cache in (self.features, self.waves))
 
     def __len__(self) -> int:
-        """How many frames there are, or runs of T where runs are asked for: one epoch begins a sample at each of them."""
+        """How many frames there are, or runs of T where runs are asked for:
+        one epoch begins a sample at each of them.
+        """
         return len(self.clip_of)
 
     def picture(self, clip: int, frame: int) -> np.ndarray:
@@ -452,9 +472,7 @@ class Dataset:
             others = [int(np.abs(item.frames - number).argmin()) for number in numbers]
             saved = [self.features.get((clip, o), lambda o=o: item.saved_window(o)) for o in others]
             return np.stack(saved)[..., None]
-        centres = [
-            sound.window_centre(item.start[i], item.end[i], self.config.alignment, offset_ms) for i in indices
-        ]
+        centres = [sound.window_centre(item.start[i], item.end[i], self.config.alignment, offset_ms) for i in indices]
         if change is None or not item.has_sound:
             return sound.windows(self.features.get(clip, lambda: item.features(kind)), centres, kind)
         bank = self._bank(clip)
@@ -472,10 +490,18 @@ class Dataset:
         return bank
 
     def _sounds(self, runs, frames, rng, out=None):
-        """(n,80,27,frames) or (n,12,35,frames), what is heard in n runs (clip, first frame), each changed by its own draw."""
-        heard = np.empty((len(runs), *sound.WINDOW_SHAPE[self.config.audio], frames), np.float32) if out is None else out
+        """(n,80,27,frames) or (n,12,35,frames), what is heard in n runs (clip, first frame),
+        each changed by its own draw.
+        """
+        heard = (
+            np.empty((len(runs), *sound.WINDOW_SHAPE[self.config.audio], frames), np.float32) if out is None else out
+        )
         changes = self.sound.changes(rng, len(runs)) if self.sound else [None] * len(runs)
-        many = [i for i, (clip, _) in enumerate(runs) if self.sound and self.config.audio == "mel" and self.clips[clip].has_sound]
+        many = [
+            i
+            for i, (clip, _) in enumerate(runs)
+            if self.sound and self.config.audio == "mel" and self.clips[clip].has_sound
+        ]
         for i in set(range(len(runs))).difference(many):
             clip, first = runs[i]
             heard[i] = np.moveaxis(self.windows(clip, range(first, first + frames), changes[i])[..., 0], 0, -1)
@@ -484,7 +510,9 @@ class Dataset:
         starts, ends = np.empty((2, len(many), frames))
         for start, end, i in zip(starts, ends, many, strict=True):
             clip, first = runs[i]
-            start[:], end[:] = (times[first : first + frames] for times in (self.clips[clip].start, self.clips[clip].end))
+            start[:], end[:] = (
+                times[first : first + frames] for times in (self.clips[clip].start, self.clips[clip].end)
+            )
         times = sound.window_centres(starts, ends, self.config.alignment, self.config.audio_offset_ms)
         banks, changes = [self._bank(runs[i][0]) for i in many], [changes[i] for i in many]
         gains, noisy = [change.gain for change in changes], [change.noisy for change in changes]
@@ -589,12 +617,16 @@ class Dataset:
         return near | (first[:, None] == first) & (last[:, None] == last)  # the others lie between
 
     def _window_labels(self, clip):
-        """(n,) a number for each shown frame of a clip, which frames share whose windows are the same to the third decimal."""
+        """(n,) a number for each shown frame of a clip,
+        which frames share whose windows are the same to the third decimal.
+        """
         if clip not in self._labels:
             labels = []
             for start in range(0, self.clips[clip].shown, 256):
                 windows = self.windows(clip, range(start, min(start + 256, self.clips[clip].shown)))
-                labels += [int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rounded(windows)]
+                labels += [
+                    int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big") for row in rounded(windows)
+                ]
             self._labels[clip] = np.array(labels, np.uint64)
         return self._labels[clip]
 
@@ -624,7 +656,9 @@ class Dataset:
         return {"mouths": self._mouths(chosen, pictures), "sounds": sounds, "relation": relation}
 
     def shifted(self, clip: int, first: int, rng: np.random.Generator) -> int:
-        """Another run of the same clip for a hard negative: at least `SAME_SOUND` frames away, and near where it can be."""
+        """Another run of the same clip for a hard negative: at least `SAME_SOUND` frames away,
+        and near where it can be.
+        """
         numbers = self.clips[clip].frames[self.starts[clip]]
         distance = np.abs(numbers - self.clips[clip].frames[first])
         near = np.flatnonzero((distance >= SAME_SOUND) & (distance <= FPS))
@@ -665,7 +699,9 @@ class Dataset:
         return known[frame] == 2
 
     def heard(self, clip: int, first: int, rng: np.random.Generator, frames: int | None = None) -> np.ndarray:
-        """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames, as the augmentation makes them sound."""
+        """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames,
+        as the augmentation makes them sound.
+        """
         change = self.sound.change(rng) if self.sound else None
         return self.windows(clip, range(first, first + (frames or self.frames)), change)
 

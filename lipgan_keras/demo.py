@@ -1,7 +1,7 @@
 """From a clone to a talking photo with one command and no download: `make demo`.
 
-The checkpoint that ships makes a photo that it was not trained on say a sound that it never heard. Because that sound is
-synthesised, the true opening of the mouth is known, and the demo says how well it was followed.
+The checkpoint that ships makes a photo that it was not trained on say a sound that it never heard. Because that sound
+is synthesised, the true opening of the mouth is known, and the demo says how well it was followed.
 """
 
 import shlex
@@ -17,14 +17,19 @@ SOUND_SEED = 10_000  # no clip's
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(prog="python -m lipgan_keras.demo", description="Make a photo talk, without a download.")
+    parser = cli.ArgumentParser(
+        prog="python -m lipgan_keras.demo", description="Make a photo talk, without a download."
+    )
     parser.add_argument("--photo", type=cli.existing, help="a face (default: the astronaut of scikit-image)")
     parser.add_argument("--outfile", default="results/demo.mp4", help="MP4 to write; its sound goes beside it")
     parser.add_argument("--seconds", type=cli.at_least(1), default=8.0, help="length of the sound")
     args = parser.parse_args()
     began = time.time()
     demo(args.photo, args.outfile, args.seconds)
-    print(f"It took {time.time() - began:.0f} s. With a sound of yours: python inference.py --face photo.jpg --audio speech.wav")
+    print(
+        f"It took {time.time() - began:.0f} s. With a sound of yours: python inference.py --face photo.jpg --audio "
+        "speech.wav"
+    )
 
 
 def demo(photo: str | None, outfile: str, seconds: float) -> None:
@@ -42,11 +47,12 @@ def demo(photo: str | None, outfile: str, seconds: float) -> None:
     sound = Path(outfile).with_name(f"{Path(outfile).stem}_sound.wav")
     wave, opening, _ = puppets.synthesise_speech(seconds, np.random.default_rng(SOUND_SEED))
     audio.save_wav(sound, wave)
-    print(f"$ {shlex.join(['python', 'inference.py', '--face', str(photo), '--audio', str(sound), '--outfile', str(outfile)])}", flush=True)
+    command = ["python", "inference.py", "--face", str(photo), "--audio", str(sound), "--outfile", str(outfile)]
+    print(f"$ {shlex.join(command)}", flush=True)
     print(LipSync().run(photo, sound, outfile, progress=True))
     print(
-        f"\n{outfile}: a sound that the generator never heard. The mouth follows the true opening with a correlation of "
-        f"{correlation(outfile, opening):.2f}, measured on the video."
+        f"\n{outfile}: a sound that the generator never heard. The mouth follows the true opening with a correlation "
+        f"of {correlation(outfile, opening):.2f}, measured on the video."
     )
 
 

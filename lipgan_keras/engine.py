@@ -87,13 +87,16 @@ def run_in_batches(
 
 
 def load(
-    checkpoint: str | os.PathLike, engine: str = "auto", batch_size: int = BATCH_SIZE, audio_offset_ms: float | None = None
+    checkpoint: str | os.PathLike,
+    engine: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    audio_offset_ms: float | None = None,
 ) -> Engine:
     """Load the generator of a checkpoint, of this project or of Keras 2.2.4.
 
     OpenVINO's graph is kept as `<checkpoint>.openvino`, or in the user's cache folder ($XDG_CACHE_HOME or ~/.cache,
-    lipgan_keras/) where that cannot be written. It is made again when the checkpoint's content, the version of OpenVINO,
-    Keras or this package changes, and when it is damaged.
+    lipgan_keras/) where that cannot be written. It is made again when the checkpoint's content, the version of
+    OpenVINO, Keras or this package changes, and when it is damaged.
 
     Args:
         engine: "openvino"; "keras", on any backend; "auto": "keras" where that sees a GPU, else "openvino" if it is
@@ -144,7 +147,9 @@ def _openvino(checkpoint, config, batch_size):
     try:
         ov = import_openvino()
     except ImportError as error:
-        raise UserError("engine 'openvino' is not installed; run: pip install openvino, or choose engine keras") from error
+        raise UserError(
+            "engine 'openvino' is not installed; run: pip install openvino, or choose engine keras"
+        ) from error
     core = _core()
     key = {
         "format": FORMAT,
@@ -167,8 +172,8 @@ def _openvino(checkpoint, config, batch_size):
 
 @functools.cache
 def _core():
-    """One for the process. Each has a stack for signal handlers while it lives, and of two of them the one that goes first
-    can leave the other's place with a stack that is gone: Ctrl-C would crash then.
+    """One for the process. Each has a stack for signal handlers while it lives, and of two of them the one that goes
+    first can leave the other's place with a stack that is gone: Ctrl-C would crash then.
     """
     return import_openvino().Core()
 
@@ -223,7 +228,7 @@ def convert(generator):
         return ops.add(y, constant(layer.bias))
 
     def transposed_convolution(layer, x):
-        cut = [kernel - stride for kernel, stride in zip(layer.kernel_size, layer.strides)]
+        cut = [kernel - stride for kernel, stride in zip(layer.kernel_size, layer.strides, strict=True)]
         first = [n // 2 for n in cut]
         last = [n - n // 2 for n in cut]
         kernel = constant(layer.kernel, (3, 2, 0, 1))

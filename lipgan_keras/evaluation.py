@@ -27,14 +27,30 @@ from .measuring import Job, Settings
 
 FORMAT = 1  # of the kept records
 # Modules that change no figure
-UNHEARD = {"batch", "demo", "evaluation", "gan", "judging", "live", "loading", "losses", "pairs", "pool", "preprocessing"}
+UNHEARD = {
+    "batch",
+    "demo",
+    "evaluation",
+    "gan",
+    "judging",
+    "live",
+    "loading",
+    "losses",
+    "pairs",
+    "pool",
+    "preprocessing",
+}
 UNHEARD |= {"puppets", "report", "training"}
 FEW = 10  # videos; the bootstrap over five covers the mean in 84 % of all cases, over ten in 90 %
 MOST_WORKERS = 4  # by default, as each takes 1.5 GB
-SYNCNET_HELP = "give --syncnet; `python -m lipgan_keras.syncnet convert` makes that file of the released syncnet_v2.model"
+SYNCNET_HELP = (
+    "give --syncnet; `python -m lipgan_keras.syncnet convert` makes that file of the released syncnet_v2.model"
+)
 IDENTITY = {
     "generated": "not known here: results.json says nothing of how the videos were made",
-    "checkpoint": f"the clip's first frame; what is measured comes at least {measuring.IDENTITY_DISTANCE} frames after it",
+    "checkpoint": (
+        f"the clip's first frame; what is measured comes at least {measuring.IDENTITY_DISTANCE} frames after it"
+    ),
     "filelist": "each frame itself, unmasked, as in inference.py: its mouth says something else",
 }
 
@@ -97,7 +113,9 @@ def _check_whose(out, args):
     before, now = (there.get("of") if isinstance(there, dict) else None), _measured(args)
     if isinstance(before, dict) and before != now:
         name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
-        raise UserError(f"{out / 'results.json'}: is of another --{name} ({before.get(name, 'none')}); give another --out")
+        raise UserError(
+            f"{out / 'results.json'}: is of another --{name} ({before.get(name, 'none')}); give another --out"
+        )
 
 
 def _title(args) -> str:
@@ -106,7 +124,11 @@ def _title(args) -> str:
     name = path.name if args.generated else path.stem
     if not args.generated and name == "checkpoint":  # as train.py calls all of them
         name = path.parent.name
-    return name + (f" {args.baseline}" if args.baseline else "") + (f" {Path(args.filelist).stem}" if args.filelist else "")
+    return (
+        name
+        + (f" {args.baseline}" if args.baseline else "")
+        + (f" {Path(args.filelist).stem}" if args.filelist else "")
+    )
 
 
 def _settings(args, mode, out) -> tuple[Settings, dict, dict]:
@@ -136,31 +158,47 @@ def _settings(args, mode, out) -> tuple[Settings, dict, dict]:
     chosen = tuple(name for name in wanted if name not in missing)
     generator = args.checkpoint if mode != "generated" else None
     used = Settings(
-        mode, out, chosen, generator, args.audio_offset_ms, args.baseline,
-        judging if "sync_accuracy" in chosen else None, args.syncnet if LSE & set(chosen) else None,
+        mode,
+        out,
+        chosen,
+        generator,
+        args.audio_offset_ms,
+        args.baseline,
+        judging if "sync_accuracy" in chosen else None,
+        args.syncnet if LSE & set(chosen) else None,
         args.inception if "fid" in chosen else None,
-    )  # fmt: skip
+    )
     # What is wrong with a file is said before hours of work.
     if generator and not args.baseline:
         checkpoints.read_config(generator)
         held = checkpoints.read_networks(generator)
         if held and "generator" not in held:
             raise UserError(f"{generator}: holds no generator; give a checkpoint of train.py")
-    for load, path in ((measuring.judge, used.sync_checkpoint), (measuring.syncnet, used.syncnet), (measuring.inception, used.inception)):
+    for load, path in (
+        (measuring.judge, used.sync_checkpoint),
+        (measuring.syncnet, used.syncnet),
+        (measuring.inception, used.inception),
+    ):
         if path:
             load(path)
     flags = {name: value for name, value in vars(args).items() if value is not None and value is not False}
     facts = {
         "flags": flags,
         "of": _measured(args),
-        "identity": IDENTITY[mode] if not args.baseline else f"{IDENTITY[mode]}; baseline {args.baseline}: {BASELINES[args.baseline]}",
+        "identity": IDENTITY[mode]
+        if not args.baseline
+        else f"{IDENTITY[mode]}; baseline {args.baseline}: {BASELINES[args.baseline]}",
         "crops": "faces.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
         "metrics": list(chosen),
     }
     if used.sync_checkpoint:
         facts["discriminator"] = f"{measuring.judge(used.sync_checkpoint).name} of {used.sync_checkpoint}"
     if used.syncnet:
-        cut = "the preprocessed crop, squeezed" if mode == "checkpoint" else "cut around the face as SyncNet's pipeline does"
+        cut = (
+            "the preprocessed crop, squeezed"
+            if mode == "checkpoint"
+            else "cut around the face as SyncNet's pipeline does"
+        )
         facts["syncnet"] = f"{used.syncnet}; it sees {cut}"
     if used.inception:
         facts["fid"] = f"{used.inception}; of one crop in {measuring.FID_EVERY} frames"
@@ -216,7 +254,11 @@ def _videos(folder, out) -> dict[str, list[Path]]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         ours = inside is not None and path.resolve().is_relative_to(inside)
         between = [parent for parent in path.parents if Path(folder) in parent.parents]
-        ours |= any(parent.name == "videos" and holds_results(parent.parent) for parent in between if parent.parent != Path(folder))
+        ours |= any(
+            parent.name == "videos" and holds_results(parent.parent)
+            for parent in between
+            if parent.parent != Path(folder)
+        )
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden and not ours:
             found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return found
@@ -247,7 +289,10 @@ def _held_out(args, out) -> list[Job]:
         there = {name for clip in held_out for name in pack.names_of(clip.folder)}
         for name in dict.fromkeys(line[0].strip("/") for line in _lines(listed)):
             if name not in there:
-                problem = f"{root}: holds no such clip with sound and {dataset.MIN_FRAMES} frames, but {listed} names it; preprocess it"
+                problem = (
+                    f"{root}: holds no such clip with sound and {dataset.MIN_FRAMES} frames, but {listed} names it; "
+                    "preprocess it"
+                )
                 known = [why for folder, why in broken.items() if pack.is_named(folder, {name})]
                 jobs.append(Job(_safe(name), problem=known[0] if known else problem))
     return jobs
@@ -287,10 +332,22 @@ def _dubbed(args, out) -> list[Job]:
     jobs = []
     for number, line in enumerate(lines, 1):
         if len(line) != 2:
-            raise UserError(f"{args.filelist}: line {number} has {len(line)} words; it is to be <clip of the sound> <clip of the face>")
+            raise UserError(
+                f"{args.filelist}: line {number} has {len(line)} words; it is to be <clip of the sound> <clip of the "
+                "face>"
+            )
         heard, seen = (_clip_file(args.data_root, word) for word in line)
-        problem = next((f"{path}: no such file; line {number} of {args.filelist} names it" for path in (heard, seen) if not path.is_file()), None)
-        name = f"{number:05d}_" + "_".join(_safe(word.removesuffix(".mp4")).replace("/", "-") for word in reversed(line))
+        problem = next(
+            (
+                f"{path}: no such file; line {number} of {args.filelist} names it"
+                for path in (heard, seen)
+                if not path.is_file()
+            ),
+            None,
+        )
+        name = f"{number:05d}_" + "_".join(
+            _safe(word.removesuffix(".mp4")).replace("/", "-") for word in reversed(line)
+        )
         job = Job(name[:150], truth=seen, other=heard, problem=problem)
         jobs.append(dataclasses.replace(job, generated=job.place(out, ".mp4")))
     return jobs
@@ -308,7 +365,10 @@ def _dub(args, jobs, out) -> list[Job]:
     lipsync, done = None, []
     for job in tqdm(jobs, "videos", unit="video", dynamic_ncols=True):
         if job.problem is None:
-            note, key = job.place(out, ".made.json"), _key("made", args.audio_offset_ms, args.checkpoint, job.truth, job.other)
+            note, key = (
+                job.place(out, ".made.json"),
+                _key("made", args.audio_offset_ms, args.checkpoint, job.truth, job.other),
+            )
             if not job.generated.is_file() or _read(note).get("key") != key:
                 lipsync = lipsync or LipSync(args.checkpoint, audio_offset_ms=args.audio_offset_ms)
                 try:
@@ -421,15 +481,24 @@ def _results(mode, name, settings, missing, facts, jobs, records) -> dict:
     ok = sum(record["status"] == "ok" for record in records)
     noted = sum(bool(record["notes"]) for record in records)
     return {
-        "version": 1, "tool": f"lipgan_keras {__version__}", "mode": mode, "name": name, "settings": facts,
+        "version": 1,
+        "tool": f"lipgan_keras {__version__}",
+        "mode": mode,
+        "name": name,
+        "settings": facts,
         "metrics": {metric: metrics.METRICS[metric].describe() for metric in measured},
-        "videos": records, "summary": summed, "set": together, "missing": missing,
+        "videos": records,
+        "summary": summed,
+        "set": together,
+        "missing": missing,
         "counts": {"pairs": len(records), "ok": ok, "failed": len(records) - ok, "noted": noted},
-    }  # fmt: skip
+    }
 
 
 def _mean(metric, values, records) -> tuple[float, float | None, float | None]:
-    """Mean over the videos and its interval, which one video does not give; of a ratio of errors, that of all frames."""
+    """Mean over the videos and its interval, which one video does not give; of a ratio of errors,
+    that of all frames.
+    """
     if len(values) == 1:
         return values[0], None, None
     if metric not in measuring.SENSITIVITY:
@@ -452,7 +521,9 @@ def _fid(settings, jobs, records) -> tuple[float | None, str | None]:
             with np.load(path, allow_pickle=False) as features:
                 for name, statistics in sides.items():
                     statistics.update(features[name])
-    return measuring.finite(metrics.METRICS["fid"].fn(*sides.values())), fid.warning(*(side.n for side in sides.values()))
+    return measuring.finite(metrics.METRICS["fid"].fn(*sides.values())), fid.warning(
+        *(side.n for side in sides.values())
+    )
 
 
 def table(results: dict) -> str:
@@ -463,7 +534,14 @@ def table(results: dict) -> str:
     writer.writerow(["name", "status", "reason", "notes", "frames", "faces", *columns])
     for video in results["videos"]:
         values = [video["values"].get(name) for name in columns]
-        cells = [video["name"], video["status"], video["reason"] or "", "; ".join(video["notes"]), video["frames"], video["faces"]]
+        cells = [
+            video["name"],
+            video["status"],
+            video["reason"] or "",
+            "; ".join(video["notes"]),
+            video["frames"],
+            video["faces"],
+        ]
         writer.writerow(cells + ["" if value is None else f"{value:.6g}" for value in values])
     return text.getvalue()
 

@@ -69,7 +69,7 @@ def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
             if not found[i] and (size == WORKING_SIZES[0] or max(image.shape[:2]) > WORKING_SIZES[0]):
                 groups[image.shape].append(i)
         for indices in groups.values():
-            for i, faces in zip(indices, _detect([images[i] for i in indices], size)):
+            for i, faces in zip(indices, _detect([images[i] for i in indices], size), strict=True):
                 found[i] = faces
     return found
 
@@ -323,8 +323,8 @@ def crop_matrices(
             a cosine from that phase on; b is below 1.
 
     Returns:
-        rows, columns: (out, size) float32, (n, out, size) for n boxes, blurs and bends; each row a triangle that sums to 1: linear interpolation, or where the
-        picture is reduced a mean over the pixels that a new one covers.
+        rows, columns: (out, size) float32, (n, out, size) for n boxes, blurs and bends; each row a triangle that sums
+            to 1: linear interpolation, or where the picture is reduced a mean over the pixels that a new one covers.
     """
     box, bend = np.asarray(box, np.float64), np.asarray(bend, np.float64)
     first, last = box[..., [1, 0], None], box[..., [3, 2], None]  # (..., 2, 1), of rows and of columns
@@ -332,7 +332,9 @@ def crop_matrices(
     along = (np.arange(out) + 0.5) / out
     bent = along + b / (2 * np.pi) * (np.sin(2 * np.pi * along + phase) - np.sin(phase))
     at = np.clip(first + bent * (last - first), 0.5, size - 0.5)[..., None].astype(np.float32)
-    reach = np.maximum(np.maximum(np.asarray(blur)[..., None, None], (last - first) / out), 1.0)[..., None].astype(np.float32)
+    reach = np.maximum(np.maximum(np.asarray(blur)[..., None, None], (last - first) / out), 1.0)[..., None].astype(
+        np.float32
+    )
     weights = at - (np.arange(size, dtype=np.float32) + 0.5)
     np.abs(weights, out=weights)
     weights /= -reach

@@ -1,4 +1,5 @@
-"""The joint training step as a Keras model that `fit` drives: LipGAN's (K R et al. 2019, section 4.3) and its extensions.
+"""The joint training step as a Keras model that `fit` drives: LipGAN's (K R et al. 2019, section 4.3) and its
+extensions.
 
 One iteration; each part is there if its network is:
     1. fakes = generator in inference mode;
@@ -49,8 +50,9 @@ class Weights:
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras's, whose averages stay beside the weights (`fit` would end with overwriting these), and reach back no further
-    than a part of the training so far: those of 0.999 alone would for thousands of steps hold what there was at first.
+    """Keras's, whose averages stay beside the weights (`fit` would end with overwriting these), and reach back no
+    further than a part of the training so far: those of 0.999 alone would for thousands of steps hold what there was at
+    first.
     """
 
     @property
@@ -89,15 +91,17 @@ class LipGAN(keras.Model):
     Args:
         generator: model of `networks`; None trains the lip-sync discriminator alone.
         discriminator, sync, quality: models of `networks`; None: without it.
-        lr: learning rate of Adam, for all networks; or a `keras.optimizers.schedules.LearningRateSchedule` over the steps.
+        lr: learning rate of Adam, for all networks; or a `keras.optimizers.schedules.LearningRateSchedule` over the
+            steps.
         weights: of the generator's loss.
         train_sync: False takes `sync` as an expert that does not learn.
         seed: decides the coins and the unsynced pairs of `train_iteration` where the caller does not.
-        ema: momentum of running means of the weights of `AVERAGED`, which `averaged` puts in their place, less at first; 0: none.
+        ema: momentum of running means of the weights of `AVERAGED`, which `averaged` puts in their place, less at
+            first; 0: none.
         clipnorm: largest norm of the gradients of a network; None: any.
-        freeze_norm: the generator's batch normalisation stays as it is, scale and offset too: while the rest is trained it
-            goes by the statistics that it has, and not by those of a small batch, which are noise to fine detail. The layers
-            are set so for good.
+        freeze_norm: the generator's batch normalisation stays as it is, scale and offset too: while the rest is trained
+            it goes by the statistics that it has, and not by those of a small batch, which are noise to fine detail.
+            The layers are set so for good.
     """
 
     def __init__(
@@ -125,8 +129,8 @@ class LipGAN(keras.Model):
             for layer in generator.layers:
                 layer.trainable = layer.trainable and not isinstance(layer, keras.layers.BatchNormalization)
         # Adam exactly as in Keras 2.2.4, whose epsilon was the backend's 1e-7 as well.
-        # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a step,
-        # or start later.
+        # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a
+        # step, or start later.
         rate = lr if isinstance(lr, float) else lambda: lr(first.iterations)
         self.optimizers, self.statistics = {}, {}
         for name, model in self.models.items():
@@ -135,7 +139,9 @@ class LipGAN(keras.Model):
                 if ema and name in AVERAGED:
                     options |= {"use_ema": True, "ema_momentum": ema}
                     # The optimizer averages what it trains; the statistics of batch normalisation are to go with it.
-                    self.statistics[name] = [self._like(v, f"{name}_{i}") for i, v in enumerate(model.non_trainable_variables)]
+                    self.statistics[name] = [
+                        self._like(v, f"{name}_{i}") for i, v in enumerate(model.non_trainable_variables)
+                    ]
                 self.optimizers[name] = Adam(rate, global_clipnorm=clipnorm, **options)
                 self.optimizers[name].build(model.trainable_variables)
         if sync is not None:
@@ -218,7 +224,9 @@ class LipGAN(keras.Model):
             self.optimizer.variables,
             self.metrics_variables,
         ]
-        mapping = [pair for group, values in zip(variables, state) for pair in zip(group, values)]
+        mapping = [
+            pair for group, values in zip(variables, state, strict=False) for pair in zip(group, values, strict=False)
+        ]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             logs = self._iteration(_first(data))
         return logs, tuple([scope.get_current_value(v) for v in group] for group in variables)
@@ -364,7 +372,8 @@ class LipGAN(keras.Model):
 
 
 def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks=None) -> tuple[dict[str, np.ndarray]]:
-    """A batch as `LipGAN.fit` takes it, for a generator and the contrastive discriminator; `dataset.Dataset` makes more.
+    """A batch as `LipGAN.fit` takes it, for a generator and the contrastive discriminator; `dataset.Dataset` makes
+    more.
 
     With the lip-sync discriminator the first of the frames are R runs of T consecutive ones, and the dict also holds
         crop_rows, crop_columns: (R,48,96) what cuts the mouths out of the generated frames (`faces.crop_matrices`);
@@ -374,7 +383,8 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
 
     Args:
         faces, audio, targets: see `LipGAN.train_iteration`; pictures may be uint8, 0..255, too.
-        unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without discriminator.
+        unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without
+            discriminator.
         train_on_fakes: the coin.
         masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: a default region.
     """

@@ -2,14 +2,14 @@
 
     python -m lipgan_keras.judging summarise judge1.csv judge2.csv [--json scores.json]
 
-The CSV files are what the judging sheet of `lipgan_keras.report` exports: a row for each clip that a judge has seen, with
-marks from 1 (bad) to 5 (excellent), the absolute category rating of ITU-T P.800.
+The CSV files are what the judging sheet of `lipgan_keras.report` exports: a row for each clip that a judge has seen,
+with marks from 1 (bad) to 5 (excellent), the absolute category rating of ITU-T P.800.
 
-Judges and pairs are both samples: another judge would mark otherwise, and so would these on other clips. The marks of one judge
-are alike, and so are those of one clip, so that an interval over single marks would be too narrow. Here judges and pairs
-are both drawn with replacement, independently of each other, and a mark counts as often as its judge was drawn times
-its pair (Owen 2007, "The pigeonhole bootstrap": the variance is, if anything, too large). With one judge, or one pair,
-only the other of the two is drawn.
+Judges and pairs are both samples: another judge would mark otherwise, and so would these on other clips. The marks of
+one judge are alike, and so are those of one clip, so that an interval over single marks would be too narrow. Here
+judges and pairs are both drawn with replacement, independently of each other, and a mark counts as often as its judge
+was drawn times its pair (Owen 2007, "The pigeonhole bootstrap": the variance is, if anything, too large). With one
+judge, or one pair, only the other of the two is drawn.
 """
 
 import csv
@@ -73,7 +73,9 @@ def read(path: str | os.PathLike) -> list[Answer]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name the CSV files that the judging sheet exported") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a table; give a CSV file in UTF-8, as the judging sheet exports it") from error
+        raise UserError(
+            f"{path}: cannot be read as a table; give a CSV file in UTF-8, as the judging sheet exports it"
+        ) from error
     missing = [name for name in NEEDED if name not in reader.fieldnames]
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; give a CSV file that the judging sheet exported")
@@ -103,7 +105,8 @@ def read(path: str | os.PathLike) -> list[Answer]:
 def merge(answers: Iterable[Answer]) -> tuple[list[Answer], int]:
     """One answer for each judge and clip, and the number of those given again.
 
-    Of a judge's answers to one clip the last counts: the latest, or, where a time is missing, the one that comes last here.
+    Of a judge's answers to one clip the last counts: the latest, or, where a time is missing, the one that comes last
+    here.
     """
     merged: dict[tuple, Answer] = {}
     again = 0
@@ -205,7 +208,7 @@ def summarise(answers: list[Answer]) -> dict:
             if (*clips[i][:3], "truth") in columns
         ]
         if pairs:
-            generated, truth = map(list, zip(*pairs))
+            generated, truth = map(list, zip(*pairs, strict=True))
             difference[label("generated - truth", system)] = {
                 q: _score(marks[q][:, generated] - marks[q][:, truth]) for q in QUESTIONS
             }
@@ -248,12 +251,19 @@ def _lines(summary: dict) -> Iterable[str]:
     for name, scores in sections.items():
         yield f"{name:{width}}" + "".join(f"{_cell(scores[question]):22}" for question in QUESTIONS).rstrip()
     alphas = (summary["agreement"][question] for question in QUESTIONS)
-    yield f"{'agreement (alpha)':{width}}" + "".join(f"{'-' if a is None else format(a, '.2f'):22}" for a in alphas).rstrip()
-    yield "means of marks from 1 (bad) to 5 (excellent), with 95 % intervals over judges and pairs; alpha: Krippendorff's"
+    yield (
+        f"{'agreement (alpha)':{width}}"
+        + "".join(f"{'-' if a is None else format(a, '.2f'):22}" for a in alphas).rstrip()
+    )
+    yield (
+        "means of marks from 1 (bad) to 5 (excellent), with 95 % intervals over judges and pairs; alpha: Krippendorff's"
+    )
     if len(summary["judges"]) == 1:
         yield "one judge: the intervals are over pairs only and say nothing of other judges"
     for judge in summary["judges"]:
-        means = ", ".join(f"{q} {'-' if judge['mean'][q] is None else format(judge['mean'][q], '.2f')}" for q in QUESTIONS)
+        means = ", ".join(
+            f"{q} {'-' if judge['mean'][q] is None else format(judge['mean'][q], '.2f')}" for q in QUESTIONS
+        )
         yield f"  {judge['name']}: {judge['clips']} clips; mean {means}"
 
 
@@ -269,7 +279,9 @@ def main() -> None:
     parser = cli.ArgumentParser(prog="python -m lipgan_keras.judging", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("summarise", help="mean opinion scores, with intervals and the judges' agreement")
-    command.add_argument("answers", nargs="+", metavar="ANSWERS.csv", help="what the judging sheet exported, of one judge or several")
+    command.add_argument(
+        "answers", nargs="+", metavar="ANSWERS.csv", help="what the judging sheet exported, of one judge or several"
+    )
     command.add_argument("--json", help="file to write the scores to")
     args = parser.parse_args()
     if args.json:

@@ -110,7 +110,8 @@ class Summary:
     def __str__(self) -> str:
         text = (
             f"{self.outfile}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of them with no "
-            f"face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, {self.real_time_factor:.2f} x real time"
+            f"face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, {self.real_time_factor:.2f} x "
+            "real time"
         )
         return f"{text}\nit ends early: {self.broken}" if self.broken else text
 
@@ -131,8 +132,8 @@ class LipSync:
         LipSync().run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
 
     Args:
-        model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what `engine.load` returns, or an object
-            like it: `config`, `name`, and a call (faces, windows) -> pictures.
+        model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what
+            `engine.load` returns, or an object like it: `config`, `name`, and a call (faces, windows) -> pictures.
         engine: "auto", "openvino" or "keras"; see `engine.load`.
         batch_size: faces that the generator is given at once.
         audio_offset_ms: overrides the checkpoint's; positive hears a later window.
@@ -142,9 +143,12 @@ class LipSync:
     """
 
     def __init__(
-        self, model: str | os.PathLike | Any | None = None, engine: str = "auto", batch_size: int = BATCH_SIZE,
+        self,
+        model: str | os.PathLike | Any | None = None,
+        engine: str = "auto",
+        batch_size: int = BATCH_SIZE,
         audio_offset_ms: float | None = None,
-    ):  # fmt: skip
+    ):
         model = checkpoints.or_shipped(model)
         self._engine = None if isinstance(model, (str, os.PathLike)) else model
         self._load = lambda: engines.load(model, engine, batch_size, audio_offset_ms)
@@ -200,13 +204,20 @@ class LipSync:
             shots = stages.run("find faces", source.shots(stages), source.ahead)
             spoken = self._speak(generator, shots, source)
             spoken = stages.run("generate", spoken, source.ahead)
-            # Of a box that the user gives nobody knows what it holds, and the original pastes whatever is before the mouth.
+            # Of a box that the user gives nobody knows what it holds, and the original pastes whatever is before the
+            # mouth.
             uncovered = None if source.options.box or source.options.region == "face" else composite.Uncovered()
             made = stages.run("paste", _paste(spoken, composer, uncovered, source.options.label), source.ahead)
             with video.VideoWriter(
-                temporary, source.width, source.height, source.rate, audio=audio, duration=source.seconds,
-                sample_aspect_ratio=source.info.sample_aspect_ratio, metadata={"comment": COMMENT},
-            ) as writer:  # fmt: skip
+                temporary,
+                source.width,
+                source.height,
+                source.rate,
+                audio=audio,
+                duration=source.seconds,
+                sample_aspect_ratio=source.info.sample_aspect_ratio,
+                metadata={"comment": COMMENT},
+            ) as writer:
                 for shot, image in made:
                     with stages.working("write"):
                         writer.write(image, shot.time, shot.duration)
@@ -289,7 +300,8 @@ class _Source:
             )
         if max(map(abs, options.pads)) > max(self.info.width, self.info.height):
             raise UserError(
-                f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's {self.info.width}x{self.info.height} pixels"
+                f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's "
+                f"{self.info.width}x{self.info.height} pixels"
             )
         if options.box is not None:
             tracking.check_box(options.box, self.info.width, self.info.height)
@@ -333,15 +345,17 @@ class _Source:
     def _check_for_faces(self):
         """Say that there is no face before minutes of work, not after them."""
         start = self.options.start
-        end = min(self.info.duration, self.options.end or math.inf, start + self.seconds if not self.is_still else math.inf)
+        end = min(
+            self.info.duration, self.options.end or math.inf, start + self.seconds if not self.is_still else math.inf
+        )
         for count in PROBES:
             frames = video.sample_frames(self.face, count, start, end)
             while images := [frame.image for frame in itertools.islice(frames, 12)]:
                 if any(faces.detect(images)):
                     return
         raise UserError(
-            f"{self.face}: no face found in {PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part that shows one, or "
-            "say where it is with --box"
+            f"{self.face}: no face found in {PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part that "
+            "shows one, or say where it is with --box"
         )
 
     def centre(self, shot: Shot) -> float:
@@ -357,7 +371,9 @@ class _Source:
                 width = one.face.box[2] - one.face.box[0]
                 if width < SMALL_FACE and not small:
                     small = True
-                    print(f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", file=sys.stderr)
+                    print(
+                        f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", file=sys.stderr
+                    )
             yield shot
 
     def _track(self, frames, fade=FADE) -> Iterator[tracking.Tracked]:
@@ -371,10 +387,17 @@ class _Source:
             tracked = tracking.fixed_box(frames, box, self.config.crop, pads)
         else:
             tracked = tracking.track(
-                frames, self.config.crop, pads, every=DETECT_EVERY, bridge=BRIDGE, fade=fade, upright=upright,
-                people="one" if options.face_index is None else "all", smooth=options.smooth,
+                frames,
+                self.config.crop,
+                pads,
+                every=DETECT_EVERY,
+                bridge=BRIDGE,
+                fade=fade,
+                upright=upright,
+                people="one" if options.face_index is None else "all",
+                smooth=options.smooth,
                 batch_size=int(np.clip(self.ahead // 2, 1, 16)),
-            )  # fmt: skip
+            )
         for one in tracked:
             if isinstance(options.face_index, int):
                 one = dataclasses.replace(one, faces=[f for f in one.faces if f.index == options.face_index])
@@ -423,7 +446,9 @@ class _Source:
             for tracked in self._track(iter([frame]), fade=0):
                 if tracked.faces:
                     return tracked
-        raise UserError(f"{self.face}: {self.nobody()}; give a picture of a face that looks at the camera, or its --box")
+        raise UserError(
+            f"{self.face}: {self.nobody()}; give a picture of a face that looks at the camera, or its --box"
+        )
 
     def _still_shots(self) -> Iterator[Shot]:
         count = max(1, round(self.seconds * self.rate))
@@ -432,7 +457,9 @@ class _Source:
             yield Shot(self.still.frame, self.still.faces, i / self.rate, end - i / self.rate)
 
     def _video_shots(self, stages) -> Iterator[Shot]:
-        """The video forward, back, forward, ... until the sound ends. Later passes reuse the faces found in the first."""
+        """The video forward, back, forward, ... until the sound ends.
+        Later passes reuse the faces found in the first.
+        """
         records = []
 
         def first_pass():
@@ -461,7 +488,9 @@ class _Source:
                 for i in range(parts):
                     yield Shot(frame, tracked.faces, at + i * (until - at) / parts, (until - at) / parts)
             if not shown:
-                raise UserError(f"{self.face}: has no frame between --start and --end, or its end; leave more between them")
+                raise UserError(
+                    f"{self.face}: has no frame between --start and --end, or its end; leave more between them"
+                )
             if self.broken:
                 return
             if turn == 0:

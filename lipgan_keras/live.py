@@ -377,9 +377,12 @@ class Y4m:
         if down or right:
             image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
         picture = self._reformatter.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24"), format="yuv420p",
-            dst_colorspace=self._matrix, src_color_range="JPEG", dst_color_range="MPEG",
-        )  # fmt: skip
+            VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24"),
+            format="yuv420p",
+            dst_colorspace=self._matrix,
+            src_color_range="JPEG",
+            dst_color_range="MPEG",
+        )
         data = b"FRAME\n" + picture.to_ndarray().tobytes()
         self._next = k if self._next is None else self._next
         for _ in range(0 if self._slow else min(REPEATS, k - self._next)):
@@ -526,8 +529,9 @@ def live(
         output.start(head.rest)
         print(
             f"{head.name}, {width}x{height} pixels, {FPS} frames/s; a picture comes "
-            f"{1000 * (show.schedule.wait + DUE):.0f} ms after its sound; Ctrl-C ends it", file=sys.stderr,
-        )  # fmt: skip
+            f"{1000 * (show.schedule.wait + DUE):.0f} ms after its sound; Ctrl-C ends it",
+            file=sys.stderr,
+        )
         stack.enter_context(_interruptible(stop))
         ready.set()
         summary = show.run()
@@ -773,18 +777,28 @@ def main() -> None:
         "--face", type=cli.existing, required=True, help="picture of the face, or a video that shows one"
     )
     parser.add_argument(
-        "--audio", default="-",
+        "--audio",
+        default="-",
         help="-: raw 16 kHz signed 16-bit little-endian mono PCM on standard input; or a file, played in its time",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--sink", default="window", help="window, an MP4 file, or - for raw video (YUV4MPEG2) on standard output"
     )
     cli.add_face_flags(parser)
     args = parser.parse_args()
     summary = live(
-        args.checkpoint_path, args.face, args.audio, args.sink, args.pads, args.box, args.region, args.sharpen,
-        args.engine, args.audio_offset_ms, args.label,
-    )  # fmt: skip
+        args.checkpoint_path,
+        args.face,
+        args.audio,
+        args.sink,
+        args.pads,
+        args.box,
+        args.region,
+        args.sharpen,
+        args.engine,
+        args.audio_offset_ms,
+        args.label,
+    )
     print(summary, file=sys.stderr if args.sink == "-" else sys.stdout)
 
 

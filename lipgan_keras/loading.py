@@ -33,8 +33,8 @@ ALIGNED = 64  # bytes, of an array in a block
 
 
 class SharedMemory:
-    """Bytes, zero at first, that the processes which it is handed to at their start share. What is not written to takes no
-    memory. `bytes` is a view of them, (size,) uint8.
+    """Bytes, zero at first, that the processes which it is handed to at their start share. What is not written to takes
+    no memory. `bytes` is a view of them, (size,) uint8.
     """
 
     def __init__(self, size: int):

@@ -1,7 +1,7 @@
 """The losses, as functions of tensors that return scalars.
 
-The first two are LipGAN's (K R et al. 2019, section 4.3); the others are this project's lip-weighted reconstruction, and
-those of the lip-sync and the visual-quality discriminator.
+The first two are LipGAN's (K R et al. 2019, section 4.3); the others are this project's lip-weighted reconstruction,
+and those of the lip-sync and the visual-quality discriminator.
 """
 
 from .backend import keras
@@ -49,7 +49,8 @@ def lip_parts(targets, predictions, masks):
 
 
 def matching(mouths, sounds, relation):
-    """Each mouth has to be nearer to its own sound than to the wrong ones: softmax cross-entropy of cosine similarities.
+    """Each mouth has to be nearer to its own sound than to the wrong ones: softmax cross-entropy of cosine
+    similarities.
 
     The multi-way matching of Chung, Chung and Kang 2019 (arXiv 1809.08001): unlike a pair-wise loss it goes on learning
     from the hard ones after other clips' sounds are told apart.

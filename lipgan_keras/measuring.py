@@ -111,9 +111,17 @@ def measure(settings: Settings, job: Job) -> dict:
 def empty(settings: Settings, job: Job) -> dict:
     """A record that says nothing yet."""
     return {
-        "name": job.name, "status": "ok", "reason": None, "notes": [], "frames": 0, "faces": 0, "files": {},
-        "values": dict.fromkeys(settings.metrics), "curves": {}, "worst_frame": None,
-    }  # fmt: skip
+        "name": job.name,
+        "status": "ok",
+        "reason": None,
+        "notes": [],
+        "frames": 0,
+        "faces": 0,
+        "files": {},
+        "values": dict.fromkeys(settings.metrics),
+        "curves": {},
+        "worst_frame": None,
+    }
 
 
 def fail(record: dict, reason: str) -> dict:
@@ -178,14 +186,16 @@ class Tally:
         if self.inception:
             with cli.replacing(job.place(self.settings.out, ".fid.npz")) as temporary:
                 nothing = np.empty((0, fid.FEATURES), "float32")
-                np.savez(temporary, **{name: np.concatenate([nothing, *found]) for name, found in self.features.items()})
+                np.savez(
+                    temporary, **{name: np.concatenate([nothing, *found]) for name, found in self.features.items()}
+                )
 
 
 class Openings:
     """How far mouths are open, frame by frame, in two videos cut at the same boxes.
 
-    Read at one place throughout, the mean landmarks of the first chunk. A place that followed the true face would open a
-    mouth that stands still: boxes and landmarks move with the jaw.
+    Read at one place throughout, the mean landmarks of the first chunk. A place that followed the true face would open
+    a mouth that stands still: boxes and landmarks move with the jaw.
     """
 
     def __init__(self):
@@ -244,8 +254,8 @@ class Pair:
 def pairs(generated: Path, truth: Path) -> Iterator[Pair]:
     """Every frame of the result up to the end of the truth, with what the truth shows in the middle of its time.
 
-    Where the truth changes just then, as for a result of half its rate, it is the earlier frame: that is the one kept where
-    frames are dropped.
+    Where the truth changes just then, as for a result of half its rate, it is the earlier frame: that is the one kept
+    where frames are dropped.
     """
     tracked = tracking.track(video.read_frames(truth))
     current, coming = next(tracked), next(tracked, None)
@@ -340,7 +350,8 @@ def counted(pairs: Iterator[Pair], record: dict) -> Iterator[tuple[int, Pair]]:
 def chunks(pairs: Iterable[tuple[int, Pair]]) -> Iterator[tuple[list[tuple[int, Pair]], int]]:
     """Frames with faces, in stretches without a gap, at most CHUNK at a time, fewer where pictures are large.
 
-    With each chunk comes 1 where it goes on without a gap: it begins with the last frame of the chunk before then; else 0.
+    With each chunk comes 1 where it goes on without a gap: it begins with the last frame of the chunk before then; else
+    0.
     """
     chunk, overlap = [], 0
     for i, pair in pairs:
@@ -363,7 +374,10 @@ def cut(both: list[Pair]) -> metrics.Frames:
     generated = [of_size(pair.generated.image, image) for pair, image in zip(both, truth, strict=True)]
     boxes = [pair.face.box for pair in both]
     points = [faces.to_crop(pair.face.face.landmarks, pair.face.box, SIZE) for pair in both]
-    crops = [np.stack([faces.extract(i, b, SIZE) for i, b in zip(images, boxes, strict=True)]) for images in (truth, generated)]
+    crops = [
+        np.stack([faces.extract(i, b, SIZE) for i, b in zip(images, boxes, strict=True)])
+        for images in (truth, generated)
+    ]
     masks = np.stack([faces.lip_mask(p, SIZE) for p in points])
     return metrics.Frames(*crops, np.stack(points), masks, truth, generated, np.stack(boxes))
 
@@ -383,8 +397,8 @@ def of_size(image: np.ndarray, like: np.ndarray) -> np.ndarray:
 class Speaker:
     """A preprocessed clip whose mouths are made anew, from any sound.
 
-    The identity frame is the clip's first frame; `targets` are those that come at least IDENTITY_DISTANCE frames later, so
-    that the generator never sees the true mouth, nor one like it.
+    The identity frame is the clip's first frame; `targets` are those that come at least IDENTITY_DISTANCE frames later,
+    so that the generator never sees the true mouth, nor one like it.
 
     Args:
         settings: say what makes the mouths.
@@ -402,11 +416,15 @@ class Speaker:
             self.generator = generator(settings.checkpoint, settings.audio_offset_ms)
             self.config = self.generator.config
         if self.config.audio not in self.clip.front_ends:
-            raise UserError(f"{job.clip}: has no sound for a generator that hears {self.config.audio}; preprocess it again")
+            raise UserError(
+                f"{job.clip}: has no sound for a generator that hears {self.config.audio}; preprocess it again"
+            )
         numbers = self.clip.frames[: self.clip.shown]
         self.targets = np.flatnonzero(numbers >= numbers[0] + IDENTITY_DISTANCE) if len(numbers) else []
         if len(self.targets) < LEAST:
-            raise UserError(f"{job.clip}: has under {LEAST} frames that are {IDENTITY_DISTANCE} after its first; use longer clips")
+            raise UserError(
+                f"{job.clip}: has under {LEAST} frames that are {IDENTITY_DISTANCE} after its first; use longer clips"
+            )
         self.data = self.dataset(self.config)
         self.other = None
         if job.other:
@@ -449,7 +467,9 @@ class Speaker:
         """
         found = {}
         for shift in SHIFTS:
-            found[str(shift)] = lambda i, shift=shift: self.data.windows(0, shifted(self.clip.frames[: self.clip.shown], i, shift))
+            found[str(shift)] = lambda i, shift=shift: self.data.windows(
+                0, shifted(self.clip.frames[: self.clip.shown], i, shift)
+            )
         if self.other:
             length = self.other.clips[0].shown
             found["other"] = lambda i: self.other.windows(0, i % length)
@@ -458,7 +478,9 @@ class Speaker:
     def hear_music(self, indices: np.ndarray) -> np.ndarray:
         """Windows of `music`, without the clip's own sound."""
         centres = [
-            audio.window_centre(self.clip.start[i], self.clip.end[i], self.config.alignment, self.config.audio_offset_ms)
+            audio.window_centre(
+                self.clip.start[i], self.clip.end[i], self.config.alignment, self.config.audio_offset_ms
+            )
             for i in indices
         ]
         return audio.windows_of(self.music, centres, self.config.audio)
@@ -475,7 +497,8 @@ def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:
     """Indices of the frames that come so many frames later; at the end, of those as much earlier.
 
     Args:
-        numbers: (n,), rising, of a clip's frames; where those wanted are missing, the nearest one further away is taken.
+        numbers: (n,), rising, of a clip's frames; where those wanted are missing, the nearest one further away is
+            taken.
         indices: (m,) into them.
     """
     later = np.searchsorted(numbers, numbers[indices] + shift)
@@ -518,7 +541,9 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
         record["notes"].append(f"no {' and no '.join(unheard)}: the clip has features of its sound only")
     tally = Tally(settings, record)
     if tally.listener and tally.listener.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
-        record["notes"].append(f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not")
+        record["notes"].append(
+            f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not"
+        )
     others = [Sensitivity(speaker)] if SENSITIVITY & set(settings.metrics) else []
     if "murmur" in settings.metrics and speaker.clip.has_sound:
         others.append(Murmur(speaker))
@@ -567,7 +592,9 @@ class Sensitivity:
         self.speaker, self.sounds = speaker, speaker.wrong_sounds()
         self.errors = {name: [] for name in ("0", *self.sounds)}
 
-    def add(self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray) -> None:
+    def add(
+        self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray
+    ) -> None:
         made = {name: scaled(self.speaker.say(indices, heard(indices))) for name, heard in self.sounds.items()}
         for name, pictures in {"0": generated, **made}.items():
             self.errors[name].append(metrics.lip_mae(masks, truth / 255, pictures / 255))
@@ -588,7 +615,9 @@ class Murmur:
     def __init__(self, speaker: Speaker):
         self.speaker, self.openings = speaker, Openings()
 
-    def add(self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray) -> None:
+    def add(
+        self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray
+    ) -> None:
         made = scaled(self.speaker.say(indices, self.speaker.hear_music(indices)))
         self.openings.add(points, made, generated)
 

@@ -90,8 +90,8 @@ def sharpness(images: np.ndarray, masks: np.ndarray, sigma: float = 1.5) -> np.n
 def mouth_opening(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """How far the mouth is open, judged by how dark the darkest fifth of the mouth region is.
 
-    Red tells best, since lips are red and the inside of a mouth is not. It has no unit and depends on the face: use it to
-    correlate, within one clip. On puppets its correlation with the true opening is 0.91 (0.87 to 0.94, eight clips).
+    Red tells best, since lips are red and the inside of a mouth is not. It has no unit and depends on the face: use it
+    to correlate, within one clip. On puppets its correlation with the true opening is 0.91 (0.87 to 0.94, eight clips).
 
     Args:
         crops: (n,H,W,3) uint8 BGR.
@@ -111,7 +111,11 @@ def mouth_opening(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         corner = middle - unit * _MOUTH * (0.5 * along + 0.35 * below)
         matrix = np.column_stack([along * unit, below * unit, corner])
         patch = cv2.warpAffine(
-            crop, matrix, (_MOUTH, _MOUTH), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+            crop,
+            matrix,
+            (_MOUTH, _MOUTH),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         red = patch[..., 2].astype("float64")
         mouth = np.sort(red[8:36, 10:38], axis=None)
@@ -224,7 +228,7 @@ METRICS: dict[str, Metric] = {}
 
 def register(
     name: str, title: str, unit: str, better: str | None, range: tuple, source: str, per: str = "frame", **more
-):  # fmt: skip
+):
     """A decorator: puts `Metric(name, ...)` with the function into `METRICS`."""
 
     def add(fn):
@@ -308,10 +312,14 @@ def lip_share(frames: Frames) -> np.ndarray:
 
 
 @register(
-    "sharpness_ratio", "Sharpness of the mouth", "", None, (0, None),
+    "sharpness_ratio",
+    "Sharpness of the mouth",
+    "",
+    None,
+    (0, None),
     "root mean square of detail finer than 1.5 crop pixels in the lip mask, generated / true; 1: as sharp",
     needs_truth=False,
-)  # fmt: skip
+)
 def sharpness_ratio(frames: Frames) -> np.ndarray:
     """`sharpness` of the generated mouth over that of the true one: (n,), NaN where there is no mask or no detail.
 
@@ -454,9 +462,15 @@ def spurious_motion(frames: Frames) -> np.ndarray:
 
 
 @register(
-    "spurious_motion_worst", "Spurious motion, worst frame", "grey levels", "lower", (0, 510),
-    _SPURIOUS + "; the largest of all frames", reduce=largest, needs_truth=False,
-)  # fmt: skip
+    "spurious_motion_worst",
+    "Spurious motion, worst frame",
+    "grey levels",
+    "lower",
+    (0, 510),
+    _SPURIOUS + "; the largest of all frames",
+    reduce=largest,
+    needs_truth=False,
+)
 def spurious_motion_worst(frames: Frames) -> np.ndarray:
     """`spurious_motion`, of which the video's value is the largest."""
     return spurious_motion(frames)
@@ -500,9 +514,14 @@ def _within(shape, box, size):
 
 
 @register(
-    "opening_correlation", "Correlation of the opening", "", "higher", (-1, 1),
-    "Pearson's, of `mouth_opening` in generated and true frames", per="video",
-)  # fmt: skip
+    "opening_correlation",
+    "Correlation of the opening",
+    "",
+    "higher",
+    (-1, 1),
+    "Pearson's, of `mouth_opening` in generated and true frames",
+    per="video",
+)
 def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
     """Pearson's correlation of (n,) openings by `mouth_opening`, of the same frames.
 
@@ -517,9 +536,14 @@ def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
 
 
 @register(
-    "murmur", "Murmur under music", "", "lower", (0, None),
-    "deviation of `mouth_opening` under music without speech / under the clip's speech", per="video",
-)  # fmt: skip
+    "murmur",
+    "Murmur under music",
+    "",
+    "lower",
+    (0, None),
+    "deviation of `mouth_opening` under music without speech / under the clip's speech",
+    per="video",
+)
 def murmur(music: np.ndarray, speech: np.ndarray) -> float:
     """How much the mouth moves to music: the ratio of the standard deviations of its opening; NaN if it never moves.
 
@@ -545,19 +569,30 @@ def error_ratio(right: np.ndarray, wrong: np.ndarray) -> float:
 
 
 for _name, _title in {
-    "sensitivity_3": "3 frames off", "sensitivity_5": "5 frames off", "sensitivity_10": "10 frames off",
+    "sensitivity_3": "3 frames off",
+    "sensitivity_5": "5 frames off",
+    "sensitivity_10": "10 frames off",
     "sensitivity_other": "another clip's",
-}.items():  # fmt: skip
+}.items():
     register(
-        _name, f"Sound sensitivity, {_title}", "", "higher", (0, None),
-        f"lip error under wrong sound ({_title}) / under the right one; 1: deaf", per="video",
-    )(error_ratio)  # fmt: skip
+        _name,
+        f"Sound sensitivity, {_title}",
+        "",
+        "higher",
+        (0, None),
+        f"lip error under wrong sound ({_title}) / under the right one; 1: deaf",
+        per="video",
+    )(error_ratio)
 
 
 def ratio_interval(
-    numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray | None = None, level: float = 0.95,
-    draws: int = 2000, seed: int = 0,
-) -> tuple[float, float, float]:  # fmt: skip
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    groups: np.ndarray | None = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
     """sum(numerator) / sum(denominator) and its percentile bootstrap interval: ratio, low, high.
 
     Args:
@@ -582,10 +617,15 @@ def ratio_interval(
 
 
 @register(
-    "sync_accuracy", "Accuracy of our sync discriminator", "", "higher", (0, 1),
-    "share of runs that it finds more in sync with their sound than with one at least 3 frames away", per="video",
+    "sync_accuracy",
+    "Accuracy of our sync discriminator",
+    "",
+    "higher",
+    (0, 1),
+    "share of runs that it finds more in sync with their sound than with one at least 3 frames away",
+    per="video",
     needs_truth=False,
-)  # fmt: skip
+)
 def share_in_sync(own: np.ndarray, others: np.ndarray) -> float:
     """How often the discriminator prefers a run's own sound; 0.5 is chance.
 
@@ -614,18 +654,30 @@ def lse_c(distances: np.ndarray) -> float:
 
 
 @register(
-    "av_offset", "Audio-video offset", "frames", None, (-15, 15), "15 - argmin of SyncNet's 31 mean distances (25 fps)",
-    per="video", needs_truth=False,
-)  # fmt: skip
+    "av_offset",
+    "Audio-video offset",
+    "frames",
+    None,
+    (-15, 15),
+    "15 - argmin of SyncNet's 31 mean distances (25 fps)",
+    per="video",
+    needs_truth=False,
+)
 def av_offset(distances: np.ndarray) -> float:
     """15 less the place of the least of the 31 mean distances, in frames of 1/25 s."""
     return float(15 - int(np.argmin(distances)))
 
 
 @register(
-    "fid", "FID", "", "lower", (0, None), "Heusel et al. 2017, on Keras's InceptionV3; see lipgan_keras/fid.py",
-    per="set", needs_truth=False,
-)  # fmt: skip
+    "fid",
+    "FID",
+    "",
+    "lower",
+    (0, None),
+    "Heusel et al. 2017, on Keras's InceptionV3; see lipgan_keras/fid.py",
+    per="set",
+    needs_truth=False,
+)
 def frechet(truth, generated) -> float:
     """`fid.fid` of two `fid.Statistics`."""
     from .fid import fid

@@ -1,9 +1,10 @@
 """Preprocessed clips in folders, and packed into one file to carry them to where training runs.
 
-A pack is a ZIP file of the clips' folders, and unzipped it is them again, for `dataset` at least: pictures are byte for byte the
-JPEG files they were, arrays are compressed (npz), and sound is audio.flac, which holds the samples of audio.wav without loss
-(where it would not, audio.wav stays). mels.npz is left out where it is what the sound gives. Members of the ZIP file itself are not
-compressed, so that `dataset` reads them out of one memory map that all threads share.
+A pack is a ZIP file of the clips' folders, and unzipped it is them again, for `dataset` at least: pictures are byte for
+byte the JPEG files they were, arrays are compressed (npz), and sound is audio.flac, which holds the samples of
+audio.wav without loss (where it would not, audio.wav stays). mels.npz is left out where it is what the sound gives.
+Members of the ZIP file itself are not compressed, so that `dataset` reads them out of one memory map that all threads
+share.
 """
 
 import functools
@@ -47,15 +48,17 @@ def clip_folders(data_root: str | os.PathLike) -> list[Path]:
     else:
         raise UserError(f"{data_root}: no such folder; give the folder or the pack that preprocess.py wrote")
     if not folders:
-        raise UserError(f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first")
+        raise UserError(
+            f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first"
+        )
     return folders
 
 
 def read_list(path: Path) -> set[str] | None:
     """The names in a list file; None: no such file.
 
-    A line holds `<video>/<clip>`, or more or less of the end of a clip's path: it names all clips whose paths end so. A second
-    column is ignored.
+    A line holds `<video>/<clip>`, or more or less of the end of a clip's path: it names all clips whose paths end so. A
+    second column is ignored.
     """
     if not path.is_file():
         return None
@@ -96,7 +99,9 @@ def write(data_root: str | os.PathLike, folders: Sequence[Path], path: str | os.
         names = {entry.name for entry in os.scandir(folder) if NAMES.fullmatch(entry.name) and entry.is_file()}
         names -= {SOUND} if "audio.wav" in names else set()
         inside.append((folder, sorted(names)))
-    pictures = sum((folder / name).stat().st_size for folder, names in inside for name in names if name.endswith(".jpg"))
+    pictures = sum(
+        (folder / name).stat().st_size for folder, names in inside for name in names if name.endswith(".jpg")
+    )
     _check(data_root, path, pictures, max_bytes, "their pictures alone are")
     with cli.replacing(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as file:
@@ -117,8 +122,9 @@ def _check(data_root, path, size, max_bytes, words):
     if size > max_bytes:
         # Rounded up, so that what is named is enough.
         raise UserError(
-            f"{path}: the clips below {data_root} do not fit into {max_bytes / 1e6:g} MB, {words} {-(-size // 100_000) / 10:g} MB; allow "
-            "more with --pack_mb, or name fewer clips in the lists of --filelists"
+            f"{path}: the clips below {data_root} do not fit into {max_bytes / 1e6:g} MB, {words} "
+            f"{-(-size // 100_000) / 10:g} MB; allow more with --pack_mb, or name fewer clips in the lists of "
+            "--filelists"
         )
 
 
@@ -136,7 +142,16 @@ def _packed(folder, name):
     try:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {key: saved[key] for key in saved.files}
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
     sound = folder / "audio.wav"
     ours = name == "mels.npz" and (folder / "landmarks.npz").exists() and sound.exists()
@@ -153,7 +168,8 @@ def file_of(folder: Path) -> Path | None:
 
 
 def read(path: str | os.PathLike) -> dict[Path, dict[str, memoryview]]:
-    """{clip folder, as if the pack were a folder: {file name: bytes}}, in the order in which they were packed; memory-mapped.
+    """{clip folder, as if the pack were a folder: {file name: bytes}}, in the order in which they were packed;
+    memory-mapped.
 
     All of it is checked against its checksums.
 
@@ -173,7 +189,9 @@ def _read(path, _absolute, _changed):
     except PermissionError as error:
         raise UserError(f"{path}: may not be read; check its permissions") from error
     except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: is no pack of clips, or not all of one; {AGAIN}, or give a folder of clips") from error
+        raise UserError(
+            f"{path}: is no pack of clips, or not all of one; {AGAIN}, or give a folder of clips"
+        ) from error
     if comment != COMMENT:
         raise UserError(f"{path}: is a ZIP file, but no pack of clips; unzip it, or {AGAIN}")
     for member in members:

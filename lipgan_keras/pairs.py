@@ -26,7 +26,8 @@ def rounded(windows: np.ndarray) -> list[bytes]:
 
 
 def unsynced_order(same: np.ndarray) -> np.ndarray:
-    """Whose audio makes each sample's unsynced pair: the reference rolls the batch by 10, and so does this where it can.
+    """Whose audio makes each sample's unsynced pair: the reference rolls the batch by 10, and so does this where it
+    can.
 
     Args:
         same: (B,B) bool, pairs that would be in sync all the same; the diagonal is taken as true.

@@ -3,8 +3,8 @@
 `Person` changes shape and colours of a photo once, `Pose` moves the head in time, `Camera` spoils the pictures. Each is
 drawn from a random generator, and keeps what it drew in `numbers`.
 
-Face coordinates (u, v): 0 between the eyes, v down to 1 in the middle of the mouth, u across to the picture's right; the
-eyes are near u = -0.44 and 0.44, the chin near v = 1.75.
+Face coordinates (u, v): 0 between the eyes, v down to 1 in the middle of the mouth, u across to the picture's right;
+the eyes are near u = -0.44 and 0.44, the chin near v = 1.75.
 """
 
 import dataclasses
@@ -19,7 +19,9 @@ from .faces import ramp
 
 # Skin from dark to pale, BGR of a cheek in soft light, in the order of the individual typology angle (Chardon, Cretois,
 # Hourseau 1991); between two neighbours any.
-SKINS = np.array([[48, 66, 104], [66, 92, 140], [92, 126, 176], [120, 154, 200], [146, 174, 214], [170, 190, 226]], float)
+SKINS = np.array(
+    [[48, 66, 104], [66, 92, 140], [92, 126, 176], [120, 154, 200], [146, 174, 214], [170, 190, 226]], float
+)
 NOISE_FIELD = 384  # side of the noise that a camera cuts its frames' from; frames repeat beyond it
 
 
@@ -106,8 +108,10 @@ class Person:
             "saturation": float(rng.uniform(0.0, 0.4) if rng.random() < 0.1 else rng.uniform(0.7, 1.15)),
             "light": [math.cos(angle), math.sin(angle), float(abs(normal(0.28)))],
             "light_tint": normal(0.07, 3).tolist(),
-            "smile": float(rng.uniform(-0.02, 0.11)) if smiling and rng.random() < 0.6 else 0.0,  # how far the corners rise
-            "lip_thinness": float(rng.uniform(0, 0.6)) if smiling else 0.0,  # beside lip_thickness, which is as often thicker
+            # How far the corners rise
+            "smile": float(rng.uniform(-0.02, 0.11)) if smiling and rng.random() < 0.6 else 0.0,
+            # Beside lip_thickness, which is as often thicker
+            "lip_thinness": float(rng.uniform(0, 0.6)) if smiling else 0.0,
             "lip_paleness": float(rng.uniform(0, 0.8)) if smiling else 0.0,  # share of the skin's hue in theirs
         }
         self._rows = np.linspace(self._ROWS[0], self._ROWS[-1], 501)
@@ -126,7 +130,8 @@ class Person:
         mouth = np.exp(-((u / 0.75) ** 2) - ((v - 1) / 0.4) ** 2)
         lips = np.exp(-((u / 0.6) ** 2) - ((v - 1) / 0.2) ** 2)
         nose = np.exp(-((u / 0.3) ** 2) - ((v - 0.5) / 0.3) ** 2)
-        new_u = u * (1 + (n["mouth_width"] - 1.5 * n["smile"]) * mouth + n["nose"] * nose)  # who smiles has a wider mouth
+        # Who smiles has a wider mouth
+        new_u = u * (1 + (n["mouth_width"] - 1.5 * n["smile"]) * mouth + n["nose"] * nose)
         corners = (u / 0.4) ** 2 * np.exp(-((u / 0.6) ** 4) - ((v - 1) / 0.35) ** 2)
         new_v = v + (v - 1) * (n["lip_thickness"] + n["lip_thinness"]) * lips + n["smile"] * corners
         for side in (-0.44, 0.44):
@@ -180,8 +185,8 @@ class Person:
             table = 255 * (np.arange(256) / 255)[:, None] ** np.asarray(powers) * gains
             return cv2.LUT(photo, np.rint(table.clip(0, 255)).astype(np.uint8)[None]).astype(np.float32)
 
-        # A power of each channel takes the cheek to its new colour and leaves black and white as they are; the rest of a
-        # long way is a gain.
+        # A power of each channel takes the cheek to its new colour and leaves black and white as they are; the rest of
+        # a long way is a gain.
         target = cheek
         if n["skin"] is not None:
             target = [np.interp(n["skin"], np.arange(len(SKINS)), SKINS[:, c]) for c in range(3)]
@@ -271,8 +276,8 @@ class Pose:
 class Camera:
     """What is lost between a face and its file: resolution, sharpness, quiet, and what JPEG leaves out.
 
-    A part of a frame that begins at multiples of 16 pixels comes out as it does in the whole frame, but for a few pixels
-    at its border.
+    A part of a frame that begins at multiples of 16 pixels comes out as it does in the whole frame, but for a few
+    pixels at its border.
 
     Args:
         rng: decides.
@@ -282,7 +287,9 @@ class Camera:
     def __init__(self, rng: np.random.Generator, good: bool = False):
         often, much, worst = (0.3, 0.4, 60) if good else (1.0, 1.0, 25)
         self.numbers = {
-            "reduced": float(rng.uniform(*((1.04, 1.48) if good else (1.1, 2.2)))) if rng.random() < 0.4 * often else 1.0,
+            "reduced": float(rng.uniform(*((1.04, 1.48) if good else (1.1, 2.2))))
+            if rng.random() < 0.4 * often
+            else 1.0,
             "blur": much * float(rng.uniform(0.3, 1.3)) if rng.random() < 0.4 * often else 0.0,
             "noise": much * float(rng.uniform(1, 7)) if rng.random() < 0.6 * often else 0.0,
             "noise_grain": float(rng.uniform(0.0, 0.9)),

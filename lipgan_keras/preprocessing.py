@@ -1,13 +1,14 @@
 """What preprocess.py does: videos -> folders of face crops, sound and landmarks that `dataset` reads.
 
 A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/<clip>/`:
-    N.jpg           the face crop at time N/25 s: that of the source frame nearest in time; no number where no face was found;
-                    but see landmarks.npz
+    N.jpg           the face crop at time N/25 s: that of the source frame nearest in time; no number where no face was
+                    found; but see landmarks.npz
     audio.wav       16 kHz mono, 16 bit; sample 0 is the container's time 0
     mels.npz        `spec` (80,T) float32
-    landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2 y2
-                    of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and `img_size`.
-                    (Last pictures of duration 0, which puppets have, are not shown: they only serve as identity frames.)
+    landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2
+                    y2 of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and
+                    `img_size`. (Last pictures of duration 0, which puppets have, are not shown: they only serve as
+                    identity frames.)
 The folder appears under its name when it is complete.
 """
 
@@ -94,7 +95,10 @@ def pack_clips(args: argparse.Namespace) -> None:
         names = set().union(*(names for names in lists if names))
         folders = [folder for folder in folders if pack.is_named(folder, names)]
         if not folders:
-            raise UserError(f"{args.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them first")
+            raise UserError(
+                f"{args.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them "
+                "first"
+            )
     size = pack.write(root, folders, args.pack, int(args.pack_mb * 1e6))
     print(f"{args.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
 
@@ -102,8 +106,8 @@ def pack_clips(args: argparse.Namespace) -> None:
 def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLike | None) -> list[tuple[Path, Path]]:
     """[(video file, its folder in the output, relative)], sorted.
 
-    With a list file `<filelists>/<split>.txt` of `<video>/<clip>` lines (a second column is ignored) those clips, looked
-    for below `<root>/<split>`, `<root>/main` and `<root>`, as LRS2 is laid out; else every video below the root.
+    With a list file `<filelists>/<split>.txt` of `<video>/<clip>` lines (a second column is ignored) those clips,
+    looked for below `<root>/<split>`, `<root>/main` and `<root>`, as LRS2 is laid out; else every video below the root.
 
     Raises:
         UserError: no such folder or list, or no video.
@@ -131,7 +135,9 @@ def _listed_videos(root, path, split):
     try:
         lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists, --split") from error
+        raise UserError(
+            f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists, --split"
+        ) from error
     if not lines:
         raise UserError(f"{path}: is empty; it should hold <video>/<clip> lines")
     for line in lines:

@@ -192,7 +192,9 @@ def synthesise_speech(
     hiss = noise * np.exp(-0.5 * ((frequency - track["centre"]) / track["bandwidth"]) ** 2)
 
     length = (steps - 1) * _CONTROL
-    glottis = _spectra((1 - speaker.whisper) * _glottal_source(length, rng, speaker) + speaker.breath * rng.standard_normal(length))
+    glottis = _spectra(
+        (1 - speaker.whisper) * _glottal_source(length, rng, speaker) + speaker.breath * rng.standard_normal(length)
+    )
     friction = _spectra(0.25 * rng.standard_normal(length))
     spectra = glottis * (mouth * through_mouth + nose * voice * nasal) + speaker.friction * friction * hiss
     spectra = spectra * speaker.heard(frequency)
@@ -317,7 +319,9 @@ class _Sound:
 
 
 def _draw_sound(seconds: float, speech: Sequence[np.ndarray], rng: np.random.Generator) -> _Sound:
-    """Speech, synthesised or given, alone or with noise or music; music alone; or silence. Only speech moves the mouth."""
+    """Speech, synthesised or given, alone or with noise or music; music alone; or silence.
+    Only speech moves the mouth.
+    """
     frames = max(1, round(seconds * FPS))
     samples = round(frames / FPS * audio.SAMPLE_RATE)
     kind, chance = "synthesised", rng.random()
@@ -332,9 +336,13 @@ def _draw_sound(seconds: float, speech: Sequence[np.ndarray], rng: np.random.Gen
     if kind in ("silence", "music"):
         wave = hush
         if kind == "music":
-            wave = hush + np.float32(rng.uniform(0.1, 0.9)) * librosa.util.fix_length(augment.music(seconds, rng), size=samples)
+            wave = hush + np.float32(rng.uniform(0.1, 0.9)) * librosa.util.fix_length(
+                augment.music(seconds, rng), size=samples
+            )
         elif rng.random() < 0.5:
-            wave = hush + np.float32(10 ** rng.uniform(-3, -1)) * librosa.util.fix_length(augment.coloured_noise(seconds, rng), size=samples)
+            wave = hush + np.float32(10 ** rng.uniform(-3, -1)) * librosa.util.fix_length(
+                augment.coloured_noise(seconds, rng), size=samples
+            )
         still = np.zeros(frames, np.float32)
         return _Sound(np.clip(wave, -1, 1), still, still, numbers)
     # Now and then nobody speaks for a while, before or after.
@@ -417,9 +425,7 @@ class _Geometry:
         (x1, y1), (x2, y2), (_, chin) = move(
             np.array([self.box[:2], self.box[2:], [(upper[0][0] + upper[-1][0]) / 2, self.chin]], float)
         ).tolist()
-        return dataclasses.replace(
-            self, box=(x1, y1, x2, y2), upper=upper, lower=lower, chin=chin, landmarks=landmarks
-        )
+        return dataclasses.replace(self, box=(x1, y1, x2, y2), upper=upper, lower=lower, chin=chin, landmarks=landmarks)
 
 
 # The photos that ship with packages, measured by hand; boxes as MTCNN gives them.
@@ -560,7 +566,9 @@ class Puppet:
         return other
 
     def as_person(self, person: people.Person, rng: np.random.Generator, alike: bool = False) -> "Puppet":
-        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws; `alike`: that differ less."""
+        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws; `alike`:
+        that differ less.
+        """
         other = copy.copy(self)
         axes = self._axes
         other.photo = person.shape(self.photo, axes)
@@ -570,7 +578,9 @@ class Puppet:
         other._fit()
         return other
 
-    def grinning(self, person: people.Person, mouth: _Mouth, rng: np.random.Generator) -> tuple["Puppet", dict[str, float]]:
+    def grinning(
+        self, person: people.Person, mouth: _Mouth, rng: np.random.Generator
+    ) -> tuple["Puppet", dict[str, float]]:
         """`person` made of this face, with the lips off the teeth as in a photo, and what `rng` drew for that."""
         drawn = {
             "smile": person.numbers["smile"] + rng.uniform(0.03, 0.10),
@@ -728,12 +738,15 @@ class Puppet:
             row = np.clip(distance * pixel / 1.5 + 0.5, 0, 1) * (np.abs(x) < reach)
             return (part * row * between * (1 - 0.75 * (x / reach) ** 2))[..., None]
 
-        # Teeth stand still while the upper lip moves, and those below go with the jaw. A narrow gap lets little light in.
+        # Teeth stand still while the upper lip moves, and those below go with the jaw. A narrow gap lets little light
+        # in.
         light = np.clip(depth / 0.2, 0.55, 1) * np.clip((y - upper) / 0.1, 0.65, 1)
         light = light[..., None]
         low = mouth.lower_teeth * (1 - 0.6 * max(-width, 0.0)) * np.sqrt(np.maximum(0, 1 - (x / 0.75) ** 2))
         colour = colour + (0.82 * teeth * light - colour) * bite(y - (lower - low), 0.75, 0.75)
-        high = 0.6 * self._closed.mean() + mouth.upper_teeth * (1 + 0.3 * width) * np.sqrt(np.maximum(0, 1 - (x / 0.9) ** 2))
+        high = 0.6 * self._closed.mean() + mouth.upper_teeth * (1 + 0.3 * width) * np.sqrt(
+            np.maximum(0, 1 - (x / 0.9) ** 2)
+        )
         colour = colour + (teeth * light - colour) * bite(high - y, 0.9, 0.92)
         colour = colour * self._light
         inside = np.clip((y - upper) * pixel / 1.5 + 0.25, 0, 1) * np.clip((lower - y) * pixel / 1.5 + 0.25, 0, 1)
@@ -764,8 +777,8 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = FR
     """The largest face of a photo. One with the lips closed and the face straight ahead works best.
 
     Args:
-        path: any picture; those of `shipped_photos` need no face detector. Of a video, the frame with the lips shut most
-            among the first 10 seconds.
+        path: any picture; those of `shipped_photos` need no face detector. Of a video, the frame with the lips shut
+            most among the first 10 seconds.
         name: the clips' folder; default: the file's stem.
         size: of the frames.
 
@@ -915,8 +928,8 @@ def write_clip(
     """Write a puppet's clip as MP4 with sound, and beside it `<stem>.npz` with the truth.
 
     The .npz holds `opening` and `width`, float32 (frames,), `fps`, and in pixels of the frame `corners` of the mouth
-    (frames, 2, 2) and `landmarks` (frames, 5, 2) as MTCNN would see them, float32. The MP4 is written last: where it is,
-    the clip is whole.
+    (frames, 2, 2) and `landmarks` (frames, 5, 2) as MTCNN would see them, float32. The MP4 is written last: where it
+    is, the clip is whole.
 
     Args:
         path: the MP4 file; its folder is made.
@@ -925,8 +938,8 @@ def write_clip(
         opening, width: (frames,).
         rng: decides the light and how the head moves.
         fps: frames a second.
-        varied: make up another person of that face, filmed by a camera of its own; `drawn` in the .npz says in JSON what
-            was drawn.
+        varied: make up another person of that face, filmed by a camera of its own; `drawn` in the .npz says in JSON
+            what was drawn.
         note: further texts to keep in the .npz.
 
     Raises:
@@ -1021,7 +1034,9 @@ def _make_clip(job: _Job) -> None:
     else:
         sound = _Sound(*synthesise_speech(job.seconds, rng), {})
     grins = job.clear and job.img_size is not None
-    take = _Take(job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins)
+    take = _Take(
+        job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins
+    )
     take.numbers |= sound.numbers
     if job.img_size is None:
         _write_video(job.path, take, {"made_with": job.note})
@@ -1067,12 +1082,12 @@ def make_clips(
             silence and a mouth at rest. With `speech`, a third of the clips uses it.
         crops: write the folders `out/main/<face>/<00001>/` that `preprocessing` would make of the clips instead, which
             is several times as fast and needs no face detector where the photos need none. The pictures are spared
-            H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and only
-            an identity frame can be.
+            H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and
+            only an identity frame can be.
         img_size: of the crops, pixels.
         clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
-            tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its median;
-            here there is less of that.
+            tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its
+            median; here there is less of that.
 
     Returns:
         The MP4 files, or the folders.
@@ -1157,29 +1172,45 @@ def main() -> None:
     parser.add_argument("--seed", type=cli.integer(0), default=0, help="of everything random")
     parser.add_argument("--seconds", type=cli.positive(), default=6.0, help="length of a clip")
     parser.add_argument(
-        "--photo", nargs="+", default=[],
-        help="face photos, or videos, whose frame with the lips shut most is taken (default: the photos that matplotlib and "
-        "scikit-image bring)",
-    )  # fmt: skip
+        "--photo",
+        nargs="+",
+        default=[],
+        help="face photos, or videos, whose frame with the lips shut most is taken (default: the photos that "
+        "matplotlib and scikit-image bring)",
+    )
     parser.add_argument("--speech", nargs="+", default=[], help="files with speech (default: synthesised sound)")
     parser.add_argument(
-        "--varied", action="store_true",
+        "--varied",
+        action="store_true",
         help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
-    )  # fmt: skip
-    parser.add_argument(
-        "--clear", action="store_true", help="as --varied, but with smiles, thinner and paler lips, better cameras, and teeth and tongues that differ less"
     )
     parser.add_argument(
-        "--crops", action="store_true",
+        "--clear",
+        action="store_true",
+        help="as --varied, but with smiles, thinner and paler lips, better cameras, and teeth and tongues that differ "
+        "less",
+    )
+    parser.add_argument(
+        "--crops",
+        action="store_true",
         help="write the folders of crops that train.py reads, without videos and preprocess.py: several times as fast",
-    )  # fmt: skip
+    )
     parser.add_argument("--img_size", type=cli.integer(16), default=96, help="side of the crops in pixels")
     parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args()
     paths = make_clips(
-        args.out, args.clips, args.seed, args.seconds, args.photo, args.speech, num_workers=args.num_workers,
-        varied=args.varied, crops=args.crops, img_size=args.img_size, clear=args.clear,
-    )  # fmt: skip
+        args.out,
+        args.clips,
+        args.seed,
+        args.seconds,
+        args.photo,
+        args.speech,
+        num_workers=args.num_workers,
+        varied=args.varied,
+        crops=args.crops,
+        img_size=args.img_size,
+        clear=args.clear,
+    )
     print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
 
 

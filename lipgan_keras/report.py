@@ -2,14 +2,14 @@
 
     python -m lipgan_keras.report results/evaluation/first/results.json
 
-The page holds everything it shows, clips included, and asks for nothing from anywhere (its content security policy forbids
-it). Its address with `#judge` behind it is the judging sheet; `--sheet_only` writes that alone, for judges who are not to
-see the results first.
+The page holds everything it shows, clips included, and asks for nothing from anywhere (its content security policy
+forbids it). Its address with `#judge` behind it is the judging sheet; `--sheet_only` writes that alone, for judges who
+are not to see the results first.
 
 The sheet shows pairs of a generated clip and the true one, in an order and on sides drawn anew for each judge, without
-names. For each clip the judge gives 1 to 5 for sync, quality and overall. The answers are kept in the browser and exported
-as CSV, which `python -m lipgan_keras.judging` reads. Both clips of a pair have the same height, frame rate and length. The
-page holds the names in a veiled form only, against a glance at its source, not against effort.
+names. For each clip the judge gives 1 to 5 for sync, quality and overall. The answers are kept in the browser and
+exported as CSV, which `python -m lipgan_keras.judging` reads. Both clips of a pair have the same height, frame rate and
+length. The page holds the names in a veiled form only, against a glance at its source, not against effort.
 """
 
 import base64
@@ -48,11 +48,15 @@ def load(path: str | os.PathLike) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name the results.json that evaluate.py wrote") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); name the results.json that evaluate.py wrote") from error
+        raise UserError(
+            f"{path}: cannot be read as JSON ({error}); name the results.json that evaluate.py wrote"
+        ) from error
     if not isinstance(results, dict) or not isinstance(results.get("videos"), list):
         raise UserError(f"{path}: is not the results of an evaluation; name the results.json that evaluate.py wrote")
     if results.get("version") != 1:
-        raise UserError(f"{path}: is of version {results.get('version')}, only 1 is known; evaluate again with this release")
+        raise UserError(
+            f"{path}: is of version {results.get('version')}, only 1 is known; evaluate again with this release"
+        )
     if not _is_sound(results):
         raise UserError(f"{path}: does not hold what evaluate.py writes; was it edited? Evaluate again")
     return results
@@ -63,13 +67,22 @@ def _is_sound(results: dict) -> bool:
 
     def holds(value, *kinds):
         """A dict, or nothing; its values are of these kinds."""
-        return value is None or (isinstance(value, dict) and (not kinds or all(isinstance(v, kinds) for v in value.values())))
+        return value is None or (
+            isinstance(value, dict) and (not kinds or all(isinstance(v, kinds) for v in value.values()))
+        )
 
     def curve(values):
         return values is None or (isinstance(values, list) and len(values) == 31)
 
     none = type(None)
-    tables = (("metrics", (dict,)), ("summary", (dict,)), ("set", (int, float, none)), ("missing", (str,)), ("settings", ()), ("counts", (int,)))
+    tables = (
+        ("metrics", (dict,)),
+        ("summary", (dict,)),
+        ("set", (int, float, none)),
+        ("missing", (str,)),
+        ("settings", ()),
+        ("counts", (int,)),
+    )
     if not all(holds(results.get(name), *kinds) for name, kinds in tables):
         return False
     return all(
@@ -121,12 +134,16 @@ def write(
         cutter = _Cutter(folder, Path(scratch) / "clip.mp4", clip_seconds, clip_size)
         sheet, left_out = _sheet(results, good, cutter, clips, pairs, progress)
         if sheet_only and not sheet["pairs"]:
-            raise UserError(f"{out}: no pair to judge ({'; '.join(left_out) or 'nothing was measured'}); evaluate some videos first")
+            raise UserError(
+                f"{out}: no pair to judge ({'; '.join(left_out) or 'nothing was measured'}); evaluate some videos first"
+            )
         body = "" if sheet_only else _report(results, good, cutter, clips, cases, sheet, left_out, progress)
     title = "Judging sheet" if sheet_only else f"Lip-sync evaluation: {results.get('name') or 'results'}"
     script = (ASSETS / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; media-src blob:"
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; media-src blob:"
+    )
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -196,8 +213,10 @@ class _Cutter:
         times = start + np.arange(max(1, round(seconds * fps))) / fps
         writer = None
         try:
-            for i, images in enumerate(zip(*(_shown(path, times) for path in pictures))):
-                image = np.hstack([self._scaled(image, path, height) for image, path in zip(images, pictures)])
+            for i, images in enumerate(zip(*(_shown(path, times) for path in pictures), strict=False)):
+                image = np.hstack(
+                    [self._scaled(image, path, height) for image, path in zip(images, pictures, strict=True)]
+                )
                 if writer is None:
                     sound = {} if wave is None else {"audio": (wave, audio.SAMPLE_RATE), "duration": len(times) / fps}
                     writer = video.VideoWriter(self._scratch, image.shape[1], image.shape[0], fps, crf=23, **sound)
@@ -210,14 +229,17 @@ class _Cutter:
         return data
 
     def stills(self, paths: list[Path], number: int | None) -> tuple[str, float]:
-        """Frame `number` of the generated video (None: the middle one) beside the true one: a JPEG as base64, and its time."""
+        """Frame `number` of the generated video (None: the middle one) beside the true one: a JPEG as base64,
+        and its time.
+        """
         time, duration = 0.0, self._probe(paths[1]).duration
         for i, frame in enumerate(video.read_frames(paths[1])):
             time, image = frame.time, frame.image
             if i == number or (number is None and time >= duration / 2):
                 break
         height = self.height(paths[1], STILL_SIZE)
-        truth = next(iter(_shown(paths[0], np.array([time + frame.duration / 2 - 0.003]))))  # as `measuring.pairs` has it
+        # As `measuring.pairs` has it
+        truth = next(iter(_shown(paths[0], np.array([time + frame.duration / 2 - 0.003]))))
         pair = np.hstack([self._scaled(truth, paths[0], height), self._scaled(image, paths[1], height)])
         return base64.b64encode(cv2.imencode(".jpg", pair, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()).decode(), time
 
@@ -227,7 +249,9 @@ class _Cutter:
         width = max(16, round(float(width) * height / image.shape[0]) // 2 * 2)
         if image.shape[:2] == (height, width):
             return image
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC)
+        return cv2.resize(
+            image, (width, height), interpolation=cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
+        )
 
     def _sound(self, path, start, seconds):
         if not self._probe(path).has_audio:
@@ -280,7 +304,9 @@ def _sheet(results, good, cutter, clips, number, progress):
         clips[f"{token}0"], clips[f"{token}1"] = made[::-1] if swapped else made
         pairs.append(token)
         key[token] = [name, *(["generated", "truth"] if swapped else ["truth", "generated"])]
-    known = json.dumps({"system": str(results.get("name") or ""), "clips": key}, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    known = json.dumps({"system": str(results.get("name") or ""), "clips": key}, ensure_ascii=False).encode(
+        "utf-8", "backslashreplace"
+    )
     veil = identity.encode()
     return {
         "id": identity,
@@ -313,12 +339,13 @@ def _report(results, good, cutter, clips, cases, sheet, left_out, progress) -> s
     if sheet["pairs"]:
         judge = f'<a class="button" href="#judge">Judge {len(sheet["pairs"])} pairs by hand</a>'
     parts = [
-        f"<header><div><h1>{_text(results.get('name') or 'Lip-sync evaluation')}</h1><p>{_text(line)}</p></div>{judge}</header>"
+        f"<header><div><h1>{_text(results.get('name') or 'Lip-sync evaluation')}</h1><p>{_text(line)}</p></div>"
+        f"{judge}</header>"
     ]
     if failed:
         parts.append(
-            f'<p class="said" role="status"><strong>{len(failed)} of {total} videos could not be measured</strong> and are in no '
-            'mean: <a href="#failures">why</a>.</p>'
+            f'<p class="said" role="status"><strong>{len(failed)} of {total} videos could not be measured</strong> '
+            'and are in no mean: <a href="#failures">why</a>.</p>'
         )
     identity = (results.get("settings") or {}).get("identity")
     if identity:
@@ -340,20 +367,24 @@ def _summary(results, measured):
         if low is not None and high is not None:
             interval = f"{_figure(low)} to {_figure(high)}"
         bounds = "".join(
-            f"<td>{value}</td>" for value in (_figure(summary.get("mean")), interval, "" if whole is not None else _cell(summary.get("n")))
+            f"<td>{value}</td>"
+            for value in (_figure(summary.get("mean")), interval, "" if whole is not None else _cell(summary.get("n")))
         )
         ends = [_figure(end) if end is not None else "∞" for end in (metric.get("range") or [None, None])]
         ends[0] = "−∞" if ends[0] == "∞" else ends[0]
         rows.append(
-            f'<tr><th scope="row">{_text(metric.get("title") or name)} <span class="arrow" aria-label="{better}" title="{better}">'
-            f"{arrow}</span></th>{bounds}<td>{_text(metric.get('unit') or '')}</td><td>{ends[0]} … {ends[1]}</td>"
+            f'<tr><th scope="row">{_text(metric.get("title") or name)} '
+            f'<span class="arrow" aria-label="{better}" title="{better}">{arrow}</span></th>'
+            f"{bounds}<td>{_text(metric.get('unit') or '')}</td><td>{ends[0]} … {ends[1]}</td>"
             f'<td class="source">{_text(metric.get("source") or "")}</td></tr>'
         )
     table = ""
     if rows:
         table = (
             '<div class="scroll whole" tabindex="0" role="region" aria-label="Summary table"><table><thead><tr>'
-            + "".join(f'<th scope="col">{c}</th>' for c in ("Metric", "Mean", "95 % interval", "n", "Unit", "Range", "Source"))
+            + "".join(
+                f'<th scope="col">{c}</th>' for c in ("Metric", "Mean", "95 % interval", "n", "Unit", "Range", "Source")
+            )
             + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
             '<p class="small">Intervals: bootstrap over videos. n: videos in which the measure is defined. '
             "↑ higher is better, ↓ lower is better.</p>"
@@ -376,19 +407,35 @@ def _plots(results, measured, good):
         shifts = list(range(-(len(distances[0]) // 2), len(distances[0]) // 2 + 1))
         figures.append(
             _lines(
-                "Mean SyncNet distance by shift", shifts, distances, "shift of the sound in frames", "distance", ticks=(-15, -10, -5, 0, 5, 10, 15),
+                "Mean SyncNet distance by shift",
+                shifts,
+                distances,
+                "shift of the sound in frames",
+                "distance",
+                ticks=(-15, -10, -5, 0, 5, 10, 15),
                 note="A clear minimum at 0: the lips move with the sound. Flat: they do not.",
             )
-        )  # fmt: skip
-    errors = [c["lip_error_by_shift"] | {"another's": c.get("lip_error_other_sound")} for c in curves if c.get("lip_error_by_shift")]
+        )
+    errors = [
+        c["lip_error_by_shift"] | {"another's": c.get("lip_error_other_sound")}
+        for c in curves
+        if c.get("lip_error_by_shift")
+    ]
     if errors:
-        shifts = sorted({s for e in errors for s in e if e[s] is not None}, key=lambda s: (not _whole(s), int(s) if _whole(s) else 0, s))
+        shifts = sorted(
+            {s for e in errors for s in e if e[s] is not None},
+            key=lambda s: (not _whole(s), int(s) if _whole(s) else 0, s),
+        )
         figures.append(
             _lines(
-                "Lip error by shift of the sound", shifts, [[e.get(s) for s in shifts] for e in errors], "sound shifted by so many frames, or another clip's", "lip error",
+                "Lip error by shift of the sound",
+                shifts,
+                [[e.get(s) for s in shifts] for e in errors],
+                "sound shifted by so many frames, or another clip's",
+                "lip error",
                 note="Level: the generator does not listen to the sound.",
             )
-        )  # fmt: skip
+        )
     shares = [v for entry in good if (v := _finite((entry.get("values") or {}).get("lip_share"))) is not None]
     if shares:
         figures.append(_share(shares))
@@ -400,23 +447,34 @@ def _plots(results, measured, good):
 
 
 def _cases(measured, good, cutter, clips, number, source, progress):
-    ranked_by = next((n for n in RANKED_BY if any(_finite((v.get("values") or {}).get(n)) is not None for v in good)), None)
+    ranked_by = next(
+        (n for n in RANKED_BY if any(_finite((v.get("values") or {}).get(n)) is not None for v in good)), None
+    )
     if ranked_by is None or not number:
         return ""
     metric = measured.get(ranked_by, {"title": ranked_by, "better": "lower"})
     ranked = [v for v in good if _finite((v.get("values") or {}).get(ranked_by)) is not None]
     ranked.sort(key=lambda v: v["values"][ranked_by], reverse=metric.get("better") != "higher")
     worst, best = ranked[: min(number, (len(ranked) + 1) // 2)], ranked[::-1][: min(number, len(ranked) // 2)]
-    parts, bar = [], tqdm(desc="cases", total=len(worst) + len(best), unit="video", disable=not progress, leave=False, delay=1)
+    parts, bar = (
+        [],
+        tqdm(desc="cases", total=len(worst) + len(best), unit="video", disable=not progress, leave=False, delay=1),
+    )
     for heading, entries in (("Worst", worst), ("Best", best)):
         cards = []
         for entry in entries:
             cards.append(_case(entry, measured, ranked_by, cutter, clips, source))
             bar.update()
         if cards:
-            parts.append(f'<h3>{heading} by {_text(metric.get("title") or ranked_by)}</h3><div class="cases">{"".join(cards)}</div>')
+            parts.append(
+                f"<h3>{heading} by {_text(metric.get('title') or ranked_by)}</h3>"
+                f'<div class="cases">{"".join(cards)}</div>'
+            )
     bar.close()
-    return f"<section><h2>Cases</h2><p>In each, {source} on the left and result on the right; the sound is the result's.</p>{''.join(parts)}</section>"
+    return (
+        f"<section><h2>Cases</h2><p>In each, {source} on the left and result on the right; "
+        f"the sound is the result's.</p>{''.join(parts)}</section>"
+    )
 
 
 def _case(entry, measured, ranked_by, cutter, clips, source):
@@ -433,9 +491,11 @@ def _case(entry, measured, ranked_by, cutter, clips, source):
     else:
         what = f"frame {number}, of the largest lip error" if number is not None else "the middle frame"
         shown = (
-            f'<figure><img src="data:image/jpeg;base64,{still}" alt="{source.capitalize()} and result of {name}, {what}">'
+            f'<figure><img src="data:image/jpeg;base64,{still}" '
+            f'alt="{source.capitalize()} and result of {name}, {what}">'
             f"<figcaption>{source} | result: {what}, {time:.2f} s</figcaption></figure>"
-            f'<figure><video data-clip="{key}" controls playsinline preload="metadata" aria-label="{name}, {source} and result side by side"></video>'
+            f'<figure><video data-clip="{key}" controls playsinline preload="metadata" '
+            f'aria-label="{name}, {source} and result side by side"></video>'
             f"<figcaption>{source} | result, with sound</figcaption></figure>"
         )
     values = []
@@ -450,10 +510,18 @@ def _case(entry, measured, ranked_by, cutter, clips, source):
 def _failures(failed, noted, left_out):
     parts = []
     if failed:
-        rows = (f'<tr><th scope="row">{_text(v["name"])}</th><td>{_text(v.get("reason") or "no reason given")}</td></tr>' for v in failed)
-        parts.append(f"<h2>Videos that could not be measured: {len(failed)}</h2>{_two_columns('Video', 'Reason', rows)}")
+        rows = (
+            f'<tr><th scope="row">{_text(v["name"])}</th><td>{_text(v.get("reason") or "no reason given")}</td></tr>'
+            for v in failed
+        )
+        parts.append(
+            f"<h2>Videos that could not be measured: {len(failed)}</h2>{_two_columns('Video', 'Reason', rows)}"
+        )
     if noted:
-        rows = (f'<tr><th scope="row">{_text(v["name"])}</th><td>{_text("; ".join(map(str, v["notes"])))}</td></tr>' for v in noted)
+        rows = (
+            f'<tr><th scope="row">{_text(v["name"])}</th><td>{_text("; ".join(map(str, v["notes"])))}</td></tr>'
+            for v in noted
+        )
         parts.append(f"<h2>Videos with notes: {len(noted)}</h2>{_two_columns('Video', 'Note', rows)}")
     if left_out:
         items = "".join(f"<li>{_text(reason)}</li>" for reason in left_out)
@@ -463,7 +531,10 @@ def _failures(failed, noted, left_out):
 
 def _two_columns(first, second, rows):
     head = f'<tr><th scope="col">{first}</th><th scope="col">{second}</th></tr>'
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{second}"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{second}"><table><thead>{head}</thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _all_videos(measured, good):
@@ -475,11 +546,16 @@ def _all_videos(measured, good):
     for entry in good:
         cells = "".join(f"<td>{_figure((entry.get('values') or {}).get(n))}</td>" for n in names)
         frames, found = entry.get("frames"), entry.get("faces")
-        rows.append(f'<tr><th scope="row">{_text(entry["name"])}</th><td>{_cell(frames)}</td><td>{_cell(found)}</td>{cells}</tr>')
+        rows.append(
+            f'<tr><th scope="row">{_text(entry["name"])}</th><td>{_cell(frames)}</td><td>{_cell(found)}</td>'
+            f"{cells}</tr>"
+        )
     return (
         f"<section><details><summary>Every measured video: {len(good)}</summary>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="All videos"><table><thead><tr><th scope="col">Video</th>'
-        f'<th scope="col">Frames</th><th scope="col">With a face</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details></section>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="All videos"><table><thead><tr>'
+        '<th scope="col">Video</th>'
+        f'<th scope="col">Frames</th><th scope="col">With a face</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></details></section>"
     )
 
 
@@ -532,12 +608,16 @@ class _Axes:
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_text(label)}</text>')
         for value, label in x_ticks:
-            parts.append(f'<text x="{self.x(value):.1f}" y="{_H - _BOTTOM + 16}" text-anchor="middle">{_text(label)}</text>')
+            parts.append(
+                f'<text x="{self.x(value):.1f}" y="{_H - _BOTTOM + 16}" text-anchor="middle">{_text(label)}</text>'
+            )
         parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_W - _RIGHT}" y1="{_H - _BOTTOM}" y2="{_H - _BOTTOM}"/>')
         parts.append(f'<text x="{(_LEFT + _W - _RIGHT) / 2}" y="{_H - 6}" text-anchor="middle">{_text(x_label)}</text>')
         if y_label:
             middle = (_TOP + _H - _BOTTOM) / 2
-            parts.append(f'<text transform="translate(10 {middle}) rotate(-90)" text-anchor="middle">{_text(y_label)}</text>')
+            parts.append(
+                f'<text transform="translate(10 {middle}) rotate(-90)" text-anchor="middle">{_text(y_label)}</text>'
+            )
         return "".join(parts)
 
     def path(self, points, kind):
@@ -574,7 +654,7 @@ def _histogram(title, values, metric):
     step = max(1, math.ceil(most / 4))
     unit = metric.get("unit") or ""
     parts = [axes.frame(_ticks(edges[0], edges[-1]), [(v, str(v)) for v in range(0, most + 1, step)], unit, "videos")]
-    for low, high, count in zip(edges[:-1], edges[1:], counts):
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         if count:
             x, y = axes.x(low), axes.y(count)
             said = f"{count} of {len(values)}: {_figure(low)} to {_figure(high)}"
@@ -582,7 +662,9 @@ def _histogram(title, values, metric):
                 f'<rect class="bar" x="{x + 0.75:.1f}" y="{y:.1f}" width="{max(1, axes.x(high) - x - 1.5):.1f}" '
                 f'height="{_H - _BOTTOM - y:.1f}"><title>{said}</title></rect>'
             )
-    parts.append(f'<line class="mean" x1="{axes.x(mean):.1f}" x2="{axes.x(mean):.1f}" y1="{_TOP}" y2="{_H - _BOTTOM}"/>')
+    parts.append(
+        f'<line class="mean" x1="{axes.x(mean):.1f}" x2="{axes.x(mean):.1f}" y1="{_TOP}" y2="{_H - _BOTTOM}"/>'
+    )
     caption = f"mean {_figure(mean)} (line), {_figure(min(values))} to {_figure(max(values))}, {len(values)} videos"
     arrow = ARROWS.get(metric.get("better"), ("", ""))[0]
     return _figure_of(f"{title} {arrow}".strip(), "".join(parts), caption)
@@ -603,13 +685,24 @@ def _lines(title, xs, rows, x_label, y_label, ticks=None, note=""):
     drawn = table[:MOST_LINES]
     axes = _Axes(_spread(places, 0.04), _spread([*drawn[np.isfinite(drawn)], *lows[there], *highs[there]]))
     low, high = _spread([*drawn[np.isfinite(drawn)], *lows[there], *highs[there]])
-    x_ticks = [(v, str(v)) for v in ticks if min(xs) <= v <= max(xs)] if ticks else list(zip(places, map(str, xs)))
+    x_ticks = (
+        [(v, str(v)) for v in ticks if min(xs) <= v <= max(xs)]
+        if ticks
+        else list(zip(places, map(str, xs), strict=True))
+    )
     parts = [axes.frame(x_ticks, _ticks(low, high), x_label, y_label)]
-    parts += [axes.path([(x, _finite(y)) for x, y in zip(places, row)], "one") for row in drawn if len(table) > 1]
-    band = [*zip(places[there], lows[there]), *zip(places[there][::-1], highs[there][::-1])]
-    parts += [axes.path(band, "band"), axes.path(list(zip(places[there], means[there])), "line")]
-    for x, mean, label in zip(places[there], means[there], np.array(xs, object)[there]):
-        parts.append(f'<circle class="dot" cx="{axes.x(x):.1f}" cy="{axes.y(mean):.1f}" r="3"><title>{_text(label)}: {_figure(mean)}</title></circle>')
+    parts += [
+        axes.path([(x, _finite(y)) for x, y in zip(places, row, strict=False)], "one")
+        for row in drawn
+        if len(table) > 1
+    ]
+    band = [*zip(places[there], lows[there], strict=True), *zip(places[there][::-1], highs[there][::-1], strict=True)]
+    parts += [axes.path(band, "band"), axes.path(list(zip(places[there], means[there], strict=True)), "line")]
+    for x, mean, label in zip(places[there], means[there], np.array(xs, object)[there], strict=True):
+        parts.append(
+            f'<circle class="dot" cx="{axes.x(x):.1f}" cy="{axes.y(mean):.1f}" r="3">'
+            f"<title>{_text(label)}: {_figure(mean)}</title></circle>"
+        )
     best = int(np.nanargmin(means))
     caption = f"mean of {len(table)} videos and its 95 % interval; smallest, {_figure(means[best])}, at {xs[best]}"
     return _figure_of(title, "".join(parts), caption, note)
@@ -621,16 +714,28 @@ def _share(values):
     low, high = metrics.bootstrap_interval(values) if len(values) > 1 else (mean, mean)
     top = max(0.1, math.ceil(max(values) * 10) / 10)
     axes = _Axes((0, top), (0, 1))
-    parts = [axes.frame([(v, f"{100 * v:.0f} %") for v, _ in _ticks(0, top, 5)], [], "share of the lips in the L1 loss")]
+    parts = [
+        axes.frame([(v, f"{100 * v:.0f} %") for v, _ in _ticks(0, top, 5)], [], "share of the lips in the L1 loss")
+    ]
     bar, thick = axes.y(0.78), 34
-    parts.append(f'<rect class="rest" x="{_LEFT}" y="{bar:.1f}" width="{axes.x(top) - _LEFT:.1f}" height="{thick}"><title>elsewhere</title></rect>')
     parts.append(
-        f'<rect class="bar" x="{_LEFT}" y="{bar:.1f}" width="{axes.x(mean) - _LEFT:.1f}" height="{thick}"><title>lips: {100 * mean:.1f} %</title></rect>'
+        f'<rect class="rest" x="{_LEFT}" y="{bar:.1f}" width="{axes.x(top) - _LEFT:.1f}" height="{thick}">'
+        "<title>elsewhere</title></rect>"
     )
-    parts.append(f'<line class="mean" x1="{axes.x(low):.1f}" x2="{axes.x(high):.1f}" y1="{bar + thick / 2:.1f}" y2="{bar + thick / 2:.1f}"/>')
+    parts.append(
+        f'<rect class="bar" x="{_LEFT}" y="{bar:.1f}" width="{axes.x(mean) - _LEFT:.1f}" height="{thick}">'
+        f"<title>lips: {100 * mean:.1f} %</title></rect>"
+    )
+    parts.append(
+        f'<line class="mean" x1="{axes.x(low):.1f}" x2="{axes.x(high):.1f}" '
+        f'y1="{bar + thick / 2:.1f}" y2="{bar + thick / 2:.1f}"/>'
+    )
     heights = 0.1 + 0.3 * np.random.default_rng(0).random(len(values))
-    for value, height in zip(values, heights):
-        parts.append(f'<circle class="one-dot" cx="{axes.x(value):.1f}" cy="{axes.y(height):.1f}" r="3"><title>{100 * value:.1f} %</title></circle>')
+    for value, height in zip(values, heights, strict=True):
+        parts.append(
+            f'<circle class="one-dot" cx="{axes.x(value):.1f}" cy="{axes.y(height):.1f}" r="3">'
+            f"<title>{100 * value:.1f} %</title></circle>"
+        )
     caption = f"mean {100 * mean:.1f} % (bar; line: 95 % interval), {len(values)} videos (dots)"
     return _figure_of("Loss share of the lips", "".join(parts), caption)
 
@@ -673,12 +778,20 @@ def _reason(error):
 def main() -> None:
     parser = cli.ArgumentParser(prog="python -m lipgan_keras.report", description=__doc__.split("\n")[0])
     parser.add_argument("results", metavar="results.json", help="what evaluate.py wrote")
-    parser.add_argument("--out", help="HTML file to write (default: report.html beside the results; sheet.html with --sheet_only)")
-    parser.add_argument("--cases", type=cli.integer(0), default=3, help="how many worst and how many best videos to show")
-    parser.add_argument("--pairs", type=cli.integer(0), default=20, help="pairs on the judging sheet, at most; 0: no sheet")
+    parser.add_argument(
+        "--out", help="HTML file to write (default: report.html beside the results; sheet.html with --sheet_only)"
+    )
+    parser.add_argument(
+        "--cases", type=cli.integer(0), default=3, help="how many worst and how many best videos to show"
+    )
+    parser.add_argument(
+        "--pairs", type=cli.integer(0), default=20, help="pairs on the judging sheet, at most; 0: no sheet"
+    )
     parser.add_argument("--clip_seconds", type=cli.positive(), default=4.0, help="length of a clip, at most")
     parser.add_argument("--clip_size", type=cli.integer(16), default=320, help="height of a clip in pixels, at most")
-    parser.add_argument("--sheet_only", action="store_true", help="the judging sheet alone, for judges who are not to see the results")
+    parser.add_argument(
+        "--sheet_only", action="store_true", help="the judging sheet alone, for judges who are not to see the results"
+    )
     args = parser.parse_args()
     folder = Path(args.results).parent
     out = Path(args.out or folder / ("sheet.html" if args.sheet_only else "report.html"))

@@ -3,8 +3,8 @@
     python -m lipgan_keras.sync_accuracy --data_root crops/ --checkpoint logs/checkpoint.h5
 
 Real faces only. Each run of frames gives one synced pair and one unsynced: the same mouths with their clip's sound at
-least 3 frames and, where the clip allows, at most 1 s away. So half of the pairs are synced, and a guess is right half of the
-time. The threshold is the best one for pairs of the training clips; the accuracy is that on the held-out clips.
+least 3 frames and, where the clip allows, at most 1 s away. So half of the pairs are synced, and a guess is right half
+of the time. The threshold is the best one for pairs of the training clips; the accuracy is that on the held-out clips.
 
 Held out is what train.py held out, which its checkpoints remember; for others the flags tell.
 
@@ -154,7 +154,9 @@ def held_out_accuracy(training: Scores, held_out: Scores, which: np.ndarray | sl
     return found
 
 
-def opening_differences(clips: list[dataset.Clip], runs: np.ndarray, frames: int, data_root: str, puppets: str) -> np.ndarray:
+def opening_differences(
+    clips: list[dataset.Clip], runs: np.ndarray, frames: int, data_root: str, puppets: str
+) -> np.ndarray:
     """(n,) how much the true openings of mouths and sound differ in each unsynced pair, read to `ORACLE_STEP`.
 
     Args:
@@ -217,7 +219,9 @@ NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discrim
 
 
 def measure(args) -> dict:
-    """What `main` prints, as a dict: {network: {"all": accuracy, "different": accuracy on those that look different}}."""
+    """What `main` prints, as a dict: {network: {"all": accuracy, "different":
+    accuracy on those that look different}}.
+    """
     models, config = load(args.checkpoint)
     if args.audio_offset_ms is not None:
         config.audio_offset_ms = args.audio_offset_ms
@@ -250,10 +254,18 @@ def main() -> None:
     parser = cli.ArgumentParser(prog="python -m lipgan_keras.sync_accuracy", description=__doc__.split("\n")[0])
     parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
     parser.add_argument("--checkpoint", required=True, help="with a lip-sync or a contrastive discriminator")
-    parser.add_argument("--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)")
-    parser.add_argument("--val_fraction", type=cli.fraction, help="share of the clips held out (default: the checkpoint's, or 0.05)")
-    parser.add_argument("--seed", type=cli.integer(0), help="of that split, and of the pairs (default: the checkpoint's, or 0)")
-    parser.add_argument("--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)")
+    parser.add_argument(
+        "--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)"
+    )
+    parser.add_argument(
+        "--val_fraction", type=cli.fraction, help="share of the clips held out (default: the checkpoint's, or 0.05)"
+    )
+    parser.add_argument(
+        "--seed", type=cli.integer(0), help="of that split, and of the pairs (default: the checkpoint's, or 0)"
+    )
+    parser.add_argument(
+        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
+    )
     parser.add_argument("--pairs", type=cli.integer(2), default=1000, help="runs of frames on each side, at most")
     parser.add_argument("--puppets", help="the videos of puppets that --data_root was made of, with their .npz")
     parser.add_argument("--json", help="file to write the results to")
@@ -261,12 +273,18 @@ def main() -> None:
     if args.json:
         cli.check_writable(Path(args.json).parent)
     results = measure(args)
-    print(f"{args.checkpoint}: accuracy on {results['pairs']} pairs of {results['clips']} held-out clips, half of them in sync")
+    print(
+        f"{args.checkpoint}: accuracy on {results['pairs']} pairs of {results['clips']} held-out clips, half of them "
+        "in sync"
+    )
     for name, words in NAMES.items():
         if name in results:
             line = f"  {words:26} {results[name]['all']:6.1%}"
             if "different" in results[name]:
-                line += f"   {results[name]['different']:6.1%} of the {results['different_pairs']} whose openings differ by {DIFFERENT}"
+                line += (
+                    f"   {results[name]['different']:6.1%} of the {results['different_pairs']} whose openings differ "
+                    f"by {DIFFERENT}"
+                )
             print(line)
     if "oracle" in results:
         print(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")

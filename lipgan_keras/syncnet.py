@@ -114,9 +114,13 @@ STREAMS = {"lip": build_lip, "sound": build_sound}
 # Names of PyTorch's file
 _MODULES = {"lip": {"conv": "netcnnlip", "full": "netfclip"}, "sound": {"conv": "netcnnaud", "full": "netfcaud"}}
 _PARAMETERS = {
-    "kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias",
-    "moving_mean": "running_mean", "moving_variance": "running_var",
-}  # fmt: skip
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 
 
 def _weights(models) -> Iterator[tuple[str, str, str, keras.Variable]]:

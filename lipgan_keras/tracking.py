@@ -89,9 +89,9 @@ def track(
 ) -> Iterator[Tracked]:
     """Follow the faces of a video: every frame comes out, in order, with the faces found in it.
 
-    Of "one" person the largest face is followed, then the one nearest to it from frame to frame. When it is not seen for
-    PATIENCE frames, or the scene changes, the largest face is taken anew. Of "all", each face has its own track. Landmarks
-    and box are smoothed with a Gaussian centred on each frame, but not across a jump of the face.
+    Of "one" person the largest face is followed, then the one nearest to it from frame to frame. When it is not seen
+    for PATIENCE frames, or the scene changes, the largest face is taken anew. Of "all", each face has its own track.
+    Landmarks and box are smoothed with a Gaussian centred on each frame, but not across a jump of the face.
 
     Holds batch_size * every frames (fewer where they exceed HELD_BYTES), and bridge + FLASH + SMOOTH_FRAMES or `fade`
     more at most.
@@ -175,7 +175,9 @@ def fixed_box(
     """
     top, bottom, left, right = np.add(box, np.multiply(pads, (-1, 1, -1, 1))).tolist()
     if any(pads) and (bottom - top < 4 or right - left < 4):
-        raise UserError(f"--pads {' '.join(f'{pad:g}' for pad in pads)}: leaves nothing of the --box; use smaller numbers")
+        raise UserError(
+            f"--pads {' '.join(f'{pad:g}' for pad in pads)}: leaves nothing of the --box; use smaller numbers"
+        )
     crop = np.array([left, top, right, bottom], np.float64)
     landmarks = faces.default_landmarks(1, style) * (crop[2:] - crop[:2]) + crop[:2]
     face = TrackedFace(0, 0, Face(crop.astype(np.float32), landmarks.astype(np.float32), 1.0), crop)
@@ -278,7 +280,9 @@ class _Changes:
 
 
 def _doubtful(line, gaps) -> list[int]:
-    """Which gaps between two looks may not be interpolated. Where a face turns back in one, only those beside it tell."""
+    """Which gaps between two looks may not be interpolated. Where a face turns back in one,
+    only those beside it tell.
+    """
     speeds = [_speed(line[a : b + 1]) for a, b in gaps]
     doubtful = []
     for k, (a, b) in enumerate(gaps):
@@ -289,7 +293,9 @@ def _doubtful(line, gaps) -> list[int]:
 
 
 def _speed(line) -> float:
-    """Face widths a frame that a landmark moves from the first to the last; infinite if somebody came, went or leapt."""
+    """Face widths a frame that a landmark moves from the first to the last;
+    infinite if somebody came, went or leapt.
+    """
     one, other = line[0].faces, line[-1].faces
     if len(one) != len(other) or any(entry.changed for entry in line[1:]):
         return float("inf")

@@ -44,7 +44,8 @@ RECIPES = {
 }
 LOG_FREQ = 50  # steps between rows of the log
 VAL_SAMPLES = 256
-# The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right one.
+# The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right
+# one.
 SOUND_USED = 1.1
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", "audio", "width", "img_size", "batch_size", "seed")
@@ -81,10 +82,18 @@ def train(args: argparse.Namespace) -> None:
         config.crop = "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in train_clips) else "dlib"
     _warn(args, train_clips)
     data = dataset.Dataset(
-        train_clips, config, args.batch_size, args.seed, generator=recipe.generator, pairs=args.disc_weight > 0,
-        sync=args.sync_weight > 0, sync_runs=0 if args.sync_mode == "expert" else None, augmentation=args.augment, sound=sound,
+        train_clips,
+        config,
+        args.batch_size,
+        args.seed,
+        generator=recipe.generator,
+        pairs=args.disc_weight > 0,
+        sync=args.sync_weight > 0,
+        sync_runs=0 if args.sync_mode == "expert" else None,
+        augmentation=args.augment,
+        sound=sound,
         shared=has_gpu(),
-    )  # fmt: skip
+    )
     steps = args.steps or args.epochs * -(-len(data) // (data.samples or data.sync_samples))
     if config.step >= steps:
         print(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
@@ -97,8 +106,8 @@ def train(args: argparse.Namespace) -> None:
     seconds = sum(clip.shown for clip in train_clips) / dataset.FPS
     generator = f", {config}" if recipe.generator else ""
     print(
-        f"recipe {args.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to train "
-        f"on, {len(val_clips)} held out; log in {logdir}"
+        f"recipe {args.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to "
+        f"train on, {len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, args.seed, run.models) if val_clips else None
     log = Log(run, config, args, steps, validation)
@@ -121,7 +130,9 @@ def _complete(args) -> Recipe:
     if not recipe.generator:
         for name in ("lip_weight", "lip_share", "disc_weight", "quality_weight", "quality_start"):
             if getattr(args, name) is not None:
-                raise UserError(f"--{name}: --recipe {args.recipe} trains the lip-sync discriminator alone; leave it away")
+                raise UserError(
+                    f"--{name}: --recipe {args.recipe} trains the lip-sync discriminator alone; leave it away"
+                )
     if args.augment and "none" in args.augment and len(args.augment) > 1:
         raise UserError("--augment none: goes with no other name; leave it away, or them")
     if args.lip_share is not None and args.lip_weight is not None:
@@ -137,17 +148,21 @@ def _complete(args) -> Recipe:
         if not args.sync_weight:
             raise UserError("--recipe sync: trains the lip-sync discriminator; leave --sync_weight 0 away")
         if args.sync_mode == "expert":
-            raise UserError("--recipe sync: trains the lip-sync discriminator; --sync_mode expert is for one that is frozen")
+            raise UserError(
+                "--recipe sync: trains the lip-sync discriminator; --sync_mode expert is for one that is frozen"
+            )
         if args.freeze_norm:
             raise UserError("--freeze_norm: --recipe sync has no generator; leave it away")
         if args.resume_gen:
             raise UserError(f"--resume_gen {args.resume_gen}: --recipe sync has no generator; leave it away")
     if args.freeze_norm and not args.resume_gen:
-        raise UserError("--freeze_norm: keeps the statistics of a generator that has learned; name it with --resume_gen")
+        raise UserError(
+            "--freeze_norm: keeps the statistics of a generator that has learned; name it with --resume_gen"
+        )
     if args.resume_disc and not args.disc_weight:
         raise UserError(
-            f"--resume_disc {args.resume_disc}: --recipe {args.recipe} has no contrastive discriminator here; leave it away, "
-            "or add --disc_weight"
+            f"--resume_disc {args.resume_disc}: --recipe {args.recipe} has no contrastive discriminator here; leave it "
+            "away, or add --disc_weight"
         )
     if args.resume_sync and not args.sync_weight:
         raise UserError(f"--resume_sync {args.resume_sync}: there is no lip-sync discriminator; add --sync_weight")
@@ -160,7 +175,9 @@ def _complete(args) -> Recipe:
     if args.sync_mode == "expert" and not args.sync_weight:
         raise UserError("--sync_mode expert: there is no lip-sync discriminator; add --sync_weight")
     if args.sync_mode == "expert" and not args.resume_sync:
-        raise UserError("--sync_mode expert: needs the checkpoint of one (train.py --recipe sync); name it with --resume_sync")
+        raise UserError(
+            "--sync_mode expert: needs the checkpoint of one (train.py --recipe sync); name it with --resume_sync"
+        )
     return recipe
 
 
@@ -173,7 +190,9 @@ def _sound(args):
 def _warn(args, clips):
     bare = sum(clip.landmarks is None for clip in clips)
     if bare:
-        print(f"{args.data_root}: {bare} of {len(clips)} clips have no landmarks; a default region stands for their lips")
+        print(
+            f"{args.data_root}: {bare} of {len(clips)} clips have no landmarks; a default region stands for their lips"
+        )
     enlarged = [clip.saved_size for clip in clips if clip.saved_size and clip.saved_size < args.img_size]
     if enlarged:
         print(
@@ -226,7 +245,11 @@ class Run:
                 for optimizer in self.lipgan.optimizers.values():
                     optimizer.learning_rate = args.lr
         else:
-            for name, path in (("generator", args.resume_gen), ("discriminator", args.resume_disc), ("sync", args.resume_sync)):
+            for name, path in (
+                ("generator", args.resume_gen),
+                ("discriminator", args.resume_disc),
+                ("sync", args.resume_sync),
+            ):
                 if path:
                     checkpoints.load_weights(self.models[name], path)
 
@@ -241,7 +264,9 @@ class Run:
         first = args.lr / max(1, args.warmup)
         if args.lr_schedule == "cosine":
             target = args.lr if args.warmup else None
-            return schedules.CosineDecay(first, args.steps - args.warmup, warmup_target=target, warmup_steps=args.warmup)
+            return schedules.CosineDecay(
+                first, args.steps - args.warmup, warmup_target=target, warmup_steps=args.warmup
+            )
         return schedules.PolynomialDecay(first, args.warmup, args.lr) if args.warmup else args.lr
 
     def _assemble(self):
@@ -306,7 +331,9 @@ def _config(args, latest):
         checkpoints.check_holds(args.resume_sync, "sync")
         known = checkpoints.read_config(args.resume_sync)
         if args.sync_frames not in (None, known.sync_frames):
-            raise UserError(f"{args.resume_sync}: was trained with --sync_frames {known.sync_frames}, not {args.sync_frames}")
+            raise UserError(
+                f"{args.resume_sync}: was trained with --sync_frames {known.sync_frames}, not {args.sync_frames}"
+            )
         for name in ("audio", "alignment", "audio_offset_ms"):
             if getattr(known, name) != getattr(config, name):
                 raise UserError(
@@ -343,8 +370,8 @@ def _words(value):
 
 
 class Validation:
-    """Fixed samples of the held-out clips: errors under their own sound and under another's, and the sync accuracy of the
-    discriminators, whose thresholds come from clips that are trained on.
+    """Fixed samples of the held-out clips: errors under their own sound and under another's, and the sync accuracy of
+    the discriminators, whose thresholds come from clips that are trained on.
 
     Attributes:
         columns: names of what a call returns.
@@ -449,7 +476,8 @@ class Log(keras.callbacks.Callback):
 
     def __enter__(self):
         self._cut_log()
-        # Not SummaryWriter: its thread takes a failing write (a full disc) to its grave, and the run waits for it forever.
+        # Not SummaryWriter: its thread takes a failing write (a full disc) to its grave, and the run waits for it
+        # forever.
         self.events = EventsWriter(str(self.logdir / "events"))
         self._event(session_log=SessionLog(status=SessionLog.START), step=self.config.step + 1)  # hides what came after
         self.bar = tqdm(
@@ -470,7 +498,9 @@ class Log(keras.callbacks.Callback):
         # One Keras epoch: Keras's epochs would have to begin where checkpoints do, and a resumed run need not.
         left = until - self.config.step
         with loading.Loader(data, self.config.step, self.num_workers, processes=has_gpu()) as loader:
-            self.run.lipgan.fit(iter(loader), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[self])
+            self.run.lipgan.fit(
+                iter(loader), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[self]
+            )
 
     def on_train_batch_end(self, batch, logs=None):
         self.config.step += 1

@@ -206,7 +206,7 @@ def _declared_size(head: bytes) -> int:
 def _has_two_frames(path) -> bool:
     with _open(path) as (container, stream):
         packets = (packet for packet in container.demux(stream) if packet.size)
-        return sum(1 for _, packet in zip(range(2), packets)) == 2
+        return sum(1 for _, packet in zip(range(2), packets, strict=False)) == 2
 
 
 def _png_is_animated(path) -> bool:
@@ -342,7 +342,8 @@ def read_frames_reversed(path: str | os.PathLike, chunk: int = 64, end: float = 
 def sample_frames(
     path: str | os.PathLike, count: int = 8, start: float = 0.0, end: float = float("inf")
 ) -> Iterator[Frame]:
-    """At most `count` frames spread over the file from `start` to `end` seconds, fast: keyframes where they lie close enough.
+    """At most `count` frames spread over the file from `start` to `end` seconds, fast: keyframes where they lie close
+    enough.
 
     Their durations are nominal. A still gives its one frame.
     """
@@ -520,8 +521,8 @@ def _decoded(container, stream) -> Iterator[Any]:
 def _frames(path, container, stream, earliest: float, exact: bool) -> Iterator[Frame]:
     converter, waiting, length = _Converter(exact), None, None
     nothing = True
-    for time, length, picture in _pictures(path, container, stream):
-        nothing = False
+    for time, lasts, picture in _pictures(path, container, stream):
+        nothing, length = False, lasts
         if waiting is not None:
             waiting.duration = time - waiting.time
             yield waiting
@@ -558,7 +559,9 @@ class _Converter:
                 "src_color_range": None if grey else "JPEG" if full else "MPEG",
                 "dst_color_range": "JPEG",
             }
-        image = self._reformatter.reformat(picture, format=wanted, interpolation=self._interpolation, **colours).to_ndarray()
+        image = self._reformatter.reformat(
+            picture, format=wanted, interpolation=self._interpolation, **colours
+        ).to_ndarray()
         if transparent:
             image = _over_white(image) if image[..., 3].min() < 255 else np.ascontiguousarray(image[..., :3])
         transposed, flips = _orientation(picture)
@@ -599,7 +602,7 @@ def _webp_frames(path) -> Iterator[tuple[float, float, np.ndarray]]:
             read = False
         if not read or not len(animation.frames):
             break
-        for image, milliseconds in zip(animation.frames, np.ravel(animation.durations)):
+        for image, milliseconds in zip(animation.frames, np.ravel(animation.durations), strict=False):
             duration = max(float(milliseconds), 10.0) / 1000  # 0 means as fast as possible
             yield time, duration, _over_white(image) if image.shape[2] == 4 else image
             time += duration

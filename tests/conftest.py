@@ -75,7 +75,13 @@ def script(tmp_path):
             arguments[0] = str(ROOT / arguments[0])
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | (env or {})
         return subprocess.run(
-            [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     return run

@@ -77,7 +77,9 @@ def detect(images):
         side = min(height, width)
         points = np.array([[-0.1, -0.1], [0.1, -0.1], [0, 0], [-0.08, 0.12], [0.08, 0.12]])
         points = points * side + (width / 2, height / 2)
-        box = np.array([width / 2 - 0.2 * side, height / 2 - 0.25 * side, width / 2 + 0.2 * side, height / 2 + 0.25 * side])
+        box = np.array(
+            [width / 2 - 0.2 * side, height / 2 - 0.25 * side, width / 2 + 0.2 * side, height / 2 + 0.25 * side]
+        )
         band = image[height // 4 : height // 3]  # empty in pictures too small for a face
         seen = band.size and abs(float(band.mean()) - BLANK) > 20
         found.append([faces.Face(box.astype("float32"), points.astype("float32"), 0.99)] if seen else [])
@@ -94,7 +96,10 @@ class PaintedSound:
         self.windows, self.batches = [], []
 
     def __call__(self, face, window):
-        assert face.shape[1:] == (96, 96, 6) and window.shape[1:] in ((80, 27, 1), (12, 35, 1)), (face.shape, window.shape)
+        assert face.shape[1:] == (96, 96, 6) and window.shape[1:] in ((80, 27, 1), (12, 35, 1)), (
+            face.shape,
+            window.shape,
+        )
         self.windows.append(window)
         self.batches.append(len(face))
         output = face[..., :3].copy()

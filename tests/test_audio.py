@@ -37,7 +37,7 @@ def write_sound(path, wave, codec, rate=44100, layout="mono", starts=(0.0,), pic
                 packets += video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24"))
             packets += video.encode()
         pieces = np.array_split(wave, len(starts))
-        for piece, start in zip(pieces, starts):
+        for piece, start in zip(pieces, starts, strict=True):
             planes = np.tile(piece, (2 if layout == "stereo" else 1, 1))
             size = stream.codec_context.frame_size or 1024
             for first in range(0, planes.shape[1], size):
@@ -211,7 +211,7 @@ def test_windows_take_what_the_formula_says_to_the_last_bit(kind):
         features = rng.standard_normal((rows, steps)).astype(dtype)
         times = rng.uniform(-1, 5, 50)
         silence = audio.features(np.zeros(8000), kind)[:, 0]
-        for time, heard in zip(times, audio.windows(features, times, kind)):
+        for time, heard in zip(times, audio.windows(features, times, kind), strict=True):
             rate = audio.STEPS_PER_SECOND[kind] * (time - audio.FIRST_STEP_SECONDS[kind])
             first = int(np.floor(rate + 0.5 + 1e-6)) - length // 2
             expected = [features[:, k] if 0 <= k < steps else silence for k in range(first, first + length)]
@@ -266,10 +266,13 @@ def test_windows_of_changed_sound(kind):
 
 
 def test_windows_of_many_sounds_are_those_of_each():
-    """Up to 1e-4: louder, softer, clipped and with noise, at the ends of the sound and beyond, and whatever was asked for before."""
+    """Up to 1e-4: louder, softer, clipped and with noise, at the ends of the sound and beyond,
+    and whatever was asked for before.
+    """
     rng = np.random.default_rng(0)
     waves = [
-        (rng.uniform(-0.9, 0.9, n) * (np.arange(n) % 9000 > 3000)).astype(np.float32) for n in (48000, 16123, 900, 1, 48000, 70000)
+        (rng.uniform(-0.9, 0.9, n) * (np.arange(n) % 9000 > 3000)).astype(np.float32)
+        for n in (48000, 16123, 900, 1, 48000, 70000)
     ]
     waves[4] *= 1e-3
     waves += [np.zeros(32000, np.float32), np.zeros(0, np.float32)]
@@ -277,9 +280,10 @@ def test_windows_of_many_sounds_are_those_of_each():
     hum = 0.1 * np.sin(2 * np.pi * np.arange(80000) / 599).astype(np.float32)
     cases = [
         (wave, start, gain, noisy)
-        for wave in waves for start in (-9.0, -0.3, -0.01, 0.0, 0.37, len(wave) / 16000 - 0.2, len(wave) / 16000, 3.0)
+        for wave in waves
+        for start in (-9.0, -0.3, -0.01, 0.0, 0.37, len(wave) / 16000 - 0.2, len(wave) / 16000, 3.0)
         for gain, noisy in ((1.0, False), (0.25, False), (2.0, False), (0.5, True))
-    ]  # fmt: skip
+    ]
     order = rng.permutation(len(cases))
     cases = [cases[i] for i in order]
     times = np.array([start + np.arange(5) / 25 + rng.uniform(0, 0.005) for _, start, _, _ in cases])
@@ -289,23 +293,30 @@ def test_windows_of_many_sounds_are_those_of_each():
         return np.clip(gain * stretch + (hum[: len(stretch)] if noisy else 0), -1, 1)
 
     def hear(some, stretches):
-        return np.stack([changed(stretch, gains[i], noisy[i]) for i, stretch in zip(some, stretches)])
+        return np.stack([changed(stretch, gains[i], noisy[i]) for i, stretch in zip(some, stretches, strict=False)])
 
     banks = {id(wave): audio.MelBank(wave) for wave in waves}
     heard = audio.changed_windows([banks[id(wave)] for wave, *_ in cases], times, gains, noisy, hear)
     assert heard.shape == (len(cases), 80, 27, 5) and heard.dtype == np.float32
-    for (wave, _, gain, more), moments, window in zip(cases, times, heard):
+    for (wave, _, gain, more), moments, window in zip(cases, times, heard, strict=True):
         expected = audio.windows_of(wave, moments, "mel", lambda s, g=gain, m=more: changed(s, g, m))
         np.testing.assert_allclose(np.moveaxis(window, -1, 0)[..., None], expected, rtol=0, atol=1e-4)
     alone = [
         audio.changed_windows([audio.MelBank(wave)], moments[None], [gain], [False], hear)[0]
-        for (wave, _, gain, more), moments in zip(cases, times) if not more and gain <= 1
-    ]  # fmt: skip
-    kept = [window for (_, _, gain, more), window in zip(cases, heard) if not more and gain <= 1]
+        for (wave, _, gain, more), moments in zip(cases, times, strict=True)
+        if not more and gain <= 1
+    ]
+    kept = [window for (_, _, gain, more), window in zip(cases, heard, strict=True) if not more and gain <= 1]
     np.testing.assert_array_equal(alone, kept)
     sixteen = [(np.rint(wave * 32767)).astype(np.int16) for wave in waves]
     one, other = (
-        audio.changed_windows([audio.MelBank(wave) for wave in of], np.full((8, 1), 0.4), [2.0] * 8, [False] * 8, lambda _, s: np.clip(2 * s, -1, 1))
+        audio.changed_windows(
+            [audio.MelBank(wave) for wave in of],
+            np.full((8, 1), 0.4),
+            [2.0] * 8,
+            [False] * 8,
+            lambda _, s: np.clip(2 * s, -1, 1),
+        )
         for of in (sixteen, [(wave / 32768).astype(np.float32) for wave in sixteen])
     )
     np.testing.assert_array_equal(one, other)

@@ -81,7 +81,7 @@ def test_each_name_does_its_own_part(name):
     same = [np.array_equal(picture.apply(grey), grey) for picture in pictures]
     assert not any(same) if name == "colour" else all(same)
     if name == "flip":
-        mirrored = next(picture for picture, change in zip(pictures, changed) if change)
+        mirrored = next(picture for picture, change in zip(pictures, changed, strict=True) if change)
         image = random_picture(0)
         np.testing.assert_array_equal(mirrored.apply(image), image[:, ::-1])
 
@@ -109,7 +109,7 @@ def test_landmarks_follow_the_picture(size):
         moved = picture.points(points.astype(np.float32))
         assert moved.dtype == np.float32 and moved.shape == (5, 2)
         order = [1, 0, 2, 4, 3] if picture.flip else range(5)
-        for point, expected in zip(points[order], moved):
+        for point, expected in zip(points[order], moved, strict=True):
             dot = np.exp(-((centre - point[0]) ** 2 + (centre[:, None] - point[1]) ** 2) / 8)
             image = picture.apply(np.rint(255 * dot).astype(np.uint8)[..., None].repeat(3, 2))[..., 0].astype(float)
             found = np.array([(image * centre).sum(), (image * centre[:, None]).sum()]) / image.sum()
@@ -129,7 +129,9 @@ def test_mouths_are_bent_and_recoloured_for_the_discriminator():
     ratios, mixed = [], []
     for seed in range(40):
         picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
-        for first, last, matrix, even in zip(box[:2][::-1], box[2:][::-1], faces.crop_matrices(box, 96, 48, 1.0, picture.bend), plain):
+        for first, last, matrix, even in zip(
+            box[:2][::-1], box[2:][::-1], faces.crop_matrices(box, 96, 48, 1.0, picture.bend), plain, strict=False
+        ):
             at = matrix @ places
             assert (np.diff(at) > 0).all() and first < at[0] and at[-1] < last  # in order, from one end to the other
             np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-5)
@@ -153,19 +155,29 @@ def test_mouths_are_bent_and_recoloured_for_the_discriminator():
 
 @pytest.mark.parametrize("size", [96, 192])
 def test_mouths_are_those_of_the_changed_pictures(size):
-    """What `apply` moves is folded into the cut: the same as of the pictures that it makes, up to how it interpolates."""
+    """What `apply` moves is folded into the cut: the same as of the pictures that it makes,
+    up to how it interpolates.
+    """
     rng = np.random.default_rng(0)
-    run = np.stack([cv2.resize(rng.integers(0, 256, (9, 9, 3), np.uint8), (size, size), interpolation=cv2.INTER_CUBIC) for _ in range(3)])
+    run = np.stack(
+        [
+            cv2.resize(rng.integers(0, 256, (9, 9, 3), np.uint8), (size, size), interpolation=cv2.INTER_CUBIC)
+            for _ in range(3)
+        ]
+    )
     landmarks = faces.default_landmarks(size) + rng.uniform(-0.05, 0.05, (3, 5, 2)).astype(np.float32) * size
     drawn = augment.Picture.draw(np.random.default_rng(1), 40, size, (*PICTURE_NAMES, "blur"))
     boxes = np.stack([faces.mouth_box(picture.points(landmarks)) for picture in drawn])
     together = augment.mouths(drawn, [run] * 40, boxes, 48)
-    for picture, box, cut in zip(drawn, augment.mouth_boxes(drawn, boxes), together):
+    for picture, box, cut in zip(drawn, augment.mouth_boxes(drawn, boxes), together, strict=True):
         changed = np.stack([picture.apply(image) for image in run])
         if picture.flip:  # the bend is mirrored, too
             box = np.array([size - box[2], box[1], size - box[0], box[3]])
         rows, columns = faces.crop_matrices(box, size, 48, picture.blur, picture.bend)
-        expected = dataset.mouths_of(changed, rows, columns[::-1, ::-1] if picture.flip else columns).reshape(-1, 3) @ picture.mix
+        expected = (
+            dataset.mouths_of(changed, rows, columns[::-1, ::-1] if picture.flip else columns).reshape(-1, 3)
+            @ picture.mix
+        )
         assert np.abs(cut.reshape(-1, 3) - expected).mean() < 0.01
 
 
@@ -186,9 +198,7 @@ def test_a_flip_swaps_left_and_right():
 def test_the_mouth_stays_in_the_lower_half(size):
     """The topmost lips that occur, and the lowest; what the generator sees must never hold any."""
     lips = np.float32([[0.5, 0.53], [0.5, 0.53], [0.5, 0.53], [0.25, 0.85], [0.75, 0.85]]) * size
-    moved = np.stack(
-        [Picture(np.random.default_rng(seed), size, PICTURE_NAMES).points(lips) for seed in range(1000)]
-    )
+    moved = np.stack([Picture(np.random.default_rng(seed), size, PICTURE_NAMES).points(lips) for seed in range(1000)])
     assert (moved[:, :3, 1] >= size / 2).all()
     assert (moved > 0).all() and (moved < size).all()
     spread = np.ptp(moved, axis=0) / size
@@ -282,7 +292,7 @@ def test_the_seed_decides_the_sound_whichever_thread_comes_first():
     np.testing.assert_array_equal(first, second)
     assert len({sound.tobytes() for sound in first}) == 24
     third = [heard(Sound(("gain", "noise"), seed=6), seed) for seed in range(4)]
-    assert any((a != b).any() for a, b in zip(first, third))  # other music
+    assert any((a != b).any() for a, b in zip(first, third, strict=False))  # other music
 
 
 def test_noise_comes_from_the_folder(tmp_path):
@@ -372,8 +382,8 @@ def test_sounds_changed_together_are_those_changed_alone():
     levels = rng.uniform(0.01, 0.5, 40)
     changes = Sound(("gain", "noise")).changes(rng, 40)
     assert 10 < sum(change.noisy for change in changes) < 30
-    alone = [change(stretch, rms) for change, stretch, rms in zip(changes, stretches, levels)]
-    for change, stretch, rms, one in zip(changes, stretches, levels, alone):
+    alone = [change(stretch, rms) for change, stretch, rms in zip(changes, stretches, levels, strict=True)]
+    for change, stretch, rms, one in zip(changes, stretches, levels, alone, strict=True):
         expected = np.clip(change.gain * stretch, -1, 1)
         if change.noisy:
             start = int(change.at * (len(change.piece) - 4999))

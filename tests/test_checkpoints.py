@@ -160,7 +160,9 @@ def test_export_of_generator_and_discriminator(tmp_path, small, capfd):
     path, out = tmp_path / "all.h5", tmp_path / "out.h5"
     sync = SMALL.build_sync_discriminator()
     quality = SMALL.build_quality_discriminator()
-    checkpoints.save_checkpoint(path, {"generator": small, "sync": sync, "quality": quality}, SMALL, training={"seed": 3})
+    checkpoints.save_checkpoint(
+        path, {"generator": small, "sync": sync, "quality": quality}, SMALL, training={"seed": 3}
+    )
     made = synthetic.call("lipgan_keras.checkpoints", "export", path, out, "--sync", "--float16", capfd=capfd)
     assert made.returncode == 0, made.stderr
     assert checkpoints.read_networks(out) == ["generator", "sync"] and checkpoints.read_training(out) is None

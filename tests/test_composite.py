@@ -306,7 +306,7 @@ def test_real_mouths_of_other_frames_are_as_sharp_as_the_source(real_clips):
         assert soft < 0.88 and 0.9 < sharp < 1.15, (name, soft, sharp)
 
 
-# ------------------------------------------------------------------------------------------------ hands before the mouth
+# ----------------------------------------------------------------------------------------------- hands before the mouth
 
 
 def a_person(lips=1.0, light=1.0, shift=0.0, hand=None):
@@ -371,7 +371,9 @@ def test_hands_before_real_mouths(real_clips):
                 (x, y), apart = one.face.landmarks[2], float(np.ptp(one.face.landmarks[[0, 3], 1]))
                 skin = image[int(y - 0.45 * apart) : int(y - 0.1 * apart), int(x - 0.2 * apart) : int(x + 0.2 * apart)]
                 top, left = int(y + 0.15 * apart), int(x - 0.6 * apart)
-                image[top : top + int(apart), left : left + int(1.2 * apart)] = cv2.resize(skin, (int(1.2 * apart), int(apart)))
+                image[top : top + int(apart), left : left + int(1.2 * apart)] = cv2.resize(
+                    skin, (int(1.2 * apart), int(apart))
+                )
             found.append(uncovered(image, one, frame.time))
         assert found[:25] == [1] * 25 and found[25:] == [0] * 25
 

@@ -15,7 +15,9 @@ from lipgan_keras.cli import UserError
 POINTS = np.array([[30, 40], [66, 40], [48, 55], [34, 70], [62, 70]], "float32")
 
 
-def make_clip(folder, layout="lipgan_keras", frames=range(14), click=None, rate=16000, seconds=1.6, size=96, delay=0.0, seed=0):
+def make_clip(
+    folder, layout="lipgan_keras", frames=range(14), click=None, rate=16000, seconds=1.6, size=96, delay=0.0, seed=0
+):
     """A clip's folder as each program writes it. Picture N is of brightness N; the sound is noise, or one click.
 
     delay: of the source frames' times against N/25, for "lipgan_keras".
@@ -40,7 +42,14 @@ def make_clip(folder, layout="lipgan_keras", frames=range(14), click=None, rate=
     if layout == "lipgan_keras":
         arrays = {"landmarks": np.tile(POINTS, (len(frames), 1, 1)), "box": np.tile([0.0, 0, 96, 96], (len(frames), 1))}
         time = np.array(frames) / 25 + delay
-        np.savez(folder / "landmarks.npz", frames=frames, time=time, duration=np.full(len(frames), 0.03), img_size=size, **arrays)
+        np.savez(
+            folder / "landmarks.npz",
+            frames=frames,
+            time=time,
+            duration=np.full(len(frames), 0.03),
+            img_size=size,
+            **arrays,
+        )
     return folder
 
 
@@ -66,7 +75,8 @@ def data_of(root, kind="mel", batch_size=4, **options):
     return dataset.Dataset(find(root, kind), ModelConfig("basic", kind), batch_size, **options)
 
 
-# When picture 15 is shown, by layout: N/25 is the grid, the originals number from the fifth frame, and ours says itself.
+# When picture 15 is shown, by layout: N/25 is the grid, the originals number from the fifth frame, and ours says
+# itself.
 MIDDLE = {"lipgan_mel": 19.5 / 25, "wav2lip": 15.5 / 25, "lipgan_keras": 15 / 25 + 0.05 + 0.015}
 
 
@@ -189,9 +199,13 @@ def test_pictures_that_are_not_shown_are_identity_frames_only(tmp_path, sync):
     with pytest.raises(UserError, match="under 12 frames"):
         find(tmp_path / "short")
     batches = [data.batch(i)[0] for i in range(60)]
-    identities, targets = (np.concatenate([of(batch) for batch in batches]) for of in (
-        lambda batch: batch["faces"][:, 48, 48, 0], lambda batch: batch["targets"][:, 48, 48, 0],
-    ))  # fmt: skip
+    identities, targets = (
+        np.concatenate([of(batch) for batch in batches])
+        for of in (
+            lambda batch: batch["faces"][:, 48, 48, 0],
+            lambda batch: batch["targets"][:, 48, 48, 0],
+        )
+    )
     assert set(targets.tolist()) == set(range(14)) and set(range(14, 20)) < set(identities.tolist())
     if sync:
         mouths = np.concatenate([batch["mouths"] for batch in batches])
@@ -227,7 +241,13 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path):
 def test_batches_do_not_depend_on_what_is_kept(tmp_path):
     """With everything that is drawn, and whatever has been made before: a resumed run begins with nothing."""
     make_root(tmp_path, frames=range(20))
-    options = {"sync": True, "augmentation": augment.NAMES, "sound": augment.Sound(augment.NAMES), "seed": 3, "batch_size": 10}
+    options = {
+        "sync": True,
+        "augmentation": augment.NAMES,
+        "sound": augment.Sound(augment.NAMES),
+        "seed": 3,
+        "batch_size": 10,
+    }
     alone = data_of(tmp_path, **options).batch(3)
     for cache_bytes in (0, 700_000, 1 << 30):
         with loading.Loader(data_of(tmp_path, cache_bytes=cache_bytes, **options), 0, 3) as loader:
@@ -352,7 +372,12 @@ def test_clips_that_share_a_soundtrack_are_in_sync(tmp_path):
         make_clip(tmp_path / "v" / name, frames=range(20), seed=seed)
     data = data_of(tmp_path, batch_size=10, sync=True, pairs=False, sound=augment.Sound(("gain", "noise")))
     same = data._in_sync([(0, 4), (1, 5), (1, 9), (2, 4)], 5)
-    assert same.tolist() == [[True, True, False, False], [True, True, False, False], [False, False, True, False], [False] * 3 + [True]]
+    assert same.tolist() == [
+        [True, True, False, False],
+        [True, True, False, False],
+        [False, False, True, False],
+        [False] * 3 + [True],
+    ]
     make_clip(tmp_path / "s" / "silent", frames=range(60), click=0.0, seconds=3.0)
     data = data_of(tmp_path / "s", batch_size=10, sync=True, pairs=False, sound=augment.Sound(("noise",)))
     assert data._in_sync([(0, 20), (0, 40)], 5).all()
@@ -425,7 +450,8 @@ def test_list_files(tmp_path):
     (lists / "val.txt").write_text("video/clip3\n")
     train, held_out = dataset.split_clips(clips, 0.5, 0, lists)
     assert [c.folder.name for c in train] == ["clip0", "clip2"] and [c.folder.name for c in held_out] == ["clip3"]
-    (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")  # more of the path: of two sets in one root
+    # More of the path: of two sets in one root
+    (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")
     assert [c.folder.name for c in dataset.split_clips(clips, 0.5, 0, lists)[1]] == ["clip3"]
     (lists / "val.txt").write_text("video/elsewhere\n")
     with pytest.raises(UserError, match="val.txt: names none"):
@@ -460,7 +486,9 @@ def objects(path):
 
 
 def short(path):
-    np.savez(path, frames=np.arange(14), landmarks=np.zeros((9, 5, 2)), time=np.zeros(14), duration=np.zeros(14), spec=0)
+    np.savez(
+        path, frames=np.arange(14), landmarks=np.zeros((9, 5, 2)), time=np.zeros(14), duration=np.zeros(14), spec=0
+    )
 
 
 @pytest.mark.parametrize("name", ["landmarks.npz", "mels.npz"])
@@ -504,7 +532,9 @@ def test_what_keeps_a_loader_from_a_batch_comes_out(tmp_path):
 
 
 def test_threads_read_arrays_at_once(tmp_path, monkeypatch):
-    """Python 3.11's `ast`, which numpy reads headers with, fails now and then beside another thread's: it is asked again."""
+    """Python 3.11's `ast`, which numpy reads headers with, fails now and then beside another thread's:
+    it is asked again.
+    """
     np.savez(tmp_path / "mels.npz", spec=np.ones((80, 9), np.float32))
     load, inside, failed = np.load, [], []
 

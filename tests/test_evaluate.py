@@ -77,9 +77,12 @@ def test_pairs_and_what_is_wrong_with_some(quick, tmp_path):
     assert results["counts"] == {"pairs": 7, "ok": 2, "failed": 5, "noted": 1}
     assert (tmp_path / "out" / "report.html").is_file()
     for name, words in {
-        "faceless": ("generated/faceless.mp4", "no face"), "blank": ("truth/blank.mp4", "no face"), "broken": ("broken.mp4",),
-        "lonely": ("generated", "no video of that name"), "stray": ("truth", "2 videos of that name"),
-    }.items():  # fmt: skip
+        "faceless": ("generated/faceless.mp4", "no face"),
+        "blank": ("truth/blank.mp4", "no face"),
+        "broken": ("broken.mp4",),
+        "lonely": ("generated", "no video of that name"),
+        "stray": ("truth", "2 videos of that name"),
+    }.items():
         assert found[name]["status"] == "failed" and set(found[name]["values"].values()) == {None}
         assert all(word in found[name]["reason"] for word in words) and f"failed: {name}" in done.stdout
     assert found["a/same"]["values"]["psnr"] == metrics.MOST_PSNR and found["a/same"]["values"]["spurious_motion"] == 0
@@ -121,10 +124,15 @@ def test_frames_are_paired_by_time(tmp_path, monkeypatch):
     generated = video_of(tmp_path / "generated.mp4", 24, 12.5, draw=lambda i: picture(100 + i))
     from synthetic import number
 
-    both = [(number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)]
-    assert both == [(i, 2 * i) for i in range(15)]  # each in the middle of its time, of two the earlier; the truth ends there
+    both = [
+        (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)
+    ]
+    # Each in the middle of its time, of two the earlier; the truth ends there
+    assert both == [(i, 2 * i) for i in range(15)]
     generated = video_of(tmp_path / "faster.mp4", 48, 40, draw=lambda i: picture(100 + i))
-    both = [(number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)]
+    both = [
+        (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)
+    ]
     assert both == [(i, int((i + 0.5) / 1.6 - 0.05)) for i in range(48)]
 
 
@@ -151,7 +159,9 @@ def test_chunks_go_on_but_not_across_a_gap(tmp_path, monkeypatch):
 def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
     for name in ("a", "b"):
         for side in ("truth", "generated"):
-            video_of(tmp_path / side / f"{name}.mp4", 20, draw=lambda i, side=side: talking(i, shade=30 * (side == "truth")))
+            video_of(
+                tmp_path / side / f"{name}.mp4", 20, draw=lambda i, side=side: talking(i, shade=30 * (side == "truth"))
+            )
     flags = ["--generated", tmp_path / "generated", "--truth", tmp_path / "truth"]
     measured, measure = [], measuring.measure
 
@@ -173,7 +183,9 @@ def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
 
 def test_names_that_are_long_or_no_text(quick, tmp_path, monkeypatch):
     """One odd name stops nothing, and what is printed and written stays readable."""
-    monkeypatch.setattr(measuring, "measure", lambda settings, job: measuring.empty(settings, job) | {"values": {"psnr": 1.0}})
+    monkeypatch.setattr(
+        measuring, "measure", lambda settings, job: measuring.empty(settings, job) | {"values": {"psnr": 1.0}}
+    )
     names = ["x" * 251, "\u65e5" * 80, "two\nlines\x1b[2J", "\u00e4 'b' \"c\" <i>", os.fsdecode(b"bad\xff")]
     for side in ("truth", "generated"):
         (tmp_path / side).mkdir()
@@ -182,7 +194,10 @@ def test_names_that_are_long_or_no_text(quick, tmp_path, monkeypatch):
     done = quick("--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--metrics", "psnr", "--report")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert sorted(video["name"] for video in results["videos"]) == sorted(names) and len(list((tmp_path / "out" / "videos").iterdir())) == 5
+    assert (
+        sorted(video["name"] for video in results["videos"]) == sorted(names)
+        and len(list((tmp_path / "out" / "videos").iterdir())) == 5
+    )
     assert "\\udcff" in (tmp_path / "out" / "results.csv").read_text("utf-8")
     assert "<i>" not in (tmp_path / "out" / "report.html").read_text("utf-8")
     for text in ("\x1b\n", "\udcff"):
@@ -191,7 +206,13 @@ def test_names_that_are_long_or_no_text(quick, tmp_path, monkeypatch):
 
 def test_videos_of_other_results_are_none_of_these(tmp_path):
     """By default results lie below results/, which may be what is measured."""
-    for name in ("a.mp4", "videos/b.mp4", "evaluation/other/videos/c.mp4", "evaluation/this/videos/d.mp4", "e/videos/f.mp4"):
+    for name in (
+        "a.mp4",
+        "videos/b.mp4",
+        "evaluation/other/videos/c.mp4",
+        "evaluation/this/videos/d.mp4",
+        "e/videos/f.mp4",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     for folder in (tmp_path, tmp_path / "evaluation" / "other"):
@@ -223,7 +244,13 @@ def test_records_depend_on_all_that_made_them(tmp_path, monkeypatch):
     keys.append(evaluation._key(*evaluation._files(settings, job)))
     assert len(set(keys)) == 3
     there = {path.stem for path in (evaluation.Path(evaluation.__file__).parent).glob("*.py")}
-    assert evaluation.UNHEARD <= there and not evaluation.UNHEARD & {"metrics", "measuring", "landmarks", "syncnet", "fid"}
+    assert evaluation.UNHEARD <= there and not evaluation.UNHEARD & {
+        "metrics",
+        "measuring",
+        "landmarks",
+        "syncnet",
+        "fid",
+    }
 
 
 def test_features_that_are_gone_are_made_anew(quick, tmp_path, monkeypatch):
@@ -234,7 +261,14 @@ def test_features_that_are_gone_are_made_anew(quick, tmp_path, monkeypatch):
     for side in ("truth", "generated"):
         video_of(tmp_path / side / "a.mp4", 11)
     (tmp_path / "weights.h5").write_text("")
-    flags = ["--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--inception", tmp_path / "weights.h5"]
+    flags = [
+        "--generated",
+        tmp_path / "generated",
+        "--truth",
+        tmp_path / "truth",
+        "--inception",
+        tmp_path / "weights.h5",
+    ]
     quick(*flags, "--metrics", "psnr", "fid")
     assert results_of(tmp_path / "out")[0]["set"]["fid"] == pytest.approx(0, abs=1e-3)
     kept = tmp_path / "out" / "videos" / "a.fid.npz"
@@ -244,7 +278,7 @@ def test_features_that_are_gone_are_made_anew(quick, tmp_path, monkeypatch):
     assert kept.is_file() and results_of(tmp_path / "out")[0]["set"]["fid"] is not None
 
 
-# ---------------------------------------------------------------------------------------------------- preprocessed clips
+# --------------------------------------------------------------------------------------------------- preprocessed clips
 
 
 def open_mouth(x):
@@ -268,9 +302,14 @@ def clips(tmp_path):
         audio.save_wav(folder / "audio.wav", wave)
         n = len(loud)
         np.savez(
-            folder / "landmarks.npz", frames=np.arange(n), time=np.arange(n) / 25, duration=np.full(n, 0.04), img_size=96,
-            landmarks=np.tile(landmarks, (n, 1, 1)), box=np.tile([0.0, 0, 96, 96], (n, 1)),
-        )  # fmt: skip
+            folder / "landmarks.npz",
+            frames=np.arange(n),
+            time=np.arange(n) / 25,
+            duration=np.full(n, 0.04),
+            img_size=96,
+            landmarks=np.tile(landmarks, (n, 1, 1)),
+            box=np.tile([0.0, 0, 96, 96], (n, 1)),
+        )
     return tmp_path / "crops"
 
 
@@ -381,7 +420,10 @@ def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tm
     done = quick("--checkpoint", checkpoint, "--data_root", clips, "--metrics", *wanted)
     assert done.returncode == 2 and "1 of 2 could not be measured" in done.stderr, done.stderr
     results, found = results_of(tmp_path / "out")
-    assert "val.txt names it" in found["speaker/nowhere"]["reason"] and "12 frames after" in results["settings"]["identity"]
+    assert (
+        "val.txt names it" in found["speaker/nowhere"]["reason"]
+        and "12 frames after" in results["settings"]["identity"]
+    )
     assert set(results["missing"]) == {"lse_d", "fid"} and "--syncnet" in results["missing"]["lse_d"]
     one = found["main/speaker/0"]
     assert one["status"] == "ok" and set(one["values"]) == {"lip_mae", "sensitivity_5", "sync_accuracy"}
@@ -502,7 +544,10 @@ def test_a_list_of_sounds_and_faces(quick, checkpoint, tmp_path, monkeypatch):
         (["--generated", ".", "--truth", "."], "holds no video"),
         (["--generated", ".", "--truth", ".", "--metrics", "beauty"], "psnr"),
         (["--checkpoint", "text.h5", "--data_root", "."], "text.h5: is not an HDF5 file"),
-        (["--checkpoint", "text.h5", "--data_root", ".", "--filelist", "text.h5", "--baseline", "frozen"], "--baseline"),
+        (
+            ["--checkpoint", "text.h5", "--data_root", ".", "--filelist", "text.h5", "--baseline", "frozen"],
+            "--baseline",
+        ),
     ],
 )
 def test_bad_flags(quick, tmp_path, monkeypatch, flags, words):
@@ -526,5 +571,8 @@ def test_lists_that_are_none(checkpoint, tmp_path):
 
 
 def test_work_that_kills_its_process_is_the_only_one_lost():
-    assert dict(pool.run(eval, ["6 * 7", "__import__('os').abort()"], 2)) == {"6 * 7": 42, "__import__('os').abort()": None}
+    assert dict(pool.run(eval, ["6 * 7", "__import__('os').abort()"], 2)) == {
+        "6 * 7": 42,
+        "__import__('os').abort()": None,
+    }
     assert list(pool.run(str.upper, ["a", "b"], 1)) == [("a", "A"), ("b", "B")]

@@ -140,9 +140,14 @@ def test_bad_weights_are_named(small, tmp_path):
         pass
     (tmp_path / "weights.pth").write_bytes(b"")
     words = {
-        "other.weights.h5": "not InceptionV3", "part.weights.h5": "not InceptionV3", "empty.h5": "not InceptionV3",
-        "text.h5": "not an HDF5", "cut.h5": "not an HDF5", "weights.pth": "not named .h5", "gone.h5": "no such file",
-    }  # fmt: skip
+        "other.weights.h5": "not InceptionV3",
+        "part.weights.h5": "not InceptionV3",
+        "empty.h5": "not InceptionV3",
+        "text.h5": "not an HDF5",
+        "cut.h5": "not an HDF5",
+        "weights.pth": "not named .h5",
+        "gone.h5": "no such file",
+    }
     for name, word in words.items():
         with pytest.raises(UserError, match=f"{name}.*{word}.*; give Keras's inception_v3") as caught:
             fid.Inception(tmp_path / name)

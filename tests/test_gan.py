@@ -247,7 +247,11 @@ def test_each_update_moves_one_network(whole):
         assert moved(before, whole) == {name}
         assert all(np.isfinite(float(value)) for value in logs.values())
         kernels = {v.path for v in whole.models[name].trainable_variables if v.name == "kernel"}
-        assert all(not np.array_equal(before[name][v.path], np.array(v)) for v in whole.models[name].variables if v.path in kernels)
+        assert all(
+            not np.array_equal(before[name][v.path], np.array(v))
+            for v in whole.models[name].variables
+            if v.path in kernels
+        )
 
 
 @pytest.mark.parametrize("part, weight", [("sync", "sync"), ("quality", "quality"), ("discriminator", "disc")])
@@ -260,7 +264,9 @@ def test_the_generator_feels_each_discriminator(part, weight):
     def kernels_after(term):
         assign(model.generator, start)
         parts = {"disc": 0.0, "sync": 0.0, "quality": 0.0, weight: term}
-        fresh = LipGAN(**{"generator": model.generator, part: model.models[part]}, lr=1e-3, weights=gan.Weights(**parts))
+        fresh = LipGAN(
+            **{"generator": model.generator, part: model.models[part]}, lr=1e-3, weights=gan.Weights(**parts)
+        )
         fresh._train_generator(batch)
         return np.concatenate([weights(model.generator)[k].ravel() for k in kernels])
 
@@ -303,7 +309,10 @@ def test_the_mouths_of_generated_frames_are_cut_like_real_ones(whole):
     """What `_match` cuts out of the targets, had the generator painted them, is what the data pipeline cut out."""
     batch = batch_of(runs=3)
     seen = []
-    tower, whole.mouth_tower = whole.mouth_tower, lambda x, training: seen.append(np.array(x)) or tower(x, training=training)
+    tower, whole.mouth_tower = (
+        whole.mouth_tower,
+        lambda x, training: seen.append(np.array(x)) or tower(x, training=training),
+    )
     try:
         whole._match(tensors(batch), keras.ops.convert_to_tensor(batch["targets"]))
     finally:
@@ -352,11 +361,16 @@ def test_spectral_normalisation():
     np.testing.assert_allclose(np.array(layer(x)), np.array(expected), rtol=1e-3, atol=1e-4)
 
 
-COMBINATIONS = [[p for p, on in zip(("discriminator", "sync", "quality"), bits, strict=True) if on] for bits in itertools.product((0, 1), repeat=3)]
+COMBINATIONS = [
+    [p for p, on in zip(("discriminator", "sync", "quality"), bits, strict=True) if on]
+    for bits in itertools.product((0, 1), repeat=3)
+]
 
 
 @pytest.mark.parametrize("parts", COMBINATIONS, ids=lambda parts: "+".join(parts) or "none")
-@pytest.mark.parametrize("lips", [gan.Weights(6.0, None, 0.01, 0.1, 0.1), gan.Weights(1.0, 0.3, 0.01, 0.1, 0.1)], ids=["weight", "share"])
+@pytest.mark.parametrize(
+    "lips", [gan.Weights(6.0, None, 0.01, 0.1, 0.1), gan.Weights(1.0, 0.3, 0.01, 0.1, 0.1)], ids=["weight", "share"]
+)
 def test_every_combination_trains(parts, lips):
     model = build(("generator", *parts), weights=lips)
     before = {n: weights(network) for n, network in model.models.items()}
@@ -370,7 +384,10 @@ def test_averages_are_running_means_of_weights_and_statistics():
     model = build(("generator", "discriminator"), ema=0.15)
     batch, expected = tensors(batch_of()), None
     with model.averaged():
-        assert all(np.isfinite(w).all() and np.array_equal(w, v) for w, v in zip(model.generator.get_weights(), model.generator.weights, strict=True))
+        assert all(
+            np.isfinite(w).all() and np.array_equal(w, v)
+            for w, v in zip(model.generator.get_weights(), model.generator.weights, strict=True)
+        )
     for momentum in (0, 0.1, 0.15):
         model._iteration(batch)
         now = model.generator.get_weights()

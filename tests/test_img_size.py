@@ -177,7 +177,19 @@ def test_preprocesses_trains_saves_and_infers(tmp_path, run, monkeypatch, saved)
     grid = cv2.imread(str(next((log / "samples").iterdir())))
     assert grid.shape[0] % 192 == 0 and grid.shape[1] == 4 * 192
     face, out = tmp_path / "videos" / "a.mp4", tmp_path / "out.mp4"
-    run(inference, "--checkpoint_path", log / "checkpoint.h5", "--face", face, "--audio", face, "--outfile", out, "--region", "face")
+    run(
+        inference,
+        "--checkpoint_path",
+        log / "checkpoint.h5",
+        "--face",
+        face,
+        "--audio",
+        face,
+        "--outfile",
+        out,
+        "--region",
+        "face",
+    )
     frames, before = list(video.read_frames(out)), list(video.read_frames(face))
     assert len(frames) == len(before) == 20 and frames[0].image.shape == (256, 256, 3)
     change = np.abs(frames[5].image.astype(float) - before[5].image).mean(axis=2)

@@ -160,7 +160,8 @@ def test_offset_and_released_windows(tmp_path, media, quick):
     error = centroids(list(video.read_frames(tmp_path / "b.mp4"))) - (middle - 0.1)
     assert abs(error.mean()) < 0.02
     quick.config.alignment = "released"
-    talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=-142.5)  # undoes int(80 i / 25) + 13
+    # Undoes int(80 i / 25) + 13
+    talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=-142.5)
     error = centroids(list(video.read_frames(tmp_path / "b.mp4"))) - middle
     assert abs(error.mean()) < 0.012
 
@@ -304,7 +305,9 @@ def test_no_face_while_the_sound_lasts(tmp_path, media, quick):
 
 
 def test_rotated_phone_video(tmp_path, media, quick):
-    upright = synthetic.write(tmp_path / "a.mp4", steady(25, 0.6), 0.6, lambda i: np.rot90(picture(i, (96, 160))), size=(160, 96))
+    upright = synthetic.write(
+        tmp_path / "a.mp4", steady(25, 0.6), 0.6, lambda i: np.rot90(picture(i, (96, 160))), size=(160, 96)
+    )
     data = bytearray(upright.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
     data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 0x40000000)  # a quarter turn clockwise
@@ -358,7 +361,12 @@ def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
 def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
     def bad(*words, **flags):
         out = tmp_path / "out.mp4"
-        given = {"checkpoint_path": checkpoint, "face": media / "face.png", "audio": media / "speech.wav", "outfile": out}
+        given = {
+            "checkpoint_path": checkpoint,
+            "face": media / "face.png",
+            "audio": media / "speech.wav",
+            "outfile": out,
+        }
         arguments = []
         for name, value in (given | flags).items():
             arguments += [f"--{name}", *(value if isinstance(value, list) else [value])]
@@ -470,7 +478,9 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
     try:
-        result = run(capfd, "--checkpoint_path", __file__, "--face", source, "--audio", media / "speech.wav", "--outfile", out)
+        result = run(
+            capfd, "--checkpoint_path", __file__, "--face", source, "--audio", media / "speech.wav", "--outfile", out
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -494,9 +504,13 @@ engine.load = lambda *_: painter
 def program(code, *arguments, **env):
     paths = os.pathsep.join(map(str, (TESTS, ROOT)))
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + code, *map(str, arguments)], env=os.environ | {"PYTHONPATH": paths} | env,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-c", PROGRAM + code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": paths} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def test_memory_does_not_grow_with_length(tmp_path):
@@ -532,7 +546,9 @@ def test_ctrl_c_leaves_no_file(tmp_path, media):
     (tmp_path / "b.mp4").write_bytes(b"the old one")
     arguments = ["--checkpoint_path", __file__, "--face", media / "face.mp4", "--audio", media / "speech.wav"]
     code = "import inference\ncli.run(inference.main)"
-    process = program(code, *arguments, "--outfile", tmp_path / "b.mp4", "--lipgan_batch_size", 4, SECONDS_A_FRAME="0.1")
+    process = program(
+        code, *arguments, "--outfile", tmp_path / "b.mp4", "--lipgan_batch_size", 4, SECONDS_A_FRAME="0.1"
+    )
     end = time.monotonic() + 60
     while not list(tmp_path.glob(".*")):
         assert process.poll() is None and time.monotonic() < end, process.communicate()

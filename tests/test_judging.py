@@ -35,14 +35,20 @@ def test_mean_opinion_scores_of_both_sides(tmp_path):
     assert summary["unanswered"] == 8 and summary["pairs"] == 4
     # Bob is stricter by a constant, so that the difference within pairs is the same for both.
     assert summary["difference"]["generated - truth"]["sync"] == {"mean": -2, "low": -2, "high": -2, "n": 8}
-    assert summary["scores"]["truth"]["sync"]["low"] == 4 and summary["scores"]["truth"]["sync"]["high"] == 5  # by judges
+    # By judges
+    assert summary["scores"]["truth"]["sync"]["low"] == 4 and summary["scores"]["truth"]["sync"]["high"] == 5
     assert [j["mean"]["sync"] for j in summary["judges"]] == [4, 3]
 
 
 def test_systems_are_kept_apart(tmp_path):
-    path = write(tmp_path / "a.csv", row("A", "p", "generated", 1, system="one"), row("A", "p", "generated", 5, system="two"))
+    path = write(
+        tmp_path / "a.csv", row("A", "p", "generated", 1, system="one"), row("A", "p", "generated", 5, system="two")
+    )
     scores = judging.summarise(judging.read(path))["scores"]
-    assert {name: score["sync"]["mean"] for name, score in scores.items()} == {"generated (one)": 1, "generated (two)": 5}
+    assert {name: score["sync"]["mean"] for name, score in scores.items()} == {
+        "generated (one)": 1,
+        "generated (two)": 5,
+    }
 
 
 def test_interval_is_as_wide_as_judges_and_pairs_differ():
@@ -56,8 +62,8 @@ def test_interval_is_as_wide_as_judges_and_pairs_differ():
         assert low < np.nanmean(marks) < high
         return high - low
 
-    # Of a mean over 8 judges whose own means vary by s, the interval is about 2 * 1.96 * s / sqrt(8); bootstrap's is narrower by
-    # sqrt(7 / 8). The same of pairs.
+    # Of a mean over 8 judges whose own means vary by s, the interval is about 2 * 1.96 * s / sqrt(8); bootstrap's is
+    # narrower by sqrt(7 / 8). The same of pairs.
     assert width(judges) == pytest.approx(3.92 * judges.mean(axis=1).std() / 8**0.5, rel=0.2)
     assert width(pairs) == pytest.approx(3.92 * pairs.mean(axis=0).std() / 30**0.5, rel=0.35)
     assert width(noise) < 0.6 * width(pairs) < width(judges)
@@ -91,7 +97,8 @@ def test_the_last_answer_counts(tmp_path, capfd):
     assert result.returncode == 0 and not result.stderr
     assert "2 answers were given again" in result.stdout and "one judge" in result.stdout
     scores = json.loads(out.read_text())
-    assert scores["scores"]["generated"]["sync"]["mean"] == 2.5 and scores["given_again"] == 2  # (2, the later, and 3, the last)
+    # (2, the later, and 3, the last)
+    assert scores["scores"]["generated"]["sync"]["mean"] == 2.5 and scores["given_again"] == 2
 
 
 def test_answers_to_different_sheets(tmp_path, capfd):
@@ -138,6 +145,11 @@ def test_bad_files_are_named(tmp_path, content, words):
 
 
 def test_command_line_ends_with_one_line(tmp_path, capfd):
-    good, bad = write(tmp_path / "a.csv", row("A", "p", "truth", 3)), write(tmp_path / "b.csv", row("A", "p", "truth", 9))
+    good, bad = (
+        write(tmp_path / "a.csv", row("A", "p", "truth", 3)),
+        write(tmp_path / "b.csv", row("A", "p", "truth", 9)),
+    )
     assert_one_line(call("lipgan_keras.judging", "summarise", good, bad, capfd=capfd), bad, "line 2")
-    assert_one_line(call("lipgan_keras.judging", "summarise", good, "--json", tmp_path / "x.csv", capfd=capfd), "x.csv", ".json")
+    assert_one_line(
+        call("lipgan_keras.judging", "summarise", good, "--json", tmp_path / "x.csv", capfd=capfd), "x.csv", ".json"
+    )

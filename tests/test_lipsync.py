@@ -40,7 +40,9 @@ def media(tmp_path_factory):
 def written(monkeypatch):
     """The pictures that were given to the encoder."""
     pictures, write = [], video.VideoWriter.write
-    monkeypatch.setattr(video.VideoWriter, "write", lambda self, image, *a: pictures.append(image) or write(self, image, *a))
+    monkeypatch.setattr(
+        video.VideoWriter, "write", lambda self, image, *a: pictures.append(image) or write(self, image, *a)
+    )
     return pictures
 
 
@@ -57,7 +59,12 @@ def test_outside_the_mask_no_bit_changes(tmp_path, painter, written, region):
     changed = np.stack([(image != noise).any(axis=-1) for image in written]).any(axis=0)
     rows, columns = np.nonzero(changed)
     assert len(rows) > 100
-    assert rows.min() >= box[1] - 1 and rows.max() <= box[3] + 1 and columns.min() >= box[0] - 1 and columns.max() <= box[2] + 1
+    assert (
+        rows.min() >= box[1] - 1
+        and rows.max() <= box[3] + 1
+        and columns.min() >= box[0] - 1
+        and columns.max() <= box[2] + 1
+    )
     if region != "face":
         assert rows.min() >= (box[1] + box[3]) / 2 - 1  # the generator draws the lower half alone
 
@@ -71,7 +78,9 @@ def test_a_covered_mouth_is_left_alone(tmp_path, media, painter, monkeypatch):
         return 0.5
 
     monkeypatch.setattr(composite.Uncovered, "__call__", half)
-    monkeypatch.setattr(composite.Composer, "__call__", lambda self, image, face, crop: strengths.append(face.strength) or image)
+    monkeypatch.setattr(
+        composite.Composer, "__call__", lambda self, image, face, crop: strengths.append(face.strength) or image
+    )
     for options in ({"region": "face"}, {"box": (20, 120, 10, 110)}, {}):
         strengths.clear()
         LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", **options)
@@ -132,9 +141,11 @@ def test_start_and_end(tmp_path, media, painter, written):
     times = [frame.time for frame in video.read_frames(tmp_path / "b.mp4")]
     np.testing.assert_allclose(times, np.arange(20) / 25, atol=2e-3)
     for options, words in (
-        ({"start": 3}, "before --start"), ({"start": 0.5, "end": 0.5}, "not after --start"),
-        ({"start": float("nan")}, "--start nan: is out of range"), ({"start": 0.999, "box": (9, 99, 9, 99)}, "has no frame"),
-    ):  # fmt: skip
+        ({"start": 3}, "before --start"),
+        ({"start": 0.5, "end": 0.5}, "not after --start"),
+        ({"start": float("nan")}, "--start nan: is out of range"),
+        ({"start": 0.999, "box": (9, 99, 9, 99)}, "has no frame"),
+    ):
         with pytest.raises(UserError, match=words):
             LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", **options)
 
@@ -147,7 +158,9 @@ def test_a_part_that_begins_amid_a_frame(tmp_path, media, painter):
 
 
 def test_a_still_has_no_parts(tmp_path, media, painter, capfd):
-    assert LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", start=1, end=2).frames == 20
+    assert (
+        LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", start=1, end=2).frames == 20
+    )
     assert "--start and --end are for videos" in capfd.readouterr().err
 
 
@@ -162,7 +175,10 @@ def test_a_slide_show_has_as_many_mouths_as_any_video(tmp_path, painter):
 def test_the_face_is_looked_for_in_the_part(tmp_path, media, painter):
     source = synthetic.write(tmp_path / "a.mp4", steady(25, 8), 8, lambda i: picture(i, face=100 <= i < 115))
     LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4", start=4, end=4.6)
-    for options, words in (({"start": 5}, r"no face found in 48 frames from 5\.0 to 5\.8 s"), ({}, r"from 0\.0 to 0\.8 s")):
+    for options, words in (
+        ({"start": 5}, r"no face found in 48 frames from 5\.0 to 5\.8 s"),
+        ({}, r"from 0\.0 to 0\.8 s"),
+    ):
         with pytest.raises(UserError, match=words):
             LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4", **options)
 
@@ -215,7 +231,9 @@ def test_box_in_place_of_a_detector(tmp_path, media, painter, written, monkeypat
     monkeypatch.setattr(faces, "detect", never)
     for face in ("face.mp4", "face.png"):
         written.clear()
-        LipSync(painter).run(media / face, media / "speech.wav", tmp_path / "b.mp4", box=(20, 120, 10, 110), region="face")
+        LipSync(painter).run(
+            media / face, media / "speech.wav", tmp_path / "b.mp4", box=(20, 120, 10, 110), region="face"
+        )
         image = written[7]
         assert abs(int(image[95, 60, 0]) - synthetic.FACE) > 5  # painted
         assert np.abs(image[:20].astype(int) - picture(number(image))[:20]).mean() < 3
@@ -228,7 +246,9 @@ def test_box_and_pads_count_in_pixels_of_the_source(tmp_path, media, painter, wr
     options = {"box": (40, 240, 20, 220), "region": "face", "pads": (0, 0, 0, 20)}
     LipSync(painter).run(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", resize_factor=2, **options)
     rows, columns = np.nonzero((written[7].astype(int) != picture(3)).any(axis=-1))
-    assert written[7].shape == (128, 128, 3) and columns.min() >= 9 and 117 <= columns.max() <= 121 and rows.max() >= 118
+    assert (
+        written[7].shape == (128, 128, 3) and columns.min() >= 9 and 117 <= columns.max() <= 121 and rows.max() >= 118
+    )
     with pytest.raises(UserError, match="--pads -90 -90 0 0: leaves nothing of the --box"):
         LipSync(painter).run(
             tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", box=(40, 220, 20, 220), pads=(-90, -90, 0, 0)
@@ -251,7 +271,9 @@ def two_faces(images):
     return found
 
 
-@pytest.mark.parametrize("index, left, right", [(None, False, True), (0, True, False), (1, False, True), ("all", True, True)])
+@pytest.mark.parametrize(
+    "index, left, right", [(None, False, True), (0, True, False), (1, False, True), ("all", True, True)]
+)
 @pytest.mark.parametrize("face", ["video", "picture"])
 def test_face_index(tmp_path, media, painter, written, monkeypatch, face, index, left, right):
     monkeypatch.setattr(faces, "detect", two_faces)
@@ -332,11 +354,15 @@ def table(path, rows):
 
 
 def test_batch(tmp_path, media, painter, capfd):
-    odd = tmp_path / "-it's \"ünïcödé\" 名.png"
+    odd = tmp_path / '-it\'s "ünïcödé" 名.png'
     cv2.imwrite(str(tmp_path / "a.png"), picture(1))
     (tmp_path / "a.png").rename(odd)
-    rows = [(media / "face.png", media / "speech.wav", "one.mp4"), (tmp_path / "none.png", media / "speech.wav", "two.mp4"),
-            (odd.name, media / "speech.wav", f"{odd.stem}.mp4"), (media / "face.mp4", media / "speech.wav", "")]  # fmt: skip
+    rows = [
+        (media / "face.png", media / "speech.wav", "one.mp4"),
+        (tmp_path / "none.png", media / "speech.wav", "two.mp4"),
+        (odd.name, media / "speech.wav", f"{odd.stem}.mp4"),
+        (media / "face.mp4", media / "speech.wav", ""),
+    ]
     pairs = table(tmp_path / "pairs.csv", rows)
     first = run(capfd, "--batch", pairs, "--results_dir", tmp_path / "results")
     assert first.returncode == 2 and "3 made, 0 skipped (there already), 1 failed" in first.stdout
@@ -361,7 +387,9 @@ def test_a_pair_that_fails_oddly_stops_no_other(tmp_path, media, painter, capfd,
 
     monkeypatch.setattr(PaintedSound, "__call__", failing)
     rows = [(media / "face.png", media / "speech.wav", f"{i}.mp4") for i in range(3)]
-    (tmp_path / "pairs.csv").write_text("Face , audio,OUTFILE\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    (tmp_path / "pairs.csv").write_text(
+        "Face , audio,OUTFILE\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    )
     result = run(capfd, "--batch", tmp_path / "pairs.csv")
     assert result.returncode == 2 and "2 made, 0 skipped (there already), 1 failed" in result.stdout
     assert "RuntimeError: out of memory" in result.stdout and "Traceback" not in result.stderr
@@ -394,10 +422,18 @@ def test_tables_that_are_none(tmp_path, media, painter, capfd):
 def test_flags_out_of_range(tmp_path, media, painter, capfd):
     face = ["--face", media / "face.png", "--audio", media / "speech.wav", "--outfile", tmp_path / "b.mp4"]
     for flag, *values in (
-        ("--sharpen", "-1"), ("--sharpen", "nan"), ("--start", "-1"), ("--end", "0"), ("--resize_factor", "0.5"),
-        ("--region", "nose"), ("--face_index", "-1"), ("--face_index", "both"), ("--engine", "magic"),
-        ("--box", "5", "4", "0", "10"), ("--box", "a", "1", "2", "3"),
-    ):  # fmt: skip
+        ("--sharpen", "-1"),
+        ("--sharpen", "nan"),
+        ("--start", "-1"),
+        ("--end", "0"),
+        ("--resize_factor", "0.5"),
+        ("--region", "nose"),
+        ("--face_index", "-1"),
+        ("--face_index", "both"),
+        ("--engine", "magic"),
+        ("--box", "5", "4", "0", "10"),
+        ("--box", "a", "1", "2", "3"),
+    ):
         assert_one_line(run(capfd, *face, flag, *values), flag)
     assert not (tmp_path / "b.mp4").exists()
 

@@ -391,7 +391,9 @@ def test_bad_input_in_one_line(tmp_path, photo, painter, stdin, monkeypatch, cap
 def test_without_the_checkpoint_that_ships(tmp_path, photo, monkeypatch, capfd):
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "gone.h5")
     audio.save_wav(tmp_path / "a.wav", np.ones(1600, np.float32))
-    result = call("lipgan_keras.live", "--face", photo, "--audio", tmp_path / "a.wav", "--sink", tmp_path / "b.mp4", capfd=capfd)
+    result = call(
+        "lipgan_keras.live", "--face", photo, "--audio", tmp_path / "a.wav", "--sink", tmp_path / "b.mp4", capfd=capfd
+    )
     assert_one_line(result, "gone.h5", "--checkpoint_path")
 
 

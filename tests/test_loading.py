@@ -16,7 +16,13 @@ from lipgan_keras.cli import UserError
 
 def data_of(root, kind="mel", **options):
     clips = dataset.find_clips(root, kind, progress=False)
-    options = {"sync": True, "seed": 3, "augmentation": augment.NAMES, "sound": augment.Sound(augment.NAMES), "shared": True} | options
+    options = {
+        "sync": True,
+        "seed": 3,
+        "augmentation": augment.NAMES,
+        "sound": augment.Sound(augment.NAMES),
+        "shared": True,
+    } | options
     return dataset.Dataset(clips, ModelConfig("basic", kind), 10, **options)
 
 
@@ -43,7 +49,10 @@ def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
     assert len(processes) == 2 and all(map(ended, processes))
     for one, other in zip(made, expected, strict=True):
         assert one[0].keys() == other[0].keys()
-        assert all(np.array_equal(one[0][name], other[0][name]) and one[0][name].dtype == other[0][name].dtype for name in one[0])
+        assert all(
+            np.array_equal(one[0][name], other[0][name]) and one[0][name].dtype == other[0][name].dtype
+            for name in one[0]
+        )
     made[0][0]["faces"][:] = 7  # its own, not the room of another batch
     assert not any((batch["faces"] == 7).all() for (batch,) in made[1:])
     if kept == "folder":
@@ -69,7 +78,10 @@ def test_what_keeps_a_process_from_a_batch_comes_out(tmp_path):
 
 
 def test_a_process_that_dies(tmp_path):
-    with pytest.raises(UserError, match="--num_workers"), loading.Loader(data_of(make_root(tmp_path)), 0, 2, processes=True) as loader:
+    with (
+        pytest.raises(UserError, match="--num_workers"),
+        loading.Loader(data_of(make_root(tmp_path)), 0, 2, processes=True) as loader,
+    ):
         for i, _ in enumerate(loader):
             if i == 1:
                 os.kill(next(iter(loader.pool._processes)), signal.SIGKILL)
@@ -83,5 +95,3 @@ def test_what_a_process_is_handed_is_small(tmp_path):
     data.batch(0)
     assert len(ForkingPickler.dumps(data)) < 100_000
     assert data.features.items and data.pictures.count * 96 * 96 * 3 < shared.size
-
-

@@ -11,7 +11,9 @@ def test_lip_mae_is_the_weighted_mean():
     rng = np.random.default_rng(0)
     mask = rng.random((3, 8, 9), "float32")
     truth, prediction = rng.random((2, 3, 8, 9, 3), "float32")
-    expected = [np.sum(m[..., None] * np.abs(t - p)) / (3 * m.sum()) for m, t, p in zip(mask, truth, prediction, strict=True)]
+    expected = [
+        np.sum(m[..., None] * np.abs(t - p)) / (3 * m.sum()) for m, t, p in zip(mask, truth, prediction, strict=True)
+    ]
     assert metrics.lip_mae(mask, truth, prediction) == pytest.approx(expected, rel=1e-6)
 
 

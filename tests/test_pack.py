@@ -32,7 +32,10 @@ def find(root, kind="mel"):
 def tones(folder, seed):
     """Sound that can be compressed, and pictures that differ."""
     rng = np.random.default_rng(seed)
-    audio.save_wav(folder / "audio.wav", 0.3 * np.sin(np.cumsum(np.interp(np.arange(25600) / 800, range(33), rng.uniform(0.01, 0.9, 33)))))
+    audio.save_wav(
+        folder / "audio.wav",
+        0.3 * np.sin(np.cumsum(np.interp(np.arange(25600) / 800, range(33), rng.uniform(0.01, 0.9, 33)))),
+    )
     np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio.load_audio(folder / "audio.wav")))
     face = rng.integers(0, 200, (9, 9, 3))
     for path in folder.glob("*.jpg"):
@@ -62,7 +65,10 @@ def test_a_pack_trains_as_its_folder_does(root, kind):
 
 def test_the_windows_that_the_mfcc_original_saved_are_packed(tmp_path):
     root = make_root(tmp_path / "root", clips=2, layout="lipgan_mfcc")
-    one, other = (dataset.Dataset(find(place, "mfcc"), ModelConfig("basic", "mfcc"), 4).batch(3)[0] for place in (root, packed(root)))
+    one, other = (
+        dataset.Dataset(find(place, "mfcc"), ModelConfig("basic", "mfcc"), 4).batch(3)[0]
+        for place in (root, packed(root))
+    )
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
@@ -114,7 +120,9 @@ def test_the_folder_that_is_a_clip(tmp_path):
 
 def test_the_command_line(root, tmp_path, capfd):
     def run(*flags):
-        return synthetic.call("preprocess.py", "--final_data_root", root, "--pack", tmp_path / "new" / "p", *flags, capfd=capfd)
+        return synthetic.call(
+            "preprocess.py", "--final_data_root", root, "--pack", tmp_path / "new" / "p", *flags, capfd=capfd
+        )
 
     result = run()
     assert result.returncode == 0 and "p: 5 clips, 0." in result.stdout, result.stderr
@@ -181,7 +189,10 @@ def test_what_is_no_pack(tmp_path, name):
 def test_damage_is_seen(root, tmp_path, capfd):
     """Wherever a byte has changed that decides what is trained on, or the end is missing."""
     whole, path = bytearray(packed(root, tmp_path / "p").read_bytes()), tmp_path / "damaged"
-    clips = {folder.relative_to(tmp_path / "p"): {n: bytes(b) for n, b in files.items()} for folder, files in pack.read(tmp_path / "p").items()}
+    clips = {
+        folder.relative_to(tmp_path / "p"): {n: bytes(b) for n, b in files.items()}
+        for folder, files in pack.read(tmp_path / "p").items()
+    }
     rng = np.random.default_rng(0)
     end = len(whole) - 100 * sum(map(len, clips.values()))  # where the list of files begins, about
     refused = 0
@@ -195,7 +206,9 @@ def test_damage_is_seen(root, tmp_path, capfd):
         except UserError:
             refused += 1
         else:  # a date
-            assert {folder.relative_to(path): {n: bytes(b) for n, b in files.items()} for folder, files in read.items()} == clips
+            assert {
+                folder.relative_to(path): {n: bytes(b) for n, b in files.items()} for folder, files in read.items()
+            } == clips
     assert refused > 100
     for length in (0, 10, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])

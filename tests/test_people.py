@@ -51,7 +51,9 @@ def test_points_go_where_the_shape_takes_them(seed):
     person, axes = people.Person(np.random.default_rng(seed)), people.Axes(LANDMARKS)
     moved = axes.to_photo(person.moved(axes.to_face(LANDMARKS)))
     assert 0.7 < np.linalg.norm(moved - LANDMARKS, axis=1).max() < 15
-    for before, after in zip(LANDMARKS, moved):  # a dot is warped too, which moves its middle by a part of a pixel
+    for before, after in zip(
+        LANDMARKS, moved, strict=True
+    ):  # a dot is warped too, which moves its middle by a part of a pixel
         np.testing.assert_allclose(dot_near(person.shape(dots([before]), axes), after), after, atol=0.7)
 
 
@@ -145,7 +147,10 @@ def test_a_smile_raises_the_corners_of_the_mouth():
     rest, smile = mouth_of(0.0), mouth_of(0.1)
     raised, wider = rest[:, 1] - smile[:, 1], np.abs(smile[:, 0] - smile[1, 0]) - np.abs(rest[:, 0] - rest[1, 0])
     assert raised[1] < 0.01 and all(0.05 < corner < 0.15 for corner in raised[[0, 2]]) and all(wider[[0, 2]] > 0.02)
-    drawn = {smiling: [people.Person(np.random.default_rng(s), smiling).numbers["smile"] for s in range(50)] for smiling in (False, True)}
+    drawn = {
+        smiling: [people.Person(np.random.default_rng(s), smiling).numbers["smile"] for s in range(50)]
+        for smiling in (False, True)
+    }
     assert not any(drawn[False]) and max(drawn[True]) > 0.08 and 10 < np.count_nonzero(drawn[True]) < 45
 
 
@@ -167,7 +172,9 @@ def test_lips_may_be_thinner_and_paler(puppet):
 
     def reddest(person):  # how much redder than cheeks the reddest part of the lips is
         lab = cv2.cvtColor(person.colour(puppet.photo, axes), cv2.COLOR_BGR2LAB).astype(float)
-        return np.percentile(lab[..., 1][(np.abs(u) < 0.4) & (np.abs(v - 1) < 0.15)], 95) - np.median(lab[..., 1][cheeks])
+        return np.percentile(lab[..., 1][(np.abs(u) < 0.4) & (np.abs(v - 1) < 0.15)], 95) - np.median(
+            lab[..., 1][cheeks]
+        )
 
     assert reddest(with_lips(lip_paleness=0.8)) < 0.6 * reddest(with_lips())
     names = ("lip_thinness", "lip_paleness")
@@ -176,7 +183,10 @@ def test_lips_may_be_thinner_and_paler(puppet):
 
 
 def test_good_cameras_lose_less():
-    cameras = {good: [people.Camera(np.random.default_rng(seed), good).numbers for seed in range(200)] for good in (False, True)}
+    cameras = {
+        good: [people.Camera(np.random.default_rng(seed), good).numbers for seed in range(200)]
+        for good in (False, True)
+    }
 
     def spoilt(good, name, nothing):
         values = [camera[name] - nothing for camera in cameras[good]]

@@ -42,9 +42,13 @@ def quick_script(tmp_path_factory):
         paths = os.pathsep.join(map(str, (site, TESTS, ROOT)))
         process = subprocess.Popen(
             [sys.executable, ROOT / "preprocess.py", "--videos_data_root", root, "--final_data_root", out, *arguments],
-            env=os.environ | {"PYTHONPATH": paths} | env, cwd=site, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            env=os.environ | {"PYTHONPATH": paths} | env,
+            cwd=site,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 
@@ -97,10 +101,14 @@ def clip(path, seconds=0.6, fps=25, draw=picture, sound=True):
 # The grid
 
 
-@pytest.mark.parametrize("times", [steady(25, 1), steady(30, 1), steady(50, 1), steady(29.97, 1), steady(10, 1), uneven(1)])
+@pytest.mark.parametrize(
+    "times", [steady(25, 1), steady(30, 1), steady(50, 1), steady(29.97, 1), steady(10, 1), uneven(1)]
+)
 def test_the_grid_takes_the_nearest_frame(times):
     ends = [*times[1:], 1.0]
-    tracked = [SimpleNamespace(frame=SimpleNamespace(time=t, duration=end - t)) for t, end in zip(times, ends)]
+    tracked = [
+        SimpleNamespace(frame=SimpleNamespace(time=t, duration=end - t)) for t, end in zip(times, ends, strict=True)
+    ]
     grid = list(preprocessing.on_grid(tracked))
     assert [n for n, _ in grid] == list(range(25))
     for n, chosen in grid:
@@ -220,17 +228,34 @@ def found(root, split="train", filelists=None):
 
 
 def test_every_video_below_the_root(tmp_path):
-    touch(tmp_path, "main/v/00001.mp4", "main/v/00001.txt", "main/w/a b.MP4", "deep/er/x.mkv", "y.webm", "._y.webm", "z.jpg")
+    touch(
+        tmp_path,
+        "main/v/00001.mp4",
+        "main/v/00001.txt",
+        "main/w/a b.MP4",
+        "deep/er/x.mkv",
+        "y.webm",
+        "._y.webm",
+        "z.jpg",
+    )
     assert found(tmp_path) == {
-        "deep/er/x.mkv": "deep/er/x", "main/v/00001.mp4": "main/v/00001", "main/w/a b.MP4": "main/w/a b", "y.webm": "y"
-    }  # fmt: skip
+        "deep/er/x.mkv": "deep/er/x",
+        "main/v/00001.mp4": "main/v/00001",
+        "main/w/a b.MP4": "main/w/a b",
+        "y.webm": "y",
+    }
 
 
 def test_every_clip_has_a_folder_of_its_own(tmp_path):
     touch(tmp_path, "v/1.mp4", "v/1.mov", "v/2.mp4", "v.mp4", "w/x/y.mp4", "w.x.mp4")
     assert found(tmp_path) == {
-        "v.mp4": "v.mp4", "v/1.mov": "v/1.mov", "v/1.mp4": "v/1.mp4", "v/2.mp4": "v/2", "w.x.mp4": "w.x", "w/x/y.mp4": "w/x/y"
-    }  # fmt: skip
+        "v.mp4": "v.mp4",
+        "v/1.mov": "v/1.mov",
+        "v/1.mp4": "v/1.mp4",
+        "v/2.mp4": "v/2",
+        "w.x.mp4": "w.x",
+        "w/x/y.mp4": "w/x/y",
+    }
 
 
 def test_list_files(tmp_path, monkeypatch):
@@ -240,9 +265,12 @@ def test_list_files(tmp_path, monkeypatch):
     (tmp_path / "lists" / "train.txt").write_text("\ufeffv/1\r\nv/2 NF\n\nv/9 x\nv/1\nw/4\nv/3.mp4\n", encoding="utf-8")
     (tmp_path / "lists" / "pretrain.txt").write_text("v/1 MV\n", encoding="utf-8")
     listed = {
-        "main/v/1.mp4": "main/v/1", "main/v/2.mp4": "main/v/2", "main/v/9.mp4": "main/v/9", "w/4.mkv": "w/4",
+        "main/v/1.mp4": "main/v/1",
+        "main/v/2.mp4": "main/v/2",
+        "main/v/9.mp4": "main/v/9",
+        "w/4.mkv": "w/4",
         "main/v/3.mp4": "main/v/3",
-    }  # fmt: skip
+    }
     assert found(root, "train", tmp_path / "lists") == listed
     assert found(root, "pretrain", tmp_path / "lists") == {"pretrain/v/1.mp4": "pretrain/v/1"}  # not main's clip
     monkeypatch.chdir(tmp_path)
@@ -270,7 +298,12 @@ def test_what_is_finished(tmp_path, quick):
     assert preprocessing.preprocess_clip(source, tmp_path / "a", 96) is None
     assert preprocessing.finished(tmp_path / "a", 96) == "finished"
     assert "--img_size" in preprocessing.finished(tmp_path / "a", 128)
-    for name, content in [("mels.npz", b""), ("landmarks.npz", b""), ("landmarks.npz", b"PK\x03\x04"), ("landmarks.npz", b"x")]:
+    for name, content in [
+        ("mels.npz", b""),
+        ("landmarks.npz", b""),
+        ("landmarks.npz", b"PK\x03\x04"),
+        ("landmarks.npz", b"x"),
+    ]:
         foreign = tmp_path / f"{len(content)}{name}"
         touch(foreign, "0.jpg", name)
         (foreign / name).write_bytes(content)
@@ -314,7 +347,9 @@ def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "1 clips done, 0 skipped (done before), 3 failed"
-    for line, bad, reason in zip(lines[1:], ("faceless", "silent", "text"), ("no face", "no audio", "text file")):
+    for line, bad, reason in zip(
+        lines[1:], ("faceless", "silent", "text"), ("no face", "no audio", "text file"), strict=False
+    ):
         assert f"{bad}.mp4: " in line and reason in line, line
     assert len(lines) == 4 and "Traceback" not in done.stderr and "leaked" not in done.stderr
     assert numbers(out / name) == list(range(15))
@@ -411,7 +446,9 @@ def test_bad_input_gets_one_line(tmp_path, capfd):
     (tmp_path / "empty").mkdir()
 
     def run(videos, folder, *more):
-        return synthetic.call("preprocess.py", "--videos_data_root", videos, "--final_data_root", folder, *more, capfd=capfd)
+        return synthetic.call(
+            "preprocess.py", "--videos_data_root", videos, "--final_data_root", folder, *more, capfd=capfd
+        )
 
     assert_one_line(run(tmp_path / "none", out), tmp_path / "none", "no such folder")
     assert_one_line(run(tmp_path / "file", out), tmp_path / "file")
@@ -419,7 +456,13 @@ def test_bad_input_gets_one_line(tmp_path, capfd):
     assert_one_line(run(root, tmp_path / "file" / "out"), tmp_path / "file" / "out", "cannot write")
     assert_one_line(run(root, "/proc/out"), "/proc/out", "cannot write")
     assert_one_line(run(root, out, "--filelists", tmp_path / "none"), tmp_path / "none", "--filelists")
-    for flags in (["--num_workers", "0"], ["--num_workers", "-2"], ["--num_workers", "two"], ["--img_size", "128"], ["--what"]):
+    for flags in (
+        ["--num_workers", "0"],
+        ["--num_workers", "-2"],
+        ["--num_workers", "two"],
+        ["--img_size", "128"],
+        ["--what"],
+    ):
         assert_one_line(run(root, out, *flags), flags[0])
     assert_one_line(synthetic.call("preprocess.py", "--final_data_root", out, capfd=capfd), "--videos_data_root")
 

@@ -60,7 +60,7 @@ def test_the_first_formant_follows_the_opening():
 
 def test_speech_is_deterministic_and_takes_any_rate():
     first, again = (puppets.synthesise_speech(2.0, np.random.default_rng(5)) for _ in range(2))
-    for a, b in zip(first, again):
+    for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(first[0], puppets.synthesise_speech(2.0, np.random.default_rng(6))[0])
     wave, opening, width = puppets.synthesise_speech(2.0, np.random.default_rng(5), fps=30)
@@ -126,7 +126,9 @@ def test_the_lip_line_of_a_given_photo_is_found():
     found = puppets._find_mouth(photo, (178, 110, 351, 330), landmarks)
     by_hand = puppets._SHIPPED["grace_hopper"]
     for x in (250, 268, 290):
-        line = [np.mean([np.interp(x, *zip(*edge)) for edge in (g.upper, g.lower)]) for g in (found, by_hand)]
+        line = [
+            np.mean([np.interp(x, *zip(*edge, strict=True)) for edge in (g.upper, g.lower)]) for g in (found, by_hand)
+        ]
         assert abs(line[0] - line[1]) < 3
 
 
@@ -140,8 +142,10 @@ def test_clip_is_in_time(tmp_path, faces):
     frames = list(video.read_frames(path))
     assert [round(frame.time * 25, 3) for frame in frames] == list(range(75))
     dark = [darkest(frame.image) for frame in frames]
-    at = [np.corrcoef(dark[max(0, lag) : 75 + min(0, lag)], opening[max(0, -lag) : 75 - max(0, lag)])[0, 1]
-          for lag in (-2, -1, 0, 1, 2)]  # fmt: skip
+    at = [
+        np.corrcoef(dark[max(0, lag) : 75 + min(0, lag)], opening[max(0, -lag) : 75 - max(0, lag)])[0, 1]
+        for lag in (-2, -1, 0, 1, 2)
+    ]
     assert max(at) == at[2] > 0.8
     sound = audio.load_audio(path)
     assert abs(len(sound) - 48000) <= 1024
@@ -169,7 +173,7 @@ def test_make_clips(tmp_path):
     paths[1].unlink()
     paths[2].with_suffix(".npz").write_bytes(b"broken")
     puppets.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
-    changed = [path.stat().st_mtime_ns != time for path, time in zip(paths, before)]
+    changed = [path.stat().st_mtime_ns != time for path, time in zip(paths, before, strict=True)]
     assert changed == [False, True, True, False, False]
     assert [path.read_bytes() for path in paths] == contents
     puppets.make_clips(tmp_path / "a", 1, seed=4, seconds=0.6)
@@ -239,7 +243,7 @@ def test_crops_are_what_training_reads(crops):
             assert {"person", "camera", "sound"} <= json.loads(str(truth["drawn"])).keys()
     other, again = root / "other", [path for path in paths[:2]]
     fresh = puppets.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
-    for new, old in zip(fresh, again):
+    for new, old in zip(fresh, again, strict=False):
         for name in sorted(os.listdir(old)):
             if not name.endswith(".npz"):
                 assert (new / name).read_bytes() == (old / name).read_bytes()
@@ -265,15 +269,30 @@ def drawn(paths):
 
 def test_clear_puppets(crops, tmp_path):
     """Better cameras, smiles, and mouths that differ less; not those of the varied ones that were there."""
-    script = [sys.executable, "-m", "lipgan_keras.puppets", "--out", tmp_path, "--seconds", 0.2, "--crops", "--num_workers", 1]
+    script = [
+        sys.executable,
+        "-m",
+        "lipgan_keras.puppets",
+        "--out",
+        tmp_path,
+        "--seconds",
+        0.2,
+        "--crops",
+        "--num_workers",
+        1,
+    ]
     for flags in (["--clips", 1, "--varied"], ["--clips", 16, "--clear"]):
         result = subprocess.run([str(word) for word in script + flags], check=False, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-    varied, clear = (drawn(paths) for paths in (crops[1], sorted(path.with_suffix("") for path in tmp_path.rglob("0*.npz"))))
+    varied, clear = (
+        drawn(paths) for paths in (crops[1], sorted(path.with_suffix("") for path in tmp_path.rglob("0*.npz")))
+    )
     assert len(varied) == 12 and len(clear) == 16
     assert max(d["camera"]["noise"] for d in clear) <= 2.8 < max(d["camera"]["noise"] for d in varied)
     for name, (low, high) in {"upper_teeth": (0.13, 0.18), "lower_teeth": (0, 0.05), "raised": (0.25, 0.45)}.items():
-        assert all(low <= d["mouth"][name] <= high for d in clear) and not all(low <= d["mouth"][name] <= high for d in varied)
+        assert all(low <= d["mouth"][name] <= high for d in clear) and not all(
+            low <= d["mouth"][name] <= high for d in varied
+        )
     assert all(len(d["mouth"]["teeth"]) == 3 for d in varied)
     assert any(d["person"]["smile"] for d in clear) and not any(d["person"]["smile"] for d in varied)
 
@@ -323,7 +342,9 @@ def test_crops_agree_with_those_of_the_video(tmp_path, crops):
     pytest.importorskip("mtcnn")
     from lipgan_keras import preprocessing
 
-    for path, video_path in zip(crops[1], puppets.make_clips(tmp_path, 2, seed=2, seconds=1.6, varied=True)):
+    for path, video_path in zip(
+        crops[1], puppets.make_clips(tmp_path, 2, seed=2, seconds=1.6, varied=True), strict=False
+    ):
         target = tmp_path / "crops" / path.parent.name
         assert preprocessing.preprocess_clip(video_path, target, 96) is None
         with np.load(path / "landmarks.npz") as ours, np.load(target / "landmarks.npz") as theirs:

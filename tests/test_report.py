@@ -45,7 +45,7 @@ def numbered(side, rate):
 def measured(tmp_path_factory):
     """(results, folder): four pairs, of 25 true and 50 generated frames a second, and one that failed."""
     folder = tmp_path_factory.mktemp("results")
-    names = ["Ann/1", "Ann/2", "Bob <i>&", "Bob, \"4\""]
+    names = ["Ann/1", "Ann/2", "Bob <i>&", 'Bob, "4"']
     videos = []
     for i, name in enumerate(names):
         files = {"generated": f"{i}.mp4", "truth": str(folder / f"{i}_truth.mp4")}
@@ -63,17 +63,43 @@ def measured(tmp_path_factory):
         values = {"lip_mae": error, "psnr": 30.0 + i, "lip_share": 0.1 + 0.02 * i}
         videos.append(
             {
-                "name": name, "status": "ok", "reason": None, "notes": ["shorter by <b>2</b> frames"] * (i == 1), "frames": 70, "faces": 70,
-                "files": files, "values": values, "curves": curves, "worst_frame": 41 if i == 1 else None,
+                "name": name,
+                "status": "ok",
+                "reason": None,
+                "notes": ["shorter by <b>2</b> frames"] * (i == 1),
+                "frames": 70,
+                "faces": 70,
+                "files": files,
+                "values": values,
+                "curves": curves,
+                "worst_frame": 41 if i == 1 else None,
             }
-        )  # fmt: skip
-    failed = {"name": "<script>x</script>", "status": "failed", "reason": "no face & no sound", "notes": [], "files": {}, "values": {}}
-    summary = {"lip_mae": {"mean": 0.0533, "low": 0.02, "high": 0.09, "n": 3}, "psnr": {"mean": 31.5, "low": 30, "high": float("nan"), "n": 4}}
+        )
+    failed = {
+        "name": "<script>x</script>",
+        "status": "failed",
+        "reason": "no face & no sound",
+        "notes": [],
+        "files": {},
+        "values": {},
+    }
+    summary = {
+        "lip_mae": {"mean": 0.0533, "low": 0.02, "high": 0.09, "n": 3},
+        "psnr": {"mean": 31.5, "low": 30, "high": float("nan"), "n": 4},
+    }
     results = {
-        "version": 1, "tool": "lipgan_keras 0", "mode": "generated", "name": "a <model>", "settings": {"identity": "frame <0>"},
-        "metrics": METRICS, "videos": [*videos, failed], "summary": summary, "set": {"fid": 12.5},
-        "missing": {"lse_d": "give --syncnet <file>"}, "counts": {"pairs": 5, "ok": 4, "failed": 1, "noted": 1},
-    }  # fmt: skip
+        "version": 1,
+        "tool": "lipgan_keras 0",
+        "mode": "generated",
+        "name": "a <model>",
+        "settings": {"identity": "frame <0>"},
+        "metrics": METRICS,
+        "videos": [*videos, failed],
+        "summary": summary,
+        "set": {"fid": 12.5},
+        "missing": {"lse_d": "give --syncnet <file>"},
+        "counts": {"pairs": 5, "ok": 4, "failed": 1, "noted": 1},
+    }
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return results, folder
 
@@ -141,8 +167,12 @@ def test_table_failures_notes_and_plots(page):
     assert "Identity: frame <0>" in parsed.texts["p"] and parsed.texts["h1"][0] == "a <model>"
     labels = [a["aria-label"] for t, a in parsed.tags if t == "svg"]
     assert [label.split(":")[0] for label in labels] == [
-        "Mean SyncNet distance by shift", "Lip error by shift of the sound", "Loss share of the lips", "Lip MAE ↓", "PSNR ↑",
-    ]  # fmt: skip
+        "Mean SyncNet distance by shift",
+        "Lip error by shift of the sound",
+        "Loss share of the lips",
+        "Lip MAE ↓",
+        "PSNR ↑",
+    ]
     assert labels[0].endswith("smallest, 8.5, at 2") and "3 videos" in labels[3]
     bars = [title for title in parsed.texts["title"] if " of 4: " in title]
     assert sum(int(title.split()[0]) for title in bars) == 4  # of PSNR
@@ -279,7 +309,9 @@ def test_command_line(measured, tmp_path, capfd):
     flags = ["--out", out, "--pairs", 0, "--cases", 0]
     result = call("lipgan_keras.report", folder / "results.json", *flags, capfd=capfd)
     assert result.returncode == 0 and str(out) in result.stdout and not embedded(out, "clips")
-    assert_one_line(call("lipgan_keras.report", folder / "results.json", "--out", tmp_path / "x.txt", capfd=capfd), "x.txt", ".html")
+    assert_one_line(
+        call("lipgan_keras.report", folder / "results.json", "--out", tmp_path / "x.txt", capfd=capfd), "x.txt", ".html"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -288,8 +320,9 @@ def test_command_line(measured, tmp_path, capfd):
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--mute-audio", "--window-size=1280,900",
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--mute-audio", "--window-size=1280,900",
 ]  # fmt: skip
 
 
@@ -332,20 +365,27 @@ def test_judging_in_a_browser(page, browser, tmp_path):
         return script("document.querySelector('#judge').innerText")
 
     def click(label):
-        script(f"[...document.querySelectorAll('#judge button')].find((b) => b.innerText === {json.dumps(label)}).click()")
+        script(
+            f"[...document.querySelectorAll('#judge button')].find((b) => b.innerText === {json.dumps(label)}).click()"
+        )
 
     def plays(side):
-        return script(f"(v => !v.paused && v.currentTime > 0.02)(document.querySelector('.side[data-side={side}] video'))")
+        return script(
+            f"(v => !v.paused && v.currentTime > 0.02)(document.querySelector('.side[data-side={side}] video'))"
+        )
 
     def lit():
         """Of the left and the right clip, as they are shown."""
         return script(
             "[...document.querySelectorAll('#judge video')].map((v) => { const c = document.createElement('canvas'); "
-            "c.width = c.height = 8; const g = c.getContext('2d'); g.drawImage(v, 0, 0, 8, 8); return g.getImageData(4, 6, 1, 1).data[0]; })"
+            "c.width = c.height = 8; const g = c.getContext('2d'); g.drawImage(v, 0, 0, 8, 8); "
+            "return g.getImageData(4, 6, 1, 1).data[0]; })"
         )
 
     browser.get(page.as_uri())
-    until(lambda: script("[...document.querySelectorAll('video')].every((v) => v.readyState > 1 && v.videoWidth === 128)"))
+    until(
+        lambda: script("[...document.querySelectorAll('video')].every((v) => v.readyState > 1 && v.videoWidth === 128)")
+    )
     assert script("document.querySelectorAll('video').length") == 2
     assert script("document.documentElement.scrollWidth <= innerWidth")
     # A case plays.
@@ -399,17 +439,24 @@ def test_judging_in_a_browser(page, browser, tmp_path):
 
     # What was exported is what was shown and pressed, and the summary reads it.
     rows = list(judging.csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-    assert len(rows) == 8 and {row["judge"] for row in rows} == {'Eve, "E"'} and {row["system"] for row in rows} == {"a <model>"}
+    assert (
+        len(rows) == 8
+        and {row["judge"] for row in rows} == {'Eve, "E"'}
+        and {row["system"] for row in rows} == {"a <model>"}
+    )
     for row in rows:
         position, left = int(row["position"]), row["side"] == "left"
         assert row["sync"] + row["quality"] + row["overall"] == marks[position, row["side"]]
         assert row["name"] == ("truth" if shown[position - 1][not left] > 120 else "generated"), shown
-    assert {row["pair"] for row in rows} == {"Ann/1", "Ann/2", "Bob <i>&", "Bob, \"4\""}
+    assert {row["pair"] for row in rows} == {"Ann/1", "Ann/2", "Bob <i>&", 'Bob, "4"'}
     scores = judging.summarise(judging.read(path))["scores"]
     assert scores["truth"]["sync"]["n"] == scores["generated"]["sync"]["n"] == 4
 
     # Other judges see other orders, and the same clip on either side.
-    drawn = script("[...Array(40)].map((_, i) => { begin(`${i}`); const m = state(); return [m.order, clipOf(m, SHEET.pairs[0], 'left')]; })")
+    drawn = script(
+        "[...Array(40)].map((_, i) => { begin(`${i}`); const m = state(); "
+        "return [m.order, clipOf(m, SHEET.pairs[0], 'left')]; })"
+    )
     assert all(sorted(order) == sorted(drawn[0][0]) for order, _ in drawn)
     assert len({order[0] for order, _ in drawn}) > 1 and {left for _, left in drawn} == {0, 1}
 

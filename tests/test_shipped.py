@@ -16,7 +16,11 @@ UNHEARD = 777  # seed of a sound that no clip had
 def test_it_is_small_and_holds_both_networks():
     with h5py.File(checkpoints.SHIPPED) as file:
         sizes = {name: [] for name in file}
-        file.visititems(lambda name, item: sizes[name.split("/")[0]].append(item.id.get_storage_size()) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: (
+                sizes[name.split("/")[0]].append(item.id.get_storage_size()) if isinstance(item, h5py.Dataset) else None
+            )
+        )
     assert sizes.keys() == {"generator", "sync"}
     assert sum(sizes["generator"]) < 16 * MIB and os.path.getsize(checkpoints.SHIPPED) < 24 * MIB
     assert checkpoints.load_generator(checkpoints.SHIPPED)[1].step >= 1000
@@ -34,7 +38,9 @@ def opening_of(path):
 
 
 def test_a_photo_speaks_and_is_silent(tmp_path):
-    """A face that it was not trained on follows a sound that it never heard; noise of a quiet room leaves its mouth still."""
+    """A face that it was not trained on follows a sound that it never heard;
+    noise of a quiet room leaves its mouth still.
+    """
     photo = puppets.shipped_photos()["astronaut"]
     wave, opening, _ = puppets.synthesise_speech(4.0, np.random.default_rng(UNHEARD))
     hush = 1e-3 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
@@ -58,7 +64,9 @@ def test_the_demo(tmp_path, monkeypatch, capfd):
 
 def test_a_demo_of_no_face(tmp_path, script):
     (tmp_path / "no.png").write_text("text")
-    assert_one_line(script("-m", "lipgan_keras.demo", "--photo", tmp_path / "no.png", "--outfile", tmp_path / "a.mp4"), "no.png")
+    assert_one_line(
+        script("-m", "lipgan_keras.demo", "--photo", tmp_path / "no.png", "--outfile", tmp_path / "a.mp4"), "no.png"
+    )
     assert not (tmp_path / "a.mp4").exists()
 
 

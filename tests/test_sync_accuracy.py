@@ -80,7 +80,11 @@ def test_the_command(run, puppets, capsys):
     flags = ["--data_root", puppets / "crops", "--checkpoint", puppets / "both.h5", "--val_fraction", 0.5]
     run(*flags, "--puppets", puppets / "videos", "--json", puppets / "out.json")
     lines = capsys.readouterr().out.splitlines()
-    assert "half of them in sync" in lines[0] and [line.split()[0] for line in lines[1:4]] == ["lip-sync", "contrastive", "oracle"]
+    assert "half of them in sync" in lines[0] and [line.split()[0] for line in lines[1:4]] == [
+        "lip-sync",
+        "contrastive",
+        "oracle",
+    ]
     results = json.loads((puppets / "out.json").read_text())
     assert set(results) == {"pairs", "clips", "sync", "discriminator", "oracle", "different_pairs"}
     assert results["clips"] == 2 and 0.5 <= results["oracle"]["all"] <= 1.0
@@ -96,7 +100,9 @@ def test_the_split_is_that_of_the_training(run, puppets, capsys):
     (lists / "val.txt").write_text("face/3\n")
     training = {"filelists": str(lists), "val_fraction": 0.05, "seed": 4}
     checkpoints.save_checkpoint(puppets / "lists.h5", models, CONFIG, None, training)
-    checkpoints.save_checkpoint(puppets / "half.h5", models, CONFIG, None, training | {"filelists": None, "val_fraction": 0.5})
+    checkpoints.save_checkpoint(
+        puppets / "half.h5", models, CONFIG, None, training | {"filelists": None, "val_fraction": 0.5}
+    )
     for name, clips in (("lists.h5", "of 1 held-out"), ("half.h5", "of 2 held-out")):
         run("--data_root", puppets / "crops", "--checkpoint", puppets / name)
         assert clips in capsys.readouterr().out
@@ -120,7 +126,14 @@ def test_bad_input(run, script, puppets, tmp_path):
         run(*crops, "--checkpoint", puppets / "both.h5", "--val_fraction", 0)
     with pytest.raises(UserError, match="no truth of a puppet"):
         run(*crops, "--checkpoint", puppets / "both.h5", "--val_fraction", 0.5, "--puppets", tmp_path / "crops")
-    flags = ["-m", "lipgan_keras.sync_accuracy", "--data_root", tmp_path / "nowhere", "--checkpoint", puppets / "both.h5"]
+    flags = [
+        "-m",
+        "lipgan_keras.sync_accuracy",
+        "--data_root",
+        tmp_path / "nowhere",
+        "--checkpoint",
+        puppets / "both.h5",
+    ]
     assert_one_line(script(*flags), "nowhere", "no such folder")
 
 

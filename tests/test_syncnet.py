@@ -103,7 +103,7 @@ def test_golden_scores(network, golden, real_clips, monkeypatch):
 @pytest.mark.real
 def test_real_faces_are_cropped(real_clips):
     frames = video.read_frames(real_clips / "portrait_700p30.mp4", exact=False)
-    crops = list(syncnet.face_crops(f for f, _ in zip(syncnet.at_25_fps(frames), range(24))))
+    crops = list(syncnet.face_crops(f for f, _ in zip(syncnet.at_25_fps(frames), range(24), strict=False)))
     assert len(crops) == 24 and {stretch for _, stretch in crops} == {0}
     assert {image.shape for image, _ in crops} == {(224, 224, 3)}
     for image, _ in crops[::8]:
@@ -251,7 +251,10 @@ def test_only_runs_that_show_the_face_count():
 
 
 def shown(times, end):
-    frames = [video.Frame(np.full((1, 1), i), t, u - t) for i, (t, u) in enumerate(zip(times, [*times[1:], end]))]
+    frames = [
+        video.Frame(np.full((1, 1), i), t, u - t)
+        for i, (t, u) in enumerate(zip(times, [*times[1:], end], strict=False))
+    ]
     found = list(syncnet.at_25_fps(frames))
     np.testing.assert_allclose([f.time for f in found], np.arange(len(found)) / 25)
     return [int(f.image[0, 0]) for f in found]
@@ -363,9 +366,12 @@ def test_scores_of_files(network, tmp_path, monkeypatch, capfd):
     good, short = clip(tmp_path / "good.mp4", 30, 0.6), clip(tmp_path / "short.mp4", 25, 0.2)
     silent = clip(tmp_path / "silent.mp4", 25, 0.4, sound=False)
     blank = synthetic.write(
-        tmp_path / "blank.mp4", synthetic.steady(25, 1), 1,
-        lambda i: synthetic.picture(i, face=False), audio=(synthetic.beeps([], 1), 16000),
-    )  # fmt: skip
+        tmp_path / "blank.mp4",
+        synthetic.steady(25, 1),
+        1,
+        lambda i: synthetic.picture(i, face=False),
+        audio=(synthetic.beeps([], 1), 16000),
+    )
     files = [good, short, silent, blank, tmp_path / "missing.mp4"]
     table = tmp_path / "scores.json"
     result = synthetic.call("lipgan_keras.syncnet", "score", "--weights", "w.h5", *files, "--json", table, capfd=capfd)

@@ -213,7 +213,13 @@ def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
     flags = ["--recipe", "unet", "--checkpoint_freq", "2", "--val_fraction", "0"]
     train(tmp_path / "one", *flags, "--steps", "5")
     one = rows_of(tmp_path / "one")
-    assert [row["step"] for row in one] == [2, 4, 5] and list(one[0]) == ["step", "total", "mae", "lip_mae", "lip_share"]
+    assert [row["step"] for row in one] == [2, 4, 5] and list(one[0]) == [
+        "step",
+        "total",
+        "mae",
+        "lip_mae",
+        "lip_share",
+    ]
     train(tmp_path / "two", *flags, "--steps", "3")
     train(tmp_path / "two", *flags, "--steps", "5")
     two = rows_of(tmp_path / "two")
@@ -269,7 +275,9 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch)
     held = [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4, 6)]
     assert held == [["discriminator", "generator", "sync"], *2 * [["discriminator", "generator", "quality", "sync"]]]
     assert ["quality" in row for row in rows] == [False, True, True]
-    assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(rows[-1])
+    assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(
+        rows[-1]
+    )
     last = arrays_of(unbroken / "kept6.h5")
     assert last["optimizers/quality/0000"] == 6 - 2
     # The averages are what a checkpoint gives, the weights are kept beside them.
@@ -284,7 +292,19 @@ def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch)
 
 def test_frozen_normalisation_goes_on_exactly(train, unbroken, tmp_path, eagerly, kept):
     first = unbroken / "checkpoint.h5"
-    flags = ["--recipe", "unet", "--ema", 0.6, "--freeze_norm", "--resume_gen", first, "--checkpoint_freq", 2, "--steps", 4]
+    flags = [
+        "--recipe",
+        "unet",
+        "--ema",
+        0.6,
+        "--freeze_norm",
+        "--resume_gen",
+        first,
+        "--checkpoint_freq",
+        2,
+        "--steps",
+        4,
+    ]
     train(tmp_path / "unbroken", *flags)
     assert_goes_on(train, tmp_path / "unbroken", 2, flags)
     given, one = (arrays_of(path) for path in (first, tmp_path / "unbroken" / "checkpoint.h5"))
@@ -297,8 +317,9 @@ def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path,
     unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
     assert [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4)] == [
-        ["generator"], ["generator", "quality"],
-    ]  # fmt: skip
+        ["generator"],
+        ["generator", "quality"],
+    ]
     last = arrays_of(unbroken / "kept4.h5")
     assert last["optimizers/quality/0000"] == 4 - 3
     assert_goes_on(train, unbroken, 2, flags)
@@ -396,7 +417,8 @@ assert not {"tensorflow", "mtcnn"} & sys.modules.keys()
 def test_jax_without_tensorflow(script, root, unbroken, tmp_path):
     """Weights and all optimizers' state are the step's when a checkpoint is written in the midst of `fit`.
 
-    With every part that there is, and the generator's normalisation frozen; the reference's step alone runs in test_gan.py.
+    With every part that there is, and the generator's normalisation frozen; the reference's step alone runs in
+    test_gan.py.
     """
     pytest.importorskip("jax")
     (tmp_path / "driver").write_text(DRIVER)
@@ -465,7 +487,9 @@ def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerl
     monkeypatch.setattr(training, "has_gpu", lambda: True)
     loaders = []
     loader = loading.Loader
-    monkeypatch.setattr(loading, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1])
+    monkeypatch.setattr(
+        loading, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1]
+    )
     flags = ["--recipe", "unet", "--steps", 2, "--num_workers", 2]
     train(tmp_path / "log", *flags)
     assert checkpoints.read_config(tmp_path / "log" / "checkpoint.h5").step == 2
@@ -501,7 +525,9 @@ def test_resume_gen_and_disc_load_weights_only(prepared, train, unbroken, golden
     _, config = prepared(tmp_path / "c", *flags, "--resume_gen", theirs, "--audio_offset_ms", -320)
     assert (config.alignment, config.audio_offset_ms) == ("released", -320.0)
 
-    with pytest.raises(UserError, match="mel_basic.full.h5: does not fit .*; the file holds a basic mel generator, width 1"):
+    with pytest.raises(
+        UserError, match="mel_basic.full.h5: does not fit .*; the file holds a basic mel generator, width 1"
+    ):
         train(tmp_path / "d", "--steps", 9, "--resume_gen", theirs)
     with pytest.raises(UserError, match="mel_basic.full.h5: does not fit the mel discriminator"):
         train(tmp_path / "d", "--steps", 9, "--resume_disc", theirs)
@@ -612,7 +638,15 @@ def test_one_line_in_the_terminal(script, tmp_path):
     [("batch_size", -3), ("lr", "abc"), ("lr", 0), ("val_fraction", 1.5), ("steps", 0), ("img_size", 128), ("seed", -1)]
     + [("lip_weight", -1), ("disc_weight", -0.1), ("sync_weight", -1), ("quality_weight", "nan"), ("lip_share", 0)]
     + [("lip_share", 1), ("lip_share", 1.2), ("sync_frames", 0), ("quality_start", -1), ("augment", "fog")]
-    + [("recipe", "gan"), ("width", "nan"), ("epochs", 0), ("checkpoint_freq", 0), ("ema", 1), ("clipnorm", 0), ("precision", "half")],
+    + [
+        ("recipe", "gan"),
+        ("width", "nan"),
+        ("epochs", 0),
+        ("checkpoint_freq", 0),
+        ("ema", 1),
+        ("clipnorm", 0),
+        ("precision", "half"),
+    ],
 )
 def test_odd_flags(train, tmp_path, capsys, flag, value):
     with pytest.raises(SystemExit) as error:
@@ -624,6 +658,7 @@ def test_odd_flags(train, tmp_path, capsys, flag, value):
 
 def test_validation_measures_lips_under_both_sounds(tmp_path):
     """A generator whose picture is the sound's loudness: right under the right sound, wrong under another's."""
+
     class Loudness:
         def predict_on_batch(self, inputs):
             face, sound = inputs

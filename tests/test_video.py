@@ -566,7 +566,7 @@ def test_a_cut_between_keyframes_starts_clean(tmp_path):
     path.write_bytes(data[len(data) // 188 // 6 * 188 :])
     frames = list(video.read_frames(path))
     assert 20 <= len(frames) < 60
-    for frame, image in zip(frames, images[-len(frames) :]):
+    for frame, image in zip(frames, images[-len(frames) :], strict=True):
         assert np.abs(frame.image.astype(int) - image).mean() < 8
 
 
@@ -692,4 +692,4 @@ def test_real_clips(real_clips):
     assert frames[-1].time + frames[-1].duration == pytest.approx(6.133, abs=1e-3)
     back = list(video.read_frames_reversed(path, chunk=20))[::-1]
     assert [f.time for f in back] == [f.time for f in frames]
-    assert all(np.array_equal(a.image, b.image) for a, b in zip(back[::10], frames[::10]))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(back[::10], frames[::10], strict=True))
