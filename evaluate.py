@@ -1,10 +1,11 @@
 """Measure lip-sync: results against their truth, in the field's figures and in our own."""
 
-from lipgan_keras import cli
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
 
 
 def main():
-    parser = cli.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     results = parser.add_argument_group(
         "what is measured: videos, a generator on preprocessed clips, or one on pairs of videos"
     )
@@ -87,9 +88,9 @@ def main():
             "two away"
         )
 
-    from lipgan_keras import evaluation
+    from lipgan_keras.evaluation import run
 
-    evaluation.evaluate(args)
+    run.evaluate(args)
 
 
 if __name__ == "__main__":

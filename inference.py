@@ -4,11 +4,13 @@ import argparse
 import os
 from pathlib import Path
 
-from lipgan_keras import cli
+from lipgan_keras.inference import flags
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
 
 
 def main():
-    parser = cli.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         "--checkpoint_path",
         type=cli.existing,
@@ -27,7 +29,7 @@ def main():
     )
 
     face = parser.add_argument_group("the face")
-    cli.add_face_flags(face)
+    flags.add_face_flags(face)
     face.add_argument(
         "--face_index",
         type=_face_index,
@@ -75,7 +77,7 @@ def main():
     if not args.batch and not (args.face and args.audio):
         parser.error("--face and --audio are needed, or --batch")
 
-    from lipgan_keras import batch
+    from lipgan_keras.inference import batch
     from lipgan_keras.lipsync import LipSync
 
     names = "pads box face_index smooth static start end max_sec region sharpen resize_factor fps label preview"

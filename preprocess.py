@@ -2,11 +2,13 @@
 
 import os
 
-from lipgan_keras import cli
+from lipgan_keras.utils import cli, files
+from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
 
 def main():
-    parser = cli.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         "--videos_data_root", help="folder that holds the videos, LRS2's or any (with --pack not needed)"
     )
@@ -32,16 +34,16 @@ def main():
     if not args.videos_data_root and not args.pack:
         parser.error("the following arguments are required: --videos_data_root (or --pack)")
 
-    from lipgan_keras import preprocessing
+    from lipgan_keras.data import preprocess
 
     if args.pack:  # said before hours of work
         if os.path.isdir(args.pack):
-            raise cli.UserError(f"{args.pack}: is a folder; name a file in it")
-        cli.check_writable(os.path.dirname(args.pack) or ".")
+            raise UserError(f"{args.pack}: is a folder; name a file in it")
+        files.check_writable(os.path.dirname(args.pack) or ".")
     if args.videos_data_root:
-        preprocessing.preprocess(args)
+        preprocess.preprocess(args)
     if args.pack:
-        preprocessing.pack_clips(args)
+        preprocess.pack_clips(args)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Train LipGAN on preprocessed clips."""
 
-from lipgan_keras import cli
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
 
 
 def main():
-    parser = cli.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data_root",
         required=True,
@@ -114,9 +115,9 @@ def main():
     data.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
     args = parser.parse_args()
 
-    from lipgan_keras import training
+    from lipgan_keras.training import trainer
 
-    training.train(args)
+    trainer.train(args)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipgan_keras import cli
-from lipgan_keras.cli import UserError
+from lipgan_keras.utils import cli
+from lipgan_keras.utils import files as utils_files
+from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,7 +48,7 @@ RUNS = {
 
 
 def main():
-    parser = cli.ArgumentParser(description="Train and compare the recipes, and write the table.")
+    parser = ArgumentParser(description="Train and compare the recipes, and write the table.")
     parser.add_argument(
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
@@ -99,7 +101,7 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
 
     Of the folders of lists, `train` is train.py's, `puppets` and `real` have test clips in their val.txt.
     """
-    from lipgan_keras import puppets
+    from lipgan_keras.puppets import clips as puppets_clips
 
     lists, videos = work / "lists", work / "videos"
     if (lists / "real" / "val.txt").is_file():
@@ -108,13 +110,13 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
     known = [shipped["grace_hopper"], *(photo(file, work) for file in train)]
     strangers = [shipped["astronaut"], *(photo(file, work) for file in test)]
     looks = 2 * len(known)  # with the mirror images
-    synthesised = puppets.make_clips(
+    synthesised = puppets_clips.make_clips(
         videos / "synthesised", looks * SYNTHESISED, seed=1, seconds=5.0, photos=known, num_workers=workers
     )
-    spoken = puppets.make_clips(
+    spoken = puppets_clips.make_clips(
         videos / "spoken", looks * SPOKEN, seed=2, seconds=5.0, photos=known, speech=train, num_workers=workers
     )
-    unseen = puppets.make_clips(
+    unseen = puppets_clips.make_clips(
         videos / "unseen",
         len(strangers) * UNSEEN,
         seed=3,
@@ -135,7 +137,7 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
 
 def faces_to_use(clips: str | None, videos: Path) -> tuple[list[Path], list[Path], dict[str, Path]]:
     """The real clips for training and for the test, copied to `videos`, and the photos that ship with packages."""
-    from lipgan_keras import puppets
+    from lipgan_keras.face import photos as face_photos
 
     if not clips:
         raise UserError("no real clips; give the folder that holds clips of the GRID corpus with --clips")
@@ -146,13 +148,13 @@ def faces_to_use(clips: str | None, videos: Path) -> tuple[list[Path], list[Path
     train = [file for file in files if file.stem not in TEST_CLIPS]
     if len(test) != len(TEST_CLIPS) or not train:
         raise UserError(f"{clips}: holds not {', '.join(TEST_CLIPS)} and others as .mpg; get them from the GRID corpus")
-    shipped = puppets.shipped_photos()
+    shipped = face_photos.shipped_photos()
     if len(shipped) < 2:
         raise UserError("matplotlib or scikit-image is not installed, whose photos are needed; pip install both")
     for file in files:
         copy = videos / "real" / "main" / "grid" / file.name
         if not copy.is_file():
-            with cli.replacing(copy) as temporary:
+            with utils_files.replacing(copy) as temporary:
                 shutil.copyfile(file, temporary)
     return train, test, shipped
 
@@ -167,7 +169,7 @@ def write_lists(lists: Path, training: list[str], held_out: list[str], unseen: l
 
 def write_list(lists: Path, name: str, training: list[str], held_out: list[str]) -> None:
     for split, lines in (("train", training), ("val", held_out)):
-        with cli.replacing(lists / name / f"{split}.txt") as temporary:
+        with utils_files.replacing(lists / name / f"{split}.txt") as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -177,12 +179,12 @@ def list_lines(paths):
 
 def photo(clip: Path, work: Path) -> Path:
     """The frame of a clip whose lips are shut most, as a picture."""
-    from lipgan_keras import puppets
+    from lipgan_keras.puppets import photos
 
     path = work / "photos" / f"{clip.stem}.png"
     if not path.is_file():
-        image, _ = puppets.shut_lips(clip)
-        with cli.replacing(path) as temporary:
+        image, _ = photos.shut_lips(clip)
+        with utils_files.replacing(path) as temporary:
             cv2.imwrite(str(temporary), image)
     return path
 
@@ -228,7 +230,7 @@ def train_and_judge(name: str, work: Path, args) -> None:
             quality = quality_from(checkpoint)
             found = {"step": step, "quality_from": quality, "puppets": figures, "real": real, "sync": sync}
             result |= {"figures": found, "machine": machine()}
-        with cli.replacing(file) as temporary:
+        with utils_files.replacing(file) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -264,14 +266,15 @@ def processor() -> str:
 
 
 def device() -> str:
-    from lipgan_keras.backend import BACKEND, keras
+    from lipgan_keras.utils import backend
+    from lipgan_keras.utils.backend import keras
 
     found = keras.distribution.list_devices("gpu") or keras.distribution.list_devices("cpu")
-    if BACKEND == "jax":
+    if backend.BACKEND == "jax":
         import jax
 
         found = [jax.devices()[0].device_kind]
-    return f"Keras {keras.__version__} on {BACKEND}, {found[0]}"
+    return f"Keras {keras.__version__} on {backend.BACKEND}, {found[0]}"
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
@@ -301,16 +304,17 @@ class Said:
     """
 
     def __init__(self, clip, config, stride: int):
-        from lipgan_keras import audio, dataset, metrics
+        from lipgan_keras import audio
+        from lipgan_keras.face import cropping, regions
 
         size = config.img_size
         self.targets = np.flatnonzero(clip.frames[: clip.shown] >= clip.frames[0] + DISTANCE)[::stride]
         self.points = np.stack([clip.points(i, size) for i in range(len(clip.frames))])
         self.identity = clip.picture(0, size)
         self.truth = np.stack([clip.picture(i, size) for i in self.targets])
-        self.inputs = np.stack([dataset.assemble(self.identity, picture)[0] for picture in self.truth])
-        self.at_rest = dataset.assemble(self.identity, self.identity)[0]
-        moved = [metrics.pose(self.points[0], self.points[i]) for i in self.targets]
+        self.inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in self.truth])
+        self.at_rest = regions.assemble(self.identity, self.identity)[0]
+        moved = [cropping.pose(self.points[0], self.points[i]) for i in self.targets]
         self.aligned = np.stack(
             [cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved]
         )
@@ -321,11 +325,12 @@ class Said:
 
 def load(checkpoint: Path, work: Path, kind: str) -> tuple:
     """A generator, its configuration, and the test clips of the list `kind`."""
-    from lipgan_keras import checkpoints, dataset
+    from lipgan_keras import checkpoints
+    from lipgan_keras.data import clip_folder, splits
 
     generator, config = checkpoints.load_generator(checkpoint)
-    clips = dataset.find_clips(work / "crops", config.audio, progress=False)
-    return generator, config, dataset.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+    clips = clip_folder.find_clips(work / "crops", config.audio, progress=False)
+    return generator, config, splits.split_clips(clips, 0, 0, work / "lists" / kind)[1]
 
 
 def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
@@ -339,16 +344,22 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not
     see how far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
     """
-    from lipgan_keras import audio, augment, metrics, sync_accuracy
+    from lipgan_keras import audio
+    from lipgan_keras.config import SAMPLE_RATE
+    from lipgan_keras.data import music as data_music
+    from lipgan_keras.data import noise
+    from lipgan_keras.evaluation import statistics, sync_accuracy
+    from lipgan_keras.face import aperture
+    from lipgan_keras.media import audio_file
     from lipgan_keras.networks import predict
 
     generator, config, clips = load(checkpoint, work, kind)
-    waves = [audio.load_audio(clip.folder / "audio.wav") for clip in clips]
+    waves = [audio_file.load_audio(clip.folder / "audio.wav") for clip in clips]
     features = [audio.features(wave, config.audio) for wave in waves]
     noisy = []
     for c, wave in enumerate(waves if music else []):
-        piece = augment.music(len(wave) / audio.SAMPLE_RATE, np.random.default_rng([7, c]))
-        noisy.append(audio.features(augment.mix(wave, piece, 0.0), config.audio))
+        piece = data_music.music(len(wave) / SAMPLE_RATE, np.random.default_rng([7, c]))
+        noisy.append(audio.features(noise.mix(wave, piece, 0.0), config.audio))
     errors, groups, openings = [], [], []
     for c, clip in enumerate(clips):
         said = Said(clip, config, STRIDE[kind])
@@ -371,7 +382,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
                 for i in (c, other)
             )
             found = [truth, *(np.rint(255 * result).astype("uint8") for result in results[:-2]), aligned]
-            found = [metrics.mouth_opening(pictures, said.mouths) for pictures in found]
+            found = [aperture.mouth_opening(pictures, said.mouths) for pictures in found]
             right, dubbed, _, *with_music, frozen = found[1:]
             values = [(found[0], own), (right, own), (dubbed, heard), (dubbed, own), (frozen, own)]
             values += zip(with_music, (own, heard), strict=False)
@@ -381,7 +392,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     rows, groups = np.concatenate(errors), np.unique(groups, axis=0, return_inverse=True)[1].ravel()
 
     def figure(values, by=groups):
-        return [float(np.mean(values)), *metrics.bootstrap_interval(values, by)]
+        return [float(np.mean(values)), *statistics.bootstrap_interval(values, by)]
 
     lip, whole = rows[:, :, 0], rows[:, :, 1]
     figures = {
@@ -409,10 +420,11 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
 
 def lip_and_whole_errors(truth, results, landmarks, size):
     """(n, len(results), 2): mean absolute errors inside the lips, and of the whole crop."""
-    from lipgan_keras import faces, metrics
+    from lipgan_keras.data import scoring
+    from lipgan_keras.face import regions
 
-    masks = np.stack([faces.lip_mask(points, size) for points in landmarks])
-    pairs = [(metrics.lip_mae(masks, truth, r), np.abs(truth - r).mean(axis=(1, 2, 3))) for r in results]
+    masks = np.stack([regions.lip_mask(points, size) for points in landmarks])
+    pairs = [(scoring.lip_mae(masks, truth, r), np.abs(truth - r).mean(axis=(1, 2, 3))) for r in results]
     return np.moveaxis(np.array(pairs), 2, 0)
 
 
@@ -490,13 +502,13 @@ def write_between(path: Path, marks: tuple[str, str], paragraphs: Iterable[str],
         text = old.split(begin, 1)[0] + text + old.split(end, 1)[1]
     else:
         text = f"{old.rstrip()}\n\n{text}\n".lstrip()
-    with cli.replacing(path) as temporary:
+    with utils_files.replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def sections(results, picture):
     """Markdown, paragraph by paragraph."""
-    from lipgan_keras import sync_accuracy
+    from lipgan_keras.evaluation import sync_accuracy
 
     first = next(iter(results.values()))
     puppets, real = first["figures"]["puppets"], first["figures"]["real"]
@@ -527,7 +539,7 @@ def sections(results, picture):
     yield "## Puppets of faces and sounds that were not trained on"
     yield from errors_table(results, "puppets")
     yield (
-        "Correlation of `metrics.mouth_opening` with the true opening, mean over the sounds. Own: under the clip's own "
+        "Correlation of `mouth_opening` with the true opening, mean over the sounds. Own: under the clip's own "
         "sound. Dubbed: under another clip's sound, with the mouth of that one. Seen: of the same pictures, with the "
         "mouth that their own clip has; what is above 0 there is not heard but seen, since the detector's box moves "
         "with the jaw, and is in `own` too. Music: mixed in at 0 dB, by the synthesiser whose music "
@@ -646,7 +658,7 @@ def curves(results, path):
     axis.set(xlabel="step", ylabel="correlation of the opening, dubbed", ylim=(min(0, axis.get_ylim()[0]), 1))
     axis.legend(frameon=False)
     axis.grid(alpha=0.3)
-    with cli.replacing(path) as temporary:
+    with utils_files.replacing(path) as temporary:
         plt.savefig(temporary, dpi=90)
     plt.close()
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ablation import ROOT, RUNS, run, table, write_between
 
-from lipgan_keras import cli
-from lipgan_keras.cli import UserError
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
 BEGIN, END = "<!-- measured: written by benchmarks/compare.py -->", "<!-- end of measured by compare.py -->"
 BASELINES = {"source": "source", "frozen": "frozen mouth", "aligned": "frozen mouth, aligned"}
@@ -45,7 +46,7 @@ PRINTED = [
 
 
 def main():
-    parser = cli.ArgumentParser(description="Compare the ablation's runs on real clips, and write the table.")
+    parser = ArgumentParser(description="Compare the ablation's runs on real clips, and write the table.")
     parser.add_argument("--workdir", default="logs/ablation", help="of benchmarks/ablation.py")
     parser.add_argument(
         "--judge_steps", type=cli.integer(1), default=1500, help="for which the judge of sync is trained"

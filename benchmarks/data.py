@@ -14,16 +14,22 @@ import time
 
 from ablation import processor
 
-from lipgan_keras import augment, cli, dataset, loading
-from lipgan_keras.checkpoints import ModelConfig
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import augment, clip_folder
+from lipgan_keras.data.augment_audio import Sound
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.data.loader import Loader
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
 
 
 def main():
-    from lipgan_keras import training  # not for the processes that make batches
+    from lipgan_keras.training import config
 
-    parser = cli.ArgumentParser(description="Samples a second of the input pipeline alone.")
+    parser = ArgumentParser(description="Samples a second of the input pipeline alone.")
     parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
-    parser.add_argument("--recipes", nargs="+", choices=list(training.RECIPES), default=list(training.RECIPES))
+    parser.add_argument("--recipes", nargs="+", choices=list(config.RECIPES), default=list(config.RECIPES))
     parser.add_argument("--batch_size", type=cli.integer(2), default=96)
     parser.add_argument("--threads", type=cli.integer(1), nargs="*", default=[1, 2], help="numbers of threads to try")
     parser.add_argument("--processes", type=cli.integer(1), nargs="*", default=[4], help="numbers of processes to try")
@@ -39,11 +45,11 @@ def main():
     parser.add_argument("--profile", action="store_true", help="where the time of one thread goes, instead")
     args = parser.parse_args()
 
-    clips = dataset.find_clips(args.data_root, "mel")
+    clips = clip_folder.find_clips(args.data_root, "mel")
     frames = sum(clip.shown for clip in clips)
     print(f"{machine()}; {len(clips)} clips, {frames} frames; batches of {args.batch_size}, all augmentation")
     for recipe in args.recipes:
-        data = dataset_of(training.RECIPES[recipe], clips, args)
+        data = dataset_of(config.RECIPES[recipe], clips, args)
         number = data.samples and args.batch_size or data.sync_samples
         start = time.perf_counter()
         data.batch(0)
@@ -63,9 +69,9 @@ def main():
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
 
 
-def dataset_of(preset, clips: list[dataset.Clip], args: argparse.Namespace) -> dataset.Dataset:
+def dataset_of(preset, clips: list[Clip], args: argparse.Namespace) -> Dataset:
     """As train.py makes it, but with all augmentation."""
-    return dataset.Dataset(
+    return Dataset(
         clips,
         ModelConfig(img_size=args.img_size),
         args.batch_size,
@@ -73,15 +79,15 @@ def dataset_of(preset, clips: list[dataset.Clip], args: argparse.Namespace) -> d
         pairs=preset.disc_weight > 0,
         sync=preset.sync_weight > 0,
         augmentation=augment.NAMES,
-        sound=augment.Sound(augment.NAMES),
+        sound=Sound(augment.NAMES),
         cache_bytes=int(args.cache_mb * 1e6),
         shared=True,
     )
 
 
-def rate(data: dataset.Dataset, workers: int, processes: bool, runs: int, seconds: float) -> list[float]:
+def rate(data: Dataset, workers: int, processes: bool, runs: int, seconds: float) -> list[float]:
     """Batches a second in each of some stretches, after one that warms up."""
-    with loading.Loader(data, 0, workers, processes) as loader:
+    with Loader(data, 0, workers, processes) as loader:
         batches, rates = iter(loader), []
         for number in range(runs + 1):
             start = time.perf_counter()

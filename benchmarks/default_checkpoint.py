@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ablation import ROOT, TEST_CLIPS, describe, faces_to_use, in_a_process, judge, list_lines, machine, run, write_list
 
-from lipgan_keras import cli
+from lipgan_keras.utils import cli, files
+from lipgan_keras.utils.cli import ArgumentParser
 
 WEIGHTS = ROOT / "lipgan_keras" / "weights" / "lipsync.h5"
 FLAGS = [
@@ -62,7 +63,7 @@ UNSEEN_SECONDS = 4.0
 
 
 def main():
-    parser = cli.ArgumentParser(description="Train and export the checkpoint that ships.")
+    parser = ArgumentParser(description="Train and export the checkpoint that ships.")
     parser.add_argument(
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
@@ -93,7 +94,7 @@ def main():
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
     for kind, found in figures.items():
         print(f"{kind}: {describe(found)}", flush=True)
-    with cli.replacing(work / "figures.json") as temporary:
+    with files.replacing(work / "figures.json") as temporary:
         temporary.write_text(json.dumps(figures | {"time": spent(work)}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -107,7 +108,7 @@ def make_data(work: Path, clips: str | None, workers: int) -> None:
 
 
 def make_training_data(work: Path, clips: str | None, workers: int) -> None:
-    from lipgan_keras import puppets
+    from lipgan_keras.puppets import clips as puppets_clips
 
     lists, crops = work / "lists", work / "crops"
     make_test_data(work, clips, workers)
@@ -123,7 +124,7 @@ def make_training_data(work: Path, clips: str | None, workers: int) -> None:
     known = [shipped["grace_hopper"], *train]
     real = [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
     for seed, name in enumerate(("people", "clear"), 1):
-        made = puppets.make_clips(
+        made = puppets_clips.make_clips(
             crops / name,
             2 * len(known) * PEOPLE,
             seed=seed,
@@ -143,13 +144,13 @@ def make_test_data(work: Path, clips: str | None, workers: int) -> None:
     """Crops of the real clips and of the puppets to judge on. The val.txt of the lists `puppets` and `real` name the
     latter and the two real clips that are kept out; that of `real` says that all is there.
     """
-    from lipgan_keras import puppets
+    from lipgan_keras.puppets import clips as puppets_clips
 
     lists, videos = work / "lists", work / "videos"
     if (lists / "real" / "val.txt").is_file():
         return
     train, _, shipped = faces_to_use(clips, videos)
-    unseen = puppets.make_clips(
+    unseen = puppets_clips.make_clips(
         videos / "unseen",
         UNSEEN,
         seed=3,

@@ -1,4 +1,4 @@
-"""Fit the constants of the "dlib" crop in lipgan_keras/faces.py, and measure how well it imitates dlib.
+"""Fit the constants of the "dlib" crop in lipgan_keras/face/cropping.py, and measure how well it imitates dlib.
 
     python benchmarks/dlib_crop.py CLIP [CLIP ...]
 
@@ -14,13 +14,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lipgan_keras import cli, faces, tracking, video
+from lipgan_keras.face import cropping, tracking
+from lipgan_keras.media import video_reader
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
 
 def measure(path, detector) -> np.ndarray:
     """(n, 9): eyes' middle, eyes to mouth, width of MTCNN's box, dlib's box, for the frames where both see a face."""
     rows = []
-    for frame, one in tracking.follow(video.read_frames(path)):
+    for frame, one in tracking.follow(video_reader.read_frames(path)):
         rectangles = detector(np.ascontiguousarray(frame.image[..., ::-1]), 1)
         if not rectangles:
             continue
@@ -29,7 +33,7 @@ def measure(path, detector) -> np.ndarray:
         box = largest.left(), largest.top(), largest.right(), largest.bottom()
         rows.append([*eyes, *(mouth - eyes), one.face.box[2] - one.face.box[0], *box])
     if not rows:
-        raise cli.UserError(f"{path}: no face that both detectors see; give another clip")
+        raise UserError(f"{path}: no face that both detectors see; give another clip")
     return np.array(rows)
 
 
@@ -56,13 +60,13 @@ def overlap(rows: np.ndarray, constants: np.ndarray) -> np.ndarray:
 
 
 def main():
-    parser = cli.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("clips", nargs="+", metavar="CLIP", help="video of one speaker")
     clips = parser.parse_args().clips
     try:
         import dlib
     except ImportError:
-        raise cli.UserError("dlib: is not installed; run: pip install dlib-bin") from None
+        raise UserError("dlib: is not installed; run: pip install dlib-bin") from None
     rows = [measure(clip, dlib.get_frontal_face_detector()) for clip in clips]
 
     def report(name, values):
@@ -72,8 +76,8 @@ def main():
     constants = fit(rows)
     print(f"side {constants[0]:.3f} box widths, middle {constants[1]:.3f}, {constants[2]:.3f} from eyes to mouth")
     report("fit", [overlap(r, constants) for r in rows])
-    known = np.array([faces.DLIB_SIDE, *faces.DLIB_MIDDLE])
-    report("lipgan_keras/faces.py", [overlap(r, known) for r in rows])
+    known = np.array([cropping.DLIB_SIDE, *cropping.DLIB_MIDDLE])
+    report("lipgan_keras/face/cropping.py", [overlap(r, known) for r in rows])
     for clip, r in zip(clips, rows, strict=True):
         report(f"  {Path(clip).name}", [overlap(r, known)])
     if len(rows) > 1:

@@ -22,15 +22,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipgan_keras import audio, checkpoints, cli, networks, video
+from lipgan_keras import checkpoints, networks
+from lipgan_keras.config import SAMPLE_RATE, WINDOW_SHAPE, ModelConfig
 from lipgan_keras.lipsync import LipSync
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.media.video_writer import VideoWriter
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.cli import ArgumentParser
 
 RATE = 30
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main():
-    parser = cli.ArgumentParser(description="Speed and memory of inference, beside generator.predict alone.")
+    parser = ArgumentParser(description="Speed and memory of inference, beside generator.predict alone.")
     parser.add_argument(
         "--clips",
         default=os.environ.get("LIPGAN_CLIPS"),
@@ -60,18 +65,18 @@ def main():
 
 
 def random_checkpoint(path: Path) -> Path:
-    config = checkpoints.ModelConfig("residual", "mel")
+    config = ModelConfig("residual", "mel")
     checkpoints.save_checkpoint(path, {"generator": config.build_generator()}, config)
     return path
 
 
 def speed(folder: Path, clip: Path, checkpoint, args) -> None:
     still = folder / "face.png"
-    frames = [frame.image for frame in video.read_frames(clip)]
+    frames = [frame.image for frame in video_reader.read_frames(clip)]
     cv2.imwrite(str(still), frames[0])
     steady = copy(folder / "face.mp4", frames, args.seconds)
     wave = folder / "speech.wav"
-    audio.save_wav(wave, speech(clip, args.seconds))
+    audio_file.save_wav(wave, speech(clip, args.seconds))
     lipsync = LipSync(checkpoint, args.engine)
     begin = time.perf_counter()
     engine = lipsync.engine
@@ -105,7 +110,7 @@ def predict_alone(generator, config, count) -> float:
     rng = np.random.default_rng(0)
     size = config.img_size
     faces = rng.random((count, size, size, 6), dtype=np.float32)
-    sounds = rng.random((count, *audio.WINDOW_SHAPE[config.audio], 1), dtype=np.float32)
+    sounds = rng.random((count, *WINDOW_SHAPE[config.audio], 1), dtype=np.float32)
     networks.predict(generator, faces[:16], sounds[:16], 16)
     begin = time.perf_counter()
     generator.predict([faces, sounds], batch_size=16, verbose=0)
@@ -116,7 +121,7 @@ def copy(path: Path, frames, seconds: float) -> Path:
     """The pictures at a constant rate, forward and back for so long."""
     height, width = frames[0].shape[:2]
     there_and_back = frames + frames[::-1]
-    with video.VideoWriter(path, width, height, RATE) as writer:
+    with VideoWriter(path, width, height, RATE) as writer:
         for i in range(round(seconds * RATE)):
             writer.write(there_and_back[i % len(there_and_back)], i / RATE)
     return path
@@ -124,16 +129,16 @@ def copy(path: Path, frames, seconds: float) -> Path:
 
 def speech(clip: Path, seconds: float) -> np.ndarray:
     """The sound of a clip, over and over."""
-    return np.resize(audio.load_audio(clip), round(seconds * audio.SAMPLE_RATE))
+    return np.resize(audio_file.load_audio(clip), round(seconds * SAMPLE_RATE))
 
 
 def memory(folder: Path, clip: Path, checkpoint, args) -> None:
     peaks = []
     print(LipSync(checkpoint, args.engine).engine.name)  # and its graph is kept for the runs below
-    frames = [cv2.resize(frame.image, (360, 288)) for frame in video.read_frames(clip)]
+    frames = [cv2.resize(frame.image, (360, 288)) for frame in video_reader.read_frames(clip)]
     for seconds in (10.0, args.long):
         face, wave = copy(folder / "face.mp4", frames, seconds), folder / "speech.wav"
-        audio.save_wav(wave, speech(clip, seconds))
+        audio_file.save_wav(wave, speech(clip, seconds))
         job = json.dumps([str(checkpoint), args.engine, str(face), str(wave), str(folder / "out.mp4")])
         done = subprocess.run(
             [sys.executable, __file__, "--peak", job],

@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lipgan_keras import cli, faces, puppets, tracking, video
+from lipgan_keras.face import cropping, detector, regions, tracking
+from lipgan_keras.face import photos as face_photos
+from lipgan_keras.face.detector import Face
+from lipgan_keras.media import video_reader
+from lipgan_keras.utils import cli
 
 CELL, COLUMNS = 128, 8
 ANGLES = (-60, -45, -30, 0)
@@ -63,7 +67,7 @@ def turn(photo: np.ndarray, landmarks: np.ndarray, degrees: float, unit: int = 9
 
 def draw(crop: np.ndarray, points: np.ndarray, label: str) -> np.ndarray:
     """The mask as a tint and its outline at 1/2, and the landmarks it is made from."""
-    mask = faces.lip_mask(points, CELL)
+    mask = regions.lip_mask(points, CELL)
     image = crop * (1 - 0.2 * mask[..., None]) + 0.2 * mask[..., None] * np.array([60, 60, 255])
     image = np.rint(image).astype(np.uint8)
     outline, _ = cv2.findContours((mask > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -76,35 +80,35 @@ def draw(crop: np.ndarray, points: np.ndarray, label: str) -> np.ndarray:
     return image
 
 
-def cell(image: np.ndarray, face: faces.Face | None, label: str, style: str = "lipgan_keras", default: bool = False):
+def cell(image: np.ndarray, face: Face | None, label: str, style: str = "lipgan_keras", default: bool = False):
     """One crop with its mask: by its own landmarks, or by the default ones."""
     if face is None:
         return np.full((CELL, CELL, 3), 255, np.uint8)
-    box = faces.crop_box(face, style)
-    points = faces.default_landmarks(CELL, style) if default else faces.to_crop(face.landmarks, box, CELL)
-    return draw(faces.extract(image, box, CELL), points, label)
+    box = cropping.crop_box(face, style)
+    points = regions.default_landmarks(CELL, style) if default else cropping.to_crop(face.landmarks, box, CELL)
+    return draw(cropping.extract(image, box, CELL), points, label)
 
 
-def sideways(face: faces.Face) -> float:
+def sideways(face: Face) -> float:
     """How far the nose is beside the middle of eyes and mouth, in distances of the eyes."""
     eyes, nose, mouth = face.landmarks[:2], face.landmarks[2], face.landmarks[3:]
     return float((nose - (eyes.mean(0) + mouth.mean(0)) / 2)[0] / np.hypot(*(eyes[1] - eyes[0])))
 
 
 def detected(image):
-    return image, faces.select(faces.detect([image])[0])
+    return image, detector.select(detector.detect([image])[0])
 
 
 def main(clips, picture):
     speakers, portrait = [], []
     for path in sorted(Path(clips).glob("*.mp*")):
-        seen = [(frame.image, one.face) for frame, one in tracking.follow(video.read_frames(path))]
+        seen = [(frame.image, one.face) for frame, one in tracking.follow(video_reader.read_frames(path))]
         if path.name.startswith("portrait"):
             seen.sort(key=lambda pair: abs(sideways(pair[1])))
             portrait = [seen[i] for i in (-1, -40, -80, 0)]
         else:
             speakers.append(seen[len(seen) // 2])
-    photos = {name: detected(video.read_image(path)) for name, path in puppets.shipped_photos().items()}
+    photos = {name: detected(video_reader.read_image(path)) for name, path in face_photos.shipped_photos().items()}
 
     cells = [cell(image, face, "") for image, face in speakers + portrait]
     for photo, face in photos.values():

@@ -34,7 +34,9 @@ from compare import COLUMNS
 from default_checkpoint import make_test_data
 from lip_masks import turn
 
-from lipgan_keras import checkpoints, cli
+from lipgan_keras import checkpoints
+from lipgan_keras.utils import cli, files
+from lipgan_keras.utils.cli import ArgumentParser
 
 BEGIN, END = "<!-- measured: written by benchmarks/model_card.py -->", "<!-- end of measured -->"
 SHIFTS = (-15, -12, -9, -7, -5, 5, 7, 9, 12, 15)  # frames by which a clip's own sound is wrong
@@ -49,7 +51,7 @@ TURNED = 30  # degrees
 
 
 def main():
-    parser = cli.ArgumentParser(description="Measure and show the checkpoint that ships.")
+    parser = ArgumentParser(description="Measure and show the checkpoint that ships.")
     parser.add_argument(
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
@@ -85,10 +87,10 @@ def main():
         "raw": in_a_process(cost_of_half, checkpoint, args.raw, work) if args.raw else None,
         "judge": checkpoints.read_config(args.judge).step if args.judge else None,
     }
-    with cli.replacing(work / "card.json") as temporary:
+    with files.replacing(work / "card.json") as temporary:
         temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     picture = report.with_suffix(".jpg")
-    with cli.replacing(picture) as temporary:
+    with files.replacing(picture) as temporary:
         cv2.imwrite(str(temporary), sheet(checkpoint, work), [cv2.IMWRITE_JPEG_QUALITY, 88])
     write_between(report, (BEGIN, END), sections(figures, picture.name), "# The checkpoint that ships\n\n")
     print(f"{report}, {picture}")
@@ -100,18 +102,21 @@ def main():
 def stillness(checkpoint: Path, work: Path) -> dict:
     """How far mouths move in silence, as a share of how far they move in speech; [mean, low, high] over the puppets.
 
-    Movement is the deviation over time of `metrics.mouth_opening`. `photo`: the puppet's first frame, as where a photo
+    Movement is the deviation over time of `aperture.mouth_opening`. `photo`: the puppet's first frame, as where a photo
     speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it
     `still` is what is measured of a mouth that does not move, the first frame's, moved with the head.
     """
-    from lipgan_keras import audio, metrics
+    from lipgan_keras import audio
+    from lipgan_keras.evaluation import statistics
+    from lipgan_keras.face import aperture
+    from lipgan_keras.media import audio_file
     from lipgan_keras.networks import predict
 
     generator, config, clips = load(checkpoint, work, "puppets")
     rng, found = np.random.default_rng(0), {}
     for clip in clips:
         said = Said(clip, config, 2)
-        speech = audio.load_audio(clip.folder / "audio.wav")
+        speech = audio_file.load_audio(clip.folder / "audio.wav")
         waves = {
             "speech": speech,
             "silence": 0 * speech,
@@ -129,12 +134,12 @@ def stillness(checkpoint: Path, work: Path) -> dict:
             for name, wave in waves.items():
                 windows = audio.windows(audio.features(wave, config.audio), said.times[said.targets], config.audio)
                 pictures = np.rint(255 * predict(generator, inputs, windows)).astype(np.uint8)
-                moved[name] = np.std(metrics.mouth_opening(pictures, mouths))
+                moved[name] = np.std(aperture.mouth_opening(pictures, mouths))
             if face == "video":
-                moved["still"] = np.std(metrics.mouth_opening(said.aligned, mouths))
+                moved["still"] = np.std(aperture.mouth_opening(said.aligned, mouths))
             for name in moved.keys() - {"speech"}:
                 found.setdefault(f"{face}, {name}", []).append(moved[name] / moved["speech"])
-    return {name: [float(np.mean(v)), *metrics.bootstrap_interval(v)] for name, v in found.items()}
+    return {name: [float(np.mean(v)), *statistics.bootstrap_interval(v)] for name, v in found.items()}
 
 
 def wrong_sounds(checkpoint: Path, work: Path) -> dict:
@@ -142,13 +147,15 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
 
     `ratio` is right / wrong with a bootstrap interval over segments of `SEGMENT` frames.
     """
-    from lipgan_keras import audio, metrics
+    from lipgan_keras import audio
+    from lipgan_keras.evaluation import statistics
+    from lipgan_keras.media import audio_file
     from lipgan_keras.networks import predict
 
     generator, config, clips = load(checkpoint, work, "real")
     folder = work / "crops" / "real" / "main" / "grid"
     features = {
-        path.name: audio.features(audio.load_audio(path / "audio.wav"), config.audio)
+        path.name: audio.features(audio_file.load_audio(path / "audio.wav"), config.audio)
         for path in sorted(folder.iterdir())
     }
     rows, groups = [], []
@@ -176,7 +183,7 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
         result["rows"][name] = {"right": float(right.mean())} | {
             other: {
                 "error": float(values[other][chosen].mean()),
-                "ratio": metrics.ratio_interval(right, values[other][chosen], groups[chosen]),
+                "ratio": statistics.ratio_interval(right, values[other][chosen], groups[chosen]),
             }
             for other in ("wrong", "others", "shifted", "frozen")
         }
@@ -186,6 +193,7 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
 def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
     """PSNR (dB) that the shipped file loses against float32 weights, on the real clips under their own sound."""
     from lipgan_keras import audio
+    from lipgan_keras.media import audio_file
     from lipgan_keras.networks import predict
 
     psnr = []
@@ -194,7 +202,7 @@ def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
         squares = []
         for clip in clips:
             said = Said(clip, config, 1)
-            features = audio.features(audio.load_audio(clip.folder / "audio.wav"), config.audio)
+            features = audio.features(audio_file.load_audio(clip.folder / "audio.wav"), config.audio)
             pictures = predict(generator, said.inputs, audio.windows(features, said.times[said.targets], config.audio))
             squares.append(((pictures - said.truth / 255) ** 2).mean(axis=(1, 2, 3)))
         psnr.append(float(np.mean(-10 * np.log10(np.concatenate(squares)))))
@@ -213,15 +221,17 @@ def sheet(checkpoint: Path, work: Path) -> np.ndarray:
     """Rows of frames: faces that the generator was not trained on, as it makes them speak;
     the real clip also as it was.
     """
-    from lipgan_keras import LipSync, puppets, tracking, video
+    from lipgan_keras import LipSync
+    from lipgan_keras.face import photos, tracking
+    from lipgan_keras.media import video_reader
 
     grid = work / "videos" / "real" / "main" / "grid"
     first, second = (grid / f"{stem}.mpg" for stem in TEST_CLIPS)
-    astronaut = cv2.imread(str(puppets.shipped_photos()["astronaut"]))
+    astronaut = cv2.imread(str(photos.shipped_photos()["astronaut"]))
     lipsync = LipSync(checkpoint)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        frame, one = next(tracking.follow(video.read_frames(second)))
+        frame, one = next(tracking.follow(video_reader.read_frames(second)))
         pictures = {
             "photo": astronaut,
             "turned": turn(frame.image, one.face.landmarks.astype(np.float64), TURNED),
@@ -240,7 +250,7 @@ def sheet(checkpoint: Path, work: Path) -> np.ndarray:
             seen, opening = strip.look(made)
             chosen = strip.extremes(opening)
             if name == "real":
-                source = list(tracking.follow(video.read_frames(second)))
+                source = list(tracking.follow(video_reader.read_frames(second)))
                 rows.append(strip.row([source[min(i, len(source) - 1)] for i in chosen]))
             rows.append(strip.row([seen[i] for i in chosen]))
     return np.concatenate(rows)

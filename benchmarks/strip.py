@@ -9,15 +9,18 @@ import sys
 import cv2
 import numpy as np
 
-from lipgan_keras import audio, cli, faces, metrics, tracking, video
+from lipgan_keras.config import SAMPLE_RATE
+from lipgan_keras.face import aperture, cropping, tracking
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.utils import cli
 
 FRAMES, SIZE, HEIGHT = 8, 140, 50
 
 
 def look(source) -> tuple[list, np.ndarray]:
     """The frames of a video and the faces in them, and how open each mouth is."""
-    seen = list(tracking.follow(video.read_frames(source)))
-    return seen, metrics.mouth_openings_seen(seen)
+    seen = list(tracking.follow(video_reader.read_frames(source)))
+    return seen, aperture.mouth_openings_seen(seen)
 
 
 def extremes(opening: np.ndarray) -> list[int]:
@@ -31,18 +34,18 @@ def extremes(opening: np.ndarray) -> list[int]:
 def row(chosen) -> np.ndarray:
     """Frames side by side, cut a little wider than the crop of the first one's face."""
     grow = np.array([-1, -1, 1, 1]) * 0.15 * np.ptp(chosen[0][1].box[::2])
-    return np.concatenate([faces.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
+    return np.concatenate([cropping.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
 
 
 def main(source, picture):
     seen, opening = look(source)
     chosen = [seen[i] for i in extremes(opening)]
     pictures = row(chosen)
-    wave = audio.load_audio(source)
+    wave = audio_file.load_audio(source)
     end = seen[-1][0].time + seen[-1][0].duration
     sound = np.full((HEIGHT, pictures.shape[1], 3), 255, "uint8")
     loudest = max(float(np.abs(wave).max()), 1e-6)
-    for x, piece in enumerate(np.array_split(wave[: round(end * audio.SAMPLE_RATE)], pictures.shape[1])):
+    for x, piece in enumerate(np.array_split(wave[: round(end * SAMPLE_RATE)], pictures.shape[1])):
         half = int(np.abs(piece).max(initial=0) / loudest * (HEIGHT / 2 - 2))
         cv2.line(sound, (x, HEIGHT // 2 - half), (x, HEIGHT // 2 + half), (160, 110, 60))
     for frame, _ in chosen:

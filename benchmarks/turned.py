@@ -14,8 +14,16 @@ from lip_masks import turn
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lipgan_keras import audio, checkpoints, cli, composite, faces, metrics, networks, tracking, video
-from lipgan_keras.dataset import assemble
+from lipgan_keras import audio, checkpoints, networks
+from lipgan_keras.data import scoring
+from lipgan_keras.face import cropping, detector, tracking
+from lipgan_keras.face import regions as face_regions
+from lipgan_keras.face.regions import assemble
+from lipgan_keras.face.tracking import TrackedFace
+from lipgan_keras.inference import blend
+from lipgan_keras.inference.blend import Composer
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.utils import cli
 
 ANGLES = range(-60, 61, 10)
 UNIT = 64  # pixels between eyes and mouth
@@ -26,7 +34,7 @@ CELL = 180
 WINDOW = np.array([1.2, 1.3, 3.6, 3.7]) * UNIT  # of the turned view
 
 
-class Unfaded(composite.Composer):
+class Unfaded(Composer):
     """At any angle."""
 
     def _strength(self, face):
@@ -44,26 +52,26 @@ def turned_corners(image: np.ndarray, points: np.ndarray, degrees: float) -> np.
     return np.array([place.mean(0)[::-1] + 0.5 if len(place) else (np.nan, np.nan) for place in places])
 
 
-def look(image: np.ndarray, points: np.ndarray, degrees: float) -> tuple[np.ndarray, tracking.TrackedFace | None]:
+def look(image: np.ndarray, points: np.ndarray, degrees: float) -> tuple[np.ndarray, TrackedFace | None]:
     """The frame seen from the side, and the face that is found there."""
     view = turn(image, points, degrees, UNIT)
-    face = faces.select(faces.detect([view])[0])
-    return view, face and tracking.TrackedFace(0, 0, face, faces.crop_box(face))
+    face = detector.select(detector.detect([view])[0])
+    return view, face and TrackedFace(0, 0, face, cropping.crop_box(face))
 
 
 def speak(generator, config, identity, target, window) -> np.ndarray:
     """The crop of `target`, its mouth masked, with that of `identity` beside it, said by the generator."""
     (view, face), (other, its) = target, identity
-    crops = [faces.extract(v, f.box, config.img_size) for v, f in ((other, its), (view, face))]
+    crops = [cropping.extract(v, f.box, config.img_size) for v, f in ((other, its), (view, face))]
     output = networks.predict(generator, assemble(*crops)[0][None], window, 1)[0]
     return np.clip(np.rint(output * 255), 0, 255).astype(np.uint8)
 
 
 def lip_error(crop, view, face) -> float:
     """Mean absolute error of a crop in the lips, grey levels."""
-    crops = [c.astype(np.float64) for c in (faces.extract(view, face.box, len(crop)), crop)]
-    mask = faces.lip_mask(faces.to_crop(face.face.landmarks, face.box, len(crop)), len(crop))
-    return float(metrics.lip_mae(mask[None], crops[0][None], crops[1][None])[0])
+    crops = [c.astype(np.float64) for c in (cropping.extract(view, face.box, len(crop)), crop)]
+    mask = face_regions.lip_mask(cropping.to_crop(face.face.landmarks, face.box, len(crop)), len(crop))
+    return float(scoring.lip_mae(mask[None], crops[0][None], crops[1][None])[0])
 
 
 def measure(clips, checkpoint):
@@ -73,8 +81,8 @@ def measure(clips, checkpoint):
     generator, config = checkpoints.load_generator(checkpoint)
     rows, shown = [], []
     for path in sorted(Path(clips).glob("*.mpg")):
-        seen = list(tracking.follow(video.read_frames(path)))
-        sound = audio.features(audio.load_audio(path), config.audio)
+        seen = list(tracking.follow(video_reader.read_frames(path)))
+        sound = audio.features(audio_file.load_audio(path), config.audio)
         for i in np.linspace(APART, len(seen) - 1, PAIRS).astype(int):
             (frame, one), (before, other) = seen[i], seen[i - APART]
             points, others = one.face.landmarks.astype(np.float64), other.face.landmarks.astype(np.float64)
@@ -92,10 +100,10 @@ def measure(clips, checkpoint):
                 away = np.hypot(*(face.face.landmarks[3:] - truth).T)  # the far corner may lie behind the cheek
                 place = float(np.nanmax(away)) / (2 * UNIT) if np.isfinite(away).any() else np.nan
                 crop = speak(generator, config, identity, target, window)
-                matrix = metrics.pose(identity[1].face.landmarks, face.face.landmarks)
+                matrix = cropping.pose(identity[1].face.landmarks, face.face.landmarks)
                 frozen = cv2.warpAffine(identity[0], matrix, view.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-                errors = [lip_error(c, view, face) for c in (crop, faces.extract(frozen, face.box, len(crop)))]
-                rows.append((angle, composite.yaw(face.face.landmarks), 100 * place, *errors))
+                errors = [lip_error(c, view, face) for c in (crop, cropping.extract(frozen, face.box, len(crop)))]
+                rows.append((angle, blend.yaw(face.face.landmarks), 100 * place, *errors))
             print(path.name, i, flush=True)
         middle, later = seen[len(seen) // 2], seen[len(seen) // 3]
         shown.append((generator, config, middle, later, sound))
@@ -109,13 +117,13 @@ def strips(generator, config, one, other, sound):
         target, identity = (look(f.image, t.face.landmarks.astype(float), angle) for f, t in (one, other))
         view, face = target
         if face is None or identity[1] is None:
-            columns.append(np.tile(faces.extract(view, WINDOW, CELL), (3, 1, 1)))
+            columns.append(np.tile(cropping.extract(view, WINDOW, CELL), (3, 1, 1)))
             continue
         window = audio.windows(sound, [other[0].time], config.audio)
         crop = speak(generator, config, identity, target, window)
-        pictures = [view, Unfaded()(view, face, crop), composite.Composer()(view, face, crop)]
-        cells = [faces.extract(p, WINDOW, CELL) for p in pictures]
-        label = f"{composite.yaw(face.face.landmarks):.0f}  {composite.turned(face.face.landmarks):.2f}"
+        pictures = [view, Unfaded()(view, face, crop), Composer()(view, face, crop)]
+        cells = [cropping.extract(p, WINDOW, CELL) for p in pictures]
+        label = f"{blend.yaw(face.face.landmarks):.0f}  {blend.turned(face.face.landmarks):.2f}"
         cv2.putText(cells[2], label, (4, CELL - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
         columns.append(np.concatenate(cells))
     return np.concatenate(columns, axis=1)
@@ -136,14 +144,14 @@ def regions(generator, config, one, other, sound):
     )
     drawn = image.copy()
     for region, colour in (("mouth", (60, 60, 255)), ("jaw", (80, 255, 80))):
-        (x1, y1, x2, y2), mask = composite.Composer(region).mask(image.shape[:2], face)
+        (x1, y1, x2, y2), mask = Composer(region).mask(image.shape[:2], face)
         for level in (0.02, 0.5, 0.98):
             lines, _ = cv2.findContours((mask > level).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(drawn[y1:y2, x1:x2], lines, -1, colour, 1)
-    made = [composite.Composer(region, sharpen)(image, face, crop) for region, sharpen in SHOWN_REGIONS]
+    made = [Composer(region, sharpen)(image, face, crop) for region, sharpen in SHOWN_REGIONS]
     middle, half = (face.box[:2] + face.box[2:]) / 2 + (0, 0.14 * np.ptp(face.box[::2])), 0.42 * np.ptp(face.box[::2])
     window = np.concatenate([middle - half, middle + half])
-    return np.concatenate([faces.extract(p, window, CELL) for p in (drawn, *made)], axis=1)
+    return np.concatenate([cropping.extract(p, window, CELL) for p in (drawn, *made)], axis=1)
 
 
 def table(rows):
@@ -168,12 +176,12 @@ def plot(means, rows, width):
     across = left.twinx()
     across.plot(means[:, 0], means[:, 3], "C3s-", label="mouth corner")
     across.set(ylabel="place of a corner, % of the face", ylim=(0, 1.5 * means[:, 3].max()))
-    left.axvspan(composite.LIMIT - composite.FADE, composite.LIMIT, color="C2", alpha=0.2)
+    left.axvspan(blend.LIMIT - blend.FADE, blend.LIMIT, color="C2", alpha=0.2)
     lines = left.get_lines()[:2] + across.get_lines()
     left.legend(lines, [line.get_label() for line in lines], fontsize=7, loc="upper left")
     right.plot(rows[:, 0] + np.random.default_rng(0).uniform(-2, 2, len(rows)), rows[:, 1], "C0.", markersize=3)
     right.plot([-60, 60], [-60, 60], "k-", linewidth=0.5)
-    for limit in (-composite.LIMIT, composite.LIMIT):
+    for limit in (-blend.LIMIT, blend.LIMIT):
         right.axhline(limit, color="C2", linewidth=1)
     right.set(xlabel="yaw, degrees", ylabel="estimate", ylim=(-90, 90))
     data = io.BytesIO()

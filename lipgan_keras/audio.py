@@ -6,198 +6,18 @@ belongs to a moment; preprocessing, training and inference all use it, so that t
 """
 
 import functools
-import io
-import math
-import os
-import wave as wave_file
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import av
-import av.logging
 import librosa
 import numpy as np
 import scipy.fft
 import scipy.sparse
 
-from .cli import UserError, replacing
+from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE
 
-SAMPLE_RATE = 16000
-WINDOW_SHAPE = {"mel": (80, 27), "mfcc": (12, 35)}
-STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
-FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
-
-_PRE_EMPHASIS = 0.97
-_MEL_FFT, _MEL_HOP = 800, 200
+PRE_EMPHASIS = 0.97
+MEL_FFT, MEL_HOP = 800, 200
 _MFCC_FRAME, _MFCC_SHIFT, _MFCC_FFT = 400, 160, 512
-_LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the sound ends in it
-_LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
-
-# Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that
-# the thread that closes the file holds, for ever.
-av.logging.set_level(None)
-
-
-def load_audio(
-    path: str | os.PathLike, max_seconds: float | None = None, data: bytes | memoryview | None = None
-) -> np.ndarray:
-    """Decode the sound of a media file on the container's clock.
-
-    Sample 0 is the container's start (the start of its earliest stream): sound that starts later is preceded by
-    silence, and gaps of over 50 ms in the stream's timestamps become silence. Channels are averaged.
-
-    Args:
-        path: any audio or video file that PyAV decodes.
-        max_seconds: stop after this many seconds.
-        data: its bytes, where there is no such file; `path` is its name then.
-
-    Returns:
-        float32 (n,), 16 kHz mono in [-1, 1].
-
-    Raises:
-        UserError: no such file, not a media file, no audio stream in it, or no sound could be decoded.
-    """
-    limit = math.inf if max_seconds is None else max_seconds
-    pieces = []  # [start in seconds, sample rate, mono chunks, number of samples], each piece without gaps
-    with _open(path, data) as container:
-        stream = container.streams.best("audio")
-        if stream is None:
-            raise UserError(f"{path}: has no audio stream; give a file with sound")
-        if stream.codec_context is None:
-            raise UserError(f"{path}: its sound is coded in a way unknown here; convert it to WAV or MP4 (AAC)")
-        stream.thread_type = "AUTO"
-        if container.start_time is not None:
-            origin = container.start_time / av.time_base
-        else:
-            origin = float((stream.start_time or 0) * stream.time_base)
-        declared = math.inf
-        if "mp4" in container.format.name and stream.duration:
-            declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin
-        for frame in _decode(container, stream):
-            end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
-            start = end if frame.pts is None else float(frame.pts * frame.time_base) - origin
-            if start >= limit:
-                break
-            if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
-                pieces.append([start, frame.sample_rate, [], 0])
-            chunk = _mono(frame)
-            pieces[-1][2].append(chunk)
-            pieces[-1][3] += len(chunk)
-
-    sound = [(round(start * SAMPLE_RATE), _resample(np.concatenate(chunks), rate)) for start, rate, chunks, _ in pieces]
-    length = max((first + len(piece) for first, piece in sound), default=0)
-    if length <= 0:
-        raise UserError(f"{path}: no sound could be decoded from its audio stream; give another file")
-    if 0 < length / SAMPLE_RATE - declared < _LONGEST_PADDING:
-        length = max(1, round(declared * SAMPLE_RATE))
-    if max_seconds is not None:
-        length = min(length, round(max_seconds * SAMPLE_RATE))
-    wave = np.zeros(length, np.float32)
-    for first, piece in sound:
-        piece = piece[max(0, -first) : max(0, length - first)]
-        first = max(0, first)
-        wave[first : first + len(piece)] = piece
-    return wave
-
-
-def _open(path, data):
-    if data is None and not os.path.isfile(path):
-        raise UserError(f"{path}: no such file; check the path")
-    try:
-        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network. (The whitelist is
-        # not given as `options`, which also go to the streams: PyAV before 18 may crash on those.)
-        local = {"protocol_whitelist": "file"}
-        source = f"file:{os.fspath(path)}" if data is None else io.BytesIO(data)
-        return av.open(source, container_options=local, metadata_errors="replace")
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise UserError(f"{path}: may not be read; check its permissions") from error
-        raise UserError(f"{path}: is not an audio or video file; give a file with sound") from error
-    except av.error.FFmpegError as error:
-        raise UserError(f"{path}: is not an audio or video file; give a file with sound") from error
-
-
-def _decode(container, stream):
-    """Frames of one stream; damaged packets are passed over, and a damaged end ends it."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-        except av.error.FFmpegError:
-            return
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            continue
-
-
-def _mono(frame: av.AudioFrame) -> np.ndarray:
-    samples = frame.to_ndarray()  # (channels, n), or (1, n * channels) where the format is packed
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(frame.layout.channels)).T
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
-    elif np.issubdtype(samples.dtype, np.integer):
-        samples = samples / np.float32(-float(np.iinfo(samples.dtype).min))
-    return np.nan_to_num(samples.astype(np.float32).mean(axis=0), posinf=1, neginf=-1)
-
-
-def _resample(wave: np.ndarray, rate: int) -> np.ndarray:
-    if rate != SAMPLE_RATE:
-        wave = librosa.resample(wave, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-    return np.clip(wave, -1, 1).astype(np.float32)
-
-
-def save_wav(path: str | os.PathLike, wave: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write mono float samples in [-1, 1] as a 16-bit PCM WAV file.
-
-    Raises:
-        UserError: the folder cannot be written to.
-    """
-    samples = np.clip(np.rint(np.asarray(wave, np.float64) * 32768), -32768, 32767).astype("<i2")
-    with replacing(path) as temporary, wave_file.open(str(temporary), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(samples.tobytes())
-
-
-def pcm(path: str | os.PathLike) -> np.ndarray | None:
-    """The samples of a file of `save_wav` (16 kHz, mono, 16 bit) where they lie in it, memory-mapped: int16 (n,), those
-    of `load_audio` times 32768. None: it is of another kind, or there are none.
-    """
-    try:
-        with open(path, "rb") as file, wave_file.open(file) as header:
-            kind = header.getnchannels(), header.getsampwidth(), header.getframerate()
-            if kind == (1, 2, SAMPLE_RATE) and header.getnframes():
-                return np.memmap(path, "<i2", "r", file.tell(), (header.getnframes(),))
-    except (OSError, EOFError, ValueError, wave_file.Error):
-        pass
-    return None
-
-
-def flac(path: str | os.PathLike) -> bytes | None:
-    """A sound file of 16-bit samples as a FLAC file, without loss, at its own rate; None: it cannot be one.
-
-    Raises:
-        UserError: see `load_audio`.
-    """
-    file = io.BytesIO()
-    with _open(path, None) as source, av.open(file, "w", format="flac") as container:
-        stream = source.streams.best("audio")
-        if stream is None or stream.codec_context is None or stream.format.name not in ("s16", "s16p"):
-            return None
-        output = container.add_stream("flac", stream.rate, layout=stream.layout.name)
-        output.format = "s16"
-        try:
-            for frame in _decode(source, stream):
-                frame.pts = None
-                container.mux(output.encode(frame))
-            container.mux(output.encode(None))
-        except av.error.FFmpegError:  # more channels than FLAC has
-            return None
-    return file.getvalue()
 
 
 def melspectrogram(wave: np.ndarray) -> np.ndarray:
@@ -209,67 +29,16 @@ def melspectrogram(wave: np.ndarray) -> np.ndarray:
     Returns:
         float32 (80, T), T = 1 + n // 200, in [-4, 4]; step k is centred at 12.5 k ms. Digital silence is -4.
     """
-    emphasised = _pre_emphasis(_at_least(wave, _MEL_FFT))
-    spectrum = np.abs(librosa.stft(emphasised, n_fft=_MEL_FFT, hop_length=_MEL_HOP, pad_mode="reflect"))
-    decibel = 20 * np.log10(np.maximum(1e-5, _mel_filters() @ spectrum)) - 20
+    emphasised = _pre_emphasis(_at_least(wave, MEL_FFT))
+    spectrum = np.abs(librosa.stft(emphasised, n_fft=MEL_FFT, hop_length=MEL_HOP, pad_mode="reflect"))
+    decibel = 20 * np.log10(np.maximum(1e-5, mel_filters() @ spectrum)) - 20
     return np.clip(8 * (decibel + 100) / 100 - 4, -4, 4).astype(np.float32)
 
 
-# What is needed besides the steps of a window, so that every step is a frame of the sound.
-_BEFORE, _AFTER = _MEL_FFT // 2 + 1, _MEL_FFT // 2
-_AT_ONCE = 768  # steps, so that what is between stays in the processor's cache
-_BAND = 10  # filters that are applied together
-
-
-def mel_steps(stretches: np.ndarray) -> np.ndarray:
-    """Steps of `melspectrogram` before they are clipped, of many stretches of sound, in single precision.
-
-    Args:
-        stretches: (n, m) float32; m = 801 + 200 (k - 1): k frames of 800 samples, and one sample before them.
-
-    Returns:
-        float32 (n, 80, k). Sound that is louder by d decibel is 0.08 d more, from well below -4 on.
-    """
-    count, steps = len(stretches), (stretches.shape[1] - _MEL_FFT - 1) // _MEL_HOP + 1
-    result = np.empty((count, 80, steps), np.float32)
-    some = max(1, _AT_ONCE // steps)
-    for i in range(0, count, some):
-        emphasised = stretches[i : i + some, 1:] - np.float32(_PRE_EMPHASIS) * stretches[i : i + some, :-1]
-        frames = np.lib.stride_tricks.sliding_window_view(emphasised, _MEL_FFT, axis=1)[:, ::_MEL_HOP]
-        spectrum = np.abs(scipy.fft.rfft(frames * _mel_window())).reshape(-1, _MEL_FFT // 2 + 1)
-        energy = np.empty((80, len(spectrum)), np.float32)
-        for at, first, last, filters in _bands():
-            np.matmul(filters, spectrum[:, first:last].T, out=energy[at : at + _BAND])
-        np.maximum(energy, 1e-5, out=energy)
-        np.log10(energy, out=energy)
-        energy *= 1.6
-        energy += 2.4  # 8 (20 log10(x) - 20 + 100) / 100 - 4
-        result[i : i + some] = energy.reshape(80, -1, steps).transpose(1, 0, 2)
-    return result
-
-
 @functools.cache
-def _mel_window():
-    return librosa.filters.get_window("hann", _MEL_FFT, fftbins=True).astype(np.float32)
-
-
-@functools.cache
-def _bands() -> list[tuple]:
-    """The filters in groups of _BAND:
-    (number of the first, first and last frequency that they hear, (10, n) float32).
-    """
-    filters, bands = _mel_filters().toarray().astype(np.float32), []
-    for at in range(0, 80, _BAND):
-        heard = np.flatnonzero(filters[at : at + _BAND].any(axis=0))
-        first, last = int(heard[0]), int(heard[-1]) + 1
-        bands.append((at, first, last, np.ascontiguousarray(filters[at : at + _BAND, first:last])))
-    return bands
-
-
-@functools.cache
-def _mel_filters() -> scipy.sparse.csr_array:
+def mel_filters() -> scipy.sparse.csr_array:
     """(80, 401). Sparse: 2 % of it is not 0, and BLAS's threads would get in the way of those that make batches."""
-    filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_MEL_FFT, n_mels=80, fmin=55, fmax=7600)
+    filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=MEL_FFT, n_mels=80, fmin=55, fmax=7600)
     return scipy.sparse.csr_array(filters)
 
 
@@ -305,7 +74,7 @@ def _htk_filters() -> scipy.sparse.csr_array:
 
 
 def _pre_emphasis(wave: np.ndarray) -> np.ndarray:
-    return np.append(wave[:1], wave[1:] - _PRE_EMPHASIS * wave[:-1])
+    return np.append(wave[:1], wave[1:] - PRE_EMPHASIS * wave[:-1])
 
 
 def _at_least(wave: np.ndarray, samples: int) -> np.ndarray:
@@ -321,7 +90,7 @@ def features(wave: np.ndarray, kind: str) -> np.ndarray:
 @functools.cache
 def _silence(kind: str) -> np.ndarray:
     """The features of one step of digital silence, (80, 1) or (12, 1)."""
-    return features(np.zeros(_MEL_FFT), kind)[:, :1]
+    return features(np.zeros(MEL_FFT), kind)[:, :1]
 
 
 def window(features: np.ndarray, seconds: float, kind: str) -> np.ndarray:
@@ -343,7 +112,7 @@ def windows(features: np.ndarray, times, kind: str) -> np.ndarray:
     rows, length = WINDOW_SHAPE[kind]
     if features.shape[0] != rows:
         raise ValueError(f"{kind} features have {rows} rows, these {features.shape[0]}")
-    index = _first_step(times, kind)[:, None] + np.arange(length)  # (N, length)
+    index = first_step(times, kind)[:, None] + np.arange(length)  # (N, length)
     inside = (index >= 0) & (index < features.shape[1])
     heard = np.empty((rows, *index.shape), np.float32)
     heard[:] = _silence(kind)[:, :, None]
@@ -351,7 +120,7 @@ def windows(features: np.ndarray, times, kind: str) -> np.ndarray:
     return np.ascontiguousarray(heard.transpose(1, 0, 2)[..., None])
 
 
-def _first_step(times, kind: str) -> np.ndarray:
+def first_step(times, kind: str) -> np.ndarray:
     """The first step of the window around each of N moments: int64 (N,)."""
     steps = STEPS_PER_SECOND[kind] * (np.asarray(times, np.float64).reshape(-1) - FIRST_STEP_SECONDS[kind])
     # Halves go up; 1e-6 so that a float error just under a half cannot choose the step.
@@ -375,7 +144,7 @@ def windows_of(
         float32 (N, 80, 27, 1) or (N, 12, 35, 1).
     """
     times = np.asarray(times, np.float64).reshape(-1)
-    first = _first_step(times, kind)
+    first = first_step(times, kind)
     if not len(first):
         return np.empty((0, *WINDOW_SHAPE[kind], 1), np.float32)
     hop = SAMPLE_RATE // STEPS_PER_SECOND[kind]
@@ -389,117 +158,6 @@ def windows_of(
         before = min(max(0, -begin), end - begin)
         stretch = change(np.pad(stretch, (before, end - begin - before - len(stretch))))
     return windows(features(stretch, kind), times - begin / SAMPLE_RATE, kind)
-
-
-class MelBank:
-    """A sound continued with silence, and its mel spectrogram before clipping: for `changed_windows`.
-
-    The spectrogram is made where it is asked for, and in blocks, so that what is asked for before decides no bit of it.
-
-    Args:
-        wave: (n,) float32 in [-1, 1], or int16 of 32768 times that.
-        level: root mean square of it in [-1, 1], if it is known.
-
-    Attributes:
-        level: root mean square.
-        nbytes: memory that it takes in the end.
-    """
-
-    BLOCK = 32  # steps
-
-    def __init__(self, wave: np.ndarray, level: float | None = None):
-        self.wave = wave
-        self.unit = np.float32(1 / 32768 if wave.dtype.kind == "i" else 1)
-        if level is None:
-            level = float(self.unit) * float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
-        self.level = level
-        self.nbytes = self.wave.nbytes + 80 * 4 * (1 + len(wave) // _MEL_HOP + 2 * self.BLOCK)
-        self._blocks = {}
-
-    def stretch(self, first: int, out: np.ndarray) -> None:
-        """Write the samples that the steps from `first` on are made of into zeros."""
-        begin = _MEL_HOP * first - _BEFORE
-        inside = self.wave[max(0, begin) : max(0, begin + len(out))]
-        at = max(0, -begin)
-        np.multiply(inside, self.unit, out=out[at : at + len(inside)])
-
-    def is_louder_than(self, level: float, first: int, steps: int) -> bool:
-        """Whether a sample that those steps are made of is above `level`."""
-        begin = _MEL_HOP * first - _BEFORE
-        inside = self.wave[max(0, begin) : max(0, begin + _length(steps))]
-        return bool(len(inside)) and max(float(inside.max()), -float(inside.min())) * float(self.unit) > level
-
-    def steps(self, first: int, out: np.ndarray) -> None:
-        """Write the steps from `first` on into (80, k)."""
-        last = first + out.shape[1]
-        for number in range(first // self.BLOCK, -(-last // self.BLOCK)):
-            start = number * self.BLOCK
-            begin, end = max(first, start), min(last, start + self.BLOCK)
-            out[:, begin - first : end - first] = self._block(number)[:, begin - start : end - start]
-
-    def _block(self, number):
-        if number not in self._blocks:
-            stretch = np.zeros((1, _length(self.BLOCK)), np.float32)
-            self.stretch(number * self.BLOCK, stretch[0])
-            self._blocks[number] = mel_steps(stretch)[0]
-        return self._blocks[number]
-
-
-def _length(steps):
-    """Samples that so many steps are made of, and the one before them."""
-    return _MEL_HOP * (steps - 1) + _MEL_FFT + 1
-
-
-def changed_windows(
-    banks: Sequence[MelBank],
-    times: np.ndarray,
-    gains: Sequence[float],
-    noisy: Sequence[bool],
-    hear: Callable[[list[int], np.ndarray], np.ndarray],
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """Mel windows of many sounds, each changed in its own way: what `windows_of` gives, at a fraction of the time.
-
-    Args:
-        banks: N sounds.
-        times: (N, T), T moments of each, near one another.
-        gains: N factors.
-        noisy: of N, whether more is changed than the gain.
-        hear: is given numbers k of sounds and a stretch of each, (k, m), and returns what is to be heard instead, the
-            gain too.
-        out: where to write the result.
-
-    Returns:
-        float32 (N, 80, 27, T).
-    """
-    count, frames = times.shape
-    length = WINDOW_SHAPE["mel"][1]
-    first = _first_step(times, "mel").reshape(count, frames)
-    begin = first.min(axis=1, initial=first.max(initial=0))
-    offsets = first - begin[:, None]
-    span = int(offsets.max(initial=0)) + length
-    steps = np.empty((count, 80, span), np.float32)
-    changed = []
-    for i, (bank, start, gain, more) in enumerate(zip(banks, begin.tolist(), gains, noisy, strict=True)):
-        # What is only louder or softer is so in the logarithm too, unless it is clipped.
-        if more or (gain > 1 and bank.is_louder_than(1 / gain, start, span)):
-            changed.append(i)
-        else:
-            bank.steps(start, steps[i])
-            steps[i] += np.float32(1.6 * math.log10(gain))
-    for at in range(0, len(changed), 64):
-        some = changed[at : at + 64]
-        stretches = np.zeros((len(some), _length(span)), np.float32)
-        for stretch, i in zip(stretches, some, strict=True):
-            banks[i].stretch(int(begin[i]), stretch)
-        steps[some] = mel_steps(hear(some, stretches))
-    np.clip(steps, -4, 4, out=steps)
-    heard = np.empty((count, 80, length, frames), np.float32) if out is None else out
-    for t in range(frames):
-        for offset in np.unique(offsets[:, t]).tolist():
-            these = np.flatnonzero(offsets[:, t] == offset)
-            heard[these, :, :, t] = steps[these, :, offset : offset + length]
-    return heard
 
 
 def window_centre(start: float, end: float, alignment: str, offset_ms: float = 0.0) -> float:
@@ -524,3 +182,12 @@ def window_centres(starts: np.ndarray, ends: np.ndarray, alignment: str, offset_
     else:
         raise ValueError(f'alignment is "centred" or "released", not {alignment!r}')
     return centre + offset_ms / 1000
+
+
+def __getattr__(name):
+    # The one thing that the core hands on from a wing, for people's scripts.
+    if name == "load_audio":
+        from .media.audio_file import load_audio
+
+        return load_audio
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

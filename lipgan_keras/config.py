@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .backend import keras
+    from .utils.backend import keras
+
 
 IMG_SIZE = 96  # the reference's
 IMG_SIZES = (96, 192)
@@ -26,7 +27,7 @@ class ModelConfig:
         alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
             the indexing of the original's mel inference (see `audio.window_centre`).
         audio_offset_ms: added to the window's place; positive is a later window.
-        crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `faces.crop_box`).
+        crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `cropping.crop_box`).
         step: training steps that the weights have seen.
         sync_frames: consecutive frames that the lip-sync discriminator sees, where there is one.
         sync_width: factor on its channel counts.
@@ -65,3 +66,13 @@ class ModelConfig:
         from . import networks
 
         return networks.build_quality_discriminator(self.width, self.img_size)
+
+
+SAMPLE_RATE = 16000
+WINDOW_SHAPE = {"mel": (80, 27), "mfcc": (12, 35)}
+STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
+FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
+
+ADVERSARIAL_WEIGHT = 0.01
+
+FPS = 25  # of every preprocessed folder

@@ -1,70 +1,7 @@
-"""From a clone to a talking photo with one command and no download: `make demo`.
+"""`python -m lipgan_keras.demo`: see `puppets.demo`."""
 
-The checkpoint that ships makes a photo that it was not trained on say a sound that it never heard. Because that sound
-is synthesised, the true opening of the mouth is known, and the demo says how well it was followed.
-"""
-
-import shlex
-import time
-from pathlib import Path
-
-import numpy as np
-
-from . import cli
-from .cli import UserError
-
-SOUND_SEED = 10_000  # no clip's
-
-
-def main() -> None:
-    parser = cli.ArgumentParser(
-        prog="python -m lipgan_keras.demo", description="Make a photo talk, without a download."
-    )
-    parser.add_argument("--photo", type=cli.existing, help="a face (default: the astronaut of scikit-image)")
-    parser.add_argument("--outfile", default="results/demo.mp4", help="MP4 to write; its sound goes beside it")
-    parser.add_argument("--seconds", type=cli.at_least(1), default=8.0, help="length of the sound")
-    args = parser.parse_args()
-    began = time.time()
-    demo(args.photo, args.outfile, args.seconds)
-    print(
-        f"It took {time.time() - began:.0f} s. With a sound of yours: python inference.py --face photo.jpg --audio "
-        "speech.wav"
-    )
-
-
-def demo(photo: str | None, outfile: str, seconds: float) -> None:
-    """See the module.
-
-    Raises:
-        UserError: there is no photo, no face in it, or the results cannot be written.
-    """
-    from . import LipSync, audio, puppets
-
-    photo = photo or puppets.shipped_photos().get("astronaut")
-    if photo is None:
-        raise UserError("scikit-image's photos are not installed; name a picture of a face with --photo")
-    cli.check_outfile(outfile, photo)
-    sound = Path(outfile).with_name(f"{Path(outfile).stem}_sound.wav")
-    wave, opening, _ = puppets.synthesise_speech(seconds, np.random.default_rng(SOUND_SEED))
-    audio.save_wav(sound, wave)
-    command = ["python", "inference.py", "--face", str(photo), "--audio", str(sound), "--outfile", str(outfile)]
-    print(f"$ {shlex.join(command)}", flush=True)
-    print(LipSync().run(photo, sound, outfile, progress=True))
-    print(
-        f"\n{outfile}: a sound that the generator never heard. The mouth follows the true opening with a correlation "
-        f"of {correlation(outfile, opening):.2f}, measured on the video."
-    )
-
-
-def correlation(path: str, opening: np.ndarray) -> float:
-    """Pearson correlation of the mouth's opening in a 25 fps video with the true one."""
-    from . import metrics, tracking, video
-
-    seen = list(tracking.follow(video.read_frames(path)))
-    index = np.array([round(frame.time * 25) for frame, _ in seen])
-    known = index < len(opening)
-    return float(np.corrcoef(metrics.mouth_openings_seen(seen)[known], opening[index[known]])[0, 1])
-
+from .puppets.demo import main
+from .utils.cli import run
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

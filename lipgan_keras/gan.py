@@ -18,13 +18,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import faces, losses
-from .backend import BACKEND, has_gpu, keras, update
-from .pairs import pairs, same_windows, unsynced_order
+from . import losses
+from .config import ADVERSARIAL_WEIGHT
+from .unsynced import pairs, same_windows, unsynced_order
+from .utils import backend
+from .utils.backend import has_gpu, keras, update
+from .utils.optimizer import Adam
 
 ops = keras.ops
-
-ADVERSARIAL_WEIGHT = 0.01
 SHARE_MOMENTUM = 0.99  # of the running means behind `lip_share`
 LARGEST_LIP_WEIGHT = 1000.0
 MOUTH_QUALITY = 4.0  # weight of a place all mouth in the visual-quality discriminator's judgement, against 1 elsewhere
@@ -47,32 +48,6 @@ class Weights:
     disc: float = ADVERSARIAL_WEIGHT
     sync: float = 0.0
     quality: float = 0.0
-
-
-class Adam(keras.optimizers.Adam):
-    """Keras's, whose averages stay beside the weights (`fit` would end with overwriting these), and reach back no
-    further than a part of the training so far: those of 0.999 alone would for thousands of steps hold what there was at
-    first.
-    """
-
-    @property
-    def ema_momentum(self):
-        return self.momentum_after(self.iterations)
-
-    @ema_momentum.setter
-    def ema_momentum(self, value):
-        self._ema_momentum = value
-
-    def get_config(self):
-        return super().get_config() | {"ema_momentum": self._ema_momentum}
-
-    def momentum_after(self, steps):
-        """Of the averages, when so many steps are in them: 0, 1/10, 2/11, ... up to `ema_momentum` as it was set."""
-        steps = ops.cast(steps, "float32")
-        return ops.minimum(self._ema_momentum, steps / (9 + steps))
-
-    def finalize_variable_values(self, var_list):
-        pass
 
 
 class LipGAN(keras.Model):
@@ -154,8 +129,8 @@ class LipGAN(keras.Model):
         self.other_optimizers_state = [v for optimizer in others for v in optimizer.variables]
         self.built = True
         # XLA compiles the step for JAX and for a GPU; on a CPU TensorFlow runs its own kernels.
-        gpu = BACKEND == "tensorflow" and has_gpu()
-        self.compile(optimizer=first, jit_compile=BACKEND == "jax" or gpu)
+        gpu = backend.BACKEND == "tensorflow" and has_gpu()
+        self.compile(optimizer=first, jit_compile=backend.BACKEND == "jax" or gpu)
 
     def _like(self, variable, name):
         return self.add_weight(name=name, shape=variable.shape, initializer="zeros", trainable=False)
@@ -214,7 +189,7 @@ class LipGAN(keras.Model):
         return {name: float(value) for name, value in logs.items()}
 
     def train_step(self, *args):
-        if BACKEND != "jax":
+        if backend.BACKEND != "jax":
             return self._iteration(_first(args[0]))
         # Keras's JAX trainer hands the state over and wants it back; in between it lives in a scope.
         state, data = args
@@ -376,7 +351,7 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
     more.
 
     With the lip-sync discriminator the first of the frames are R runs of T consecutive ones, and the dict also holds
-        crop_rows, crop_columns: (R,48,96) what cuts the mouths out of the generated frames (`faces.crop_matrices`);
+        crop_rows, crop_columns: (R,48,96) what cuts the mouths out of the generated frames (`cropping.crop_matrices`);
         mouths: (S,48,48,3T) real mouths, those of the R runs first;
         sounds: (M,80,27,T) or (M,12,35,T) sounds, those of the mouths first;
         relation: (S,M) see `losses.matching`.
@@ -386,18 +361,13 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
         unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without
             discriminator.
         train_on_fakes: the coin.
-        masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: a default region.
+        masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: 1 everywhere.
     """
     batch = {"faces": faces, "audio": audio, "targets": targets}
-    batch["masks"] = default_masks(len(targets), targets.shape[1]) if masks is None else masks
+    batch["masks"] = np.ones((*targets.shape[:3], 1), "float32") if masks is None else masks
     if unsynced is not None:
         batch |= pairs(unsynced, train_on_fakes)
     return (batch,)
-
-
-def default_masks(count, size):
-    mask = faces.lip_mask(faces.default_landmarks(size, "dlib"), size)
-    return np.repeat(mask[None, ..., None], count, axis=0)
 
 
 def _unit(x):

@@ -4,7 +4,7 @@ The first two are LipGAN's (K R et al. 2019, section 4.3); the others are this p
 and those of the lip-sync and the visual-quality discriminator.
 """
 
-from .backend import keras
+from .utils.backend import keras
 
 ops = keras.ops
 
@@ -35,7 +35,7 @@ def lip_weighted_mae(targets, predictions, masks, weight):
 
     Args:
         targets, predictions: (B,H,W,3) in 0..1.
-        masks: (B,H,W,1) in 0..1, 1 inside the lips (`faces.lip_mask`).
+        masks: (B,H,W,1) in 0..1, 1 inside the lips (`regions.lip_mask`).
         weight: scalar, 0 or more.
     """
     weights = 1.0 + (weight - 1.0) * masks

@@ -11,11 +11,10 @@ from collections import Counter
 
 import numpy as np
 
-from .audio import WINDOW_SHAPE
-from .backend import keras
-from .cli import UserError
-from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS
-from .engine import run_in_batches
+from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE
+from .utils.backend import keras
+from .utils.batching import run_in_batches
+from .utils.errors import UserError
 
 layers, ops = keras.layers, keras.ops
 
@@ -266,7 +265,7 @@ def build_sync_discriminator(audio: str = "mel", width: float = 1.0, frames: int
     It sees mouths alone, so that nothing but their movement can tell, and several frames at once, as SyncNet (Chung and
     Zisserman 2016) and Wav2Lip's expert do (arXiv 2008.10010).
 
-    `input_mouths` (B,48,48,3T) float32 in 0..1, T = `frames` consecutive mouths, BGR each (`faces.mouth_box`);
+    `input_mouths` (B,48,48,3T) float32 in 0..1, T = `frames` consecutive mouths, BGR each (`regions.mouth_box`);
     `input_sounds` (B,80,27,T) mel or (B,12,35,T) MFCC, the windows of those frames. Both outputs are (B,512 * width)
     and L2-normalised: their scalar product is the cosine similarity, -1..1, high where the mouths say the sound.
 

@@ -9,7 +9,10 @@ import types
 
 import numpy as np
 
-from lipgan_keras import cli, faces, video
+from lipgan_keras.face import cropping
+from lipgan_keras.face.detector import Face
+from lipgan_keras.media.video_writer import VideoWriter
+from lipgan_keras.utils import cli
 
 RATE = 16000
 FACE, BLANK = 110, 30  # grey of a picture with and without a "face"
@@ -46,7 +49,7 @@ def uneven(seconds):
 def write(path, times, end, draw=picture, audio=None, size=(128, 128), **arguments):
     """An MP4 of draw(i), shown from times[i]; the last one until `end`; `audio` is (wave, rate)."""
     rate = len(times) / (end - times[0])
-    with video.VideoWriter(path, *size, rate, audio=audio, duration=end if audio else None, **arguments) as writer:
+    with VideoWriter(path, *size, rate, audio=audio, duration=end if audio else None, **arguments) as writer:
         for i, time in enumerate(times):
             writer.write(draw(i, size) if draw is picture else draw(i), time, ([*times, end][i + 1]) - time)
     return path
@@ -67,7 +70,7 @@ def onset(wave, rate=RATE):
 
 
 def detect(images):
-    """In place of `faces.detect`: a face that fills the middle of every picture that is not BLANK."""
+    """In place of `detector.detect`: a face that fills the middle of every picture that is not BLANK."""
     clock.sleep(float(os.environ.get("SECONDS_A_FRAME", "0")) * len(images))
     found = []
     for image in images:
@@ -82,7 +85,7 @@ def detect(images):
         )
         band = image[height // 4 : height // 3]  # empty in pictures too small for a face
         seen = band.size and abs(float(band.mean()) - BLANK) > 20
-        found.append([faces.Face(box.astype("float32"), points.astype("float32"), 0.99)] if seen else [])
+        found.append([Face(box.astype("float32"), points.astype("float32"), 0.99)] if seen else [])
     return found
 
 
@@ -109,7 +112,7 @@ class PaintedSound:
 
 def loudness_painted(image):
     """What `PaintedSound` left in a picture, 0..1, where `detect` saw a face."""
-    x1, y1, x2, y2 = faces.crop_box(detect([picture(0, image.shape[1::-1])])[0][0])
+    x1, y1, x2, y2 = cropping.crop_box(detect([picture(0, image.shape[1::-1])])[0][0])
     x, y = int((x1 + x2) / 2), int(0.3 * y1 + 0.7 * y2)
     return float(image[y - 2 : y + 3, x - 2 : x + 3].mean()) / 255
 
@@ -121,7 +124,10 @@ def call(script, *arguments, capfd=None):
     sys.argv = [script, *map(str, arguments)]
     capfd.readouterr()
     try:
-        cli.run(importlib.import_module(name).main)
+        module = importlib.import_module(name)
+        if not hasattr(module, "main"):  # a package that runs
+            module = importlib.import_module(f"{name}.__main__")
+        cli.run(module.main)
         code = 0
     except SystemExit as end:
         code = end.code

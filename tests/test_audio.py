@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from lipgan_keras import audio
-from lipgan_keras.cli import UserError
+from lipgan_keras.config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE
+from lipgan_keras.data import mel_bank
+from lipgan_keras.data.mel_bank import MelBank
+from lipgan_keras.media import audio_file
+from lipgan_keras.utils.errors import UserError
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -20,7 +24,7 @@ def tone_at(seconds, length, rate=44100, level=0.8):
     return (level * np.sin(2 * np.pi * 1000 * time) * inside).astype(np.float32)
 
 
-def onset(wave, rate=audio.SAMPLE_RATE):
+def onset(wave, rate=SAMPLE_RATE):
     return np.argmax(np.abs(wave) > 0.3 * np.abs(wave).max()) / rate
 
 
@@ -59,7 +63,7 @@ def golden():
 
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
 def test_features_agree_with_the_original(golden, kind):
-    wave = audio.load_audio(GOLDEN / "bbaf2n.wav")
+    wave = audio_file.load_audio(GOLDEN / "bbaf2n.wav")
     computed = audio.features(wave, kind)
     assert computed.dtype == np.float32 and computed.shape == golden[kind].shape
     np.testing.assert_allclose(computed, golden[kind], rtol=0, atol=1e-5)
@@ -76,7 +80,7 @@ def test_short_and_silent_waves(samples):
 
 
 def test_mfcc_is_finite_where_speech_meets_digital_silence(golden):
-    wave = audio.load_audio(GOLDEN / "bbaf2n.wav")
+    wave = audio_file.load_audio(GOLDEN / "bbaf2n.wav")
     wave[16000:32000] = 0
     mfcc = audio.mfcc(wave)
     assert np.isfinite(mfcc).all()
@@ -89,7 +93,7 @@ def test_windows_start_where_the_formulas_say(kind, rows, length):
     for seconds in (0.5, 1.0, 1.02, 1.2345, 2.5, 25.5 / 29.97):
         first = round(80 * seconds) - 13 if kind == "mel" else round(100 * (seconds - 0.0125)) - 17
         window = audio.window(steps, seconds, kind)
-        assert window.shape == (rows, length) == audio.WINDOW_SHAPE[kind] and window.dtype == np.float32
+        assert window.shape == (rows, length) == WINDOW_SHAPE[kind] and window.dtype == np.float32
         np.testing.assert_array_equal(window, steps[:, first : first + length])
 
 
@@ -98,16 +102,16 @@ def test_windows_beyond_the_sound_hear_silence(kind):
     wave = np.random.default_rng(1).uniform(-0.5, 0.5, 16000)
     features = audio.features(wave, kind)
     silence = audio.features(np.zeros(8000), kind)[:, :1]
-    half = audio.WINDOW_SHAPE[kind][1] // 2
-    start = audio.window(features, audio.FIRST_STEP_SECONDS[kind], kind)
+    half = WINDOW_SHAPE[kind][1] // 2
+    start = audio.window(features, FIRST_STEP_SECONDS[kind], kind)
     np.testing.assert_array_equal(start[:, :half], np.repeat(silence, half, axis=1))
     np.testing.assert_array_equal(start[:, half:], features[:, : half + 1])
     for seconds in (-5.0, 60.0):
         np.testing.assert_array_equal(audio.window(features, seconds, kind), np.repeat(silence, 2 * half + 1, axis=1))
     stacked = audio.windows(features, [0.0, 0.5], kind)
-    assert stacked.shape == (2, *audio.WINDOW_SHAPE[kind], 1)
+    assert stacked.shape == (2, *WINDOW_SHAPE[kind], 1)
     np.testing.assert_array_equal(stacked[1, :, :, 0], audio.window(features, 0.5, kind))
-    assert audio.windows(features, [], kind).shape == (0, *audio.WINDOW_SHAPE[kind], 1)
+    assert audio.windows(features, [], kind).shape == (0, *WINDOW_SHAPE[kind], 1)
 
 
 def test_a_click_is_in_the_middle_of_its_window():
@@ -150,19 +154,19 @@ def test_window_centre():
 )
 def test_every_container_keeps_time(tmp_path, name, codec, rate, layout):
     write_sound(tmp_path / name, tone_at(1.3, 2.0, rate), codec, rate, layout)
-    wave = audio.load_audio(tmp_path / name)
+    wave = audio_file.load_audio(tmp_path / name)
     assert wave.dtype == np.float32 and wave.ndim == 1
-    assert abs(len(wave) / audio.SAMPLE_RATE - 2.0) < 0.06
+    assert abs(len(wave) / SAMPLE_RATE - 2.0) < 0.06
     assert abs(onset(wave) - 1.3) < 0.01
     assert 0.6 < np.abs(wave).max() <= 1.0
-    assert len(audio.load_audio(tmp_path / name, max_seconds=0.5)) == 8000
+    assert len(audio_file.load_audio(tmp_path / name, max_seconds=0.5)) == 8000
 
 
 @pytest.mark.parametrize("name, codec", [("a.mp4", "aac"), ("a.mkv", "aac"), ("b.mkv", "libopus")])
 def test_sound_with_a_picture_and_sound_that_starts_late(tmp_path, name, codec):
     for start in (0.0, 0.5):
         write_sound(tmp_path / name, tone_at(0.3, 1.0, 48000), codec, 48000, starts=[start], picture=True)
-        wave = audio.load_audio(tmp_path / name)
+        wave = audio_file.load_audio(tmp_path / name)
         assert abs(onset(wave) - (start + 0.3)) < 0.01
         assert np.abs(wave[: int(16000 * (start + 0.25))]).max() < 0.01
 
@@ -170,16 +174,16 @@ def test_sound_with_a_picture_and_sound_that_starts_late(tmp_path, name, codec):
 def test_a_gap_in_the_timestamps_becomes_silence(tmp_path):
     wave = np.concatenate([tone_at(0.2, 0.5, 48000), tone_at(0.3, 0.5, 48000)])
     write_sound(tmp_path / "gap.mkv", wave, "pcm_s16le", 48000, starts=[0.0, 2.0])
-    loaded = audio.load_audio(tmp_path / "gap.mkv")
+    loaded = audio_file.load_audio(tmp_path / "gap.mkv")
     assert abs(onset(loaded) - 0.2) < 0.01
     assert abs(1.0 + onset(loaded[16000:]) - 2.3) < 0.01
     assert np.all(loaded[10000:30000] == 0)
 
 
 def test_save_wav_round_trip(tmp_path):
-    wave = audio.load_audio(GOLDEN / "bbaf2n.wav")
-    audio.save_wav(tmp_path / "new" / "copy.wav", wave)
-    np.testing.assert_array_equal(audio.load_audio(tmp_path / "new" / "copy.wav"), wave)
+    wave = audio_file.load_audio(GOLDEN / "bbaf2n.wav")
+    audio_file.save_wav(tmp_path / "new" / "copy.wav", wave)
+    np.testing.assert_array_equal(audio_file.load_audio(tmp_path / "new" / "copy.wav"), wave)
 
 
 def test_bad_input_is_one_line(tmp_path, capfd):
@@ -190,7 +194,7 @@ def test_bad_input_is_one_line(tmp_path, capfd):
     (tmp_path / "truncated.mp4").write_bytes((tmp_path / "whole.mp4").read_bytes()[:2000])
     for name in ("text.wav", "empty.mp3", "noise.wav", "truncated.mp4", "missing.wav"):
         with pytest.raises(UserError, match=name) as error:
-            audio.load_audio(tmp_path / name)
+            audio_file.load_audio(tmp_path / name)
         assert "\n" not in str(error.value) and ";" in str(error.value)
     with av.open(str(tmp_path / "silent.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
@@ -199,20 +203,20 @@ def test_bad_input_is_one_line(tmp_path, capfd):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24")))
         container.mux(stream.encode())
     with pytest.raises(UserError, match="silent.mp4: has no audio stream"):
-        audio.load_audio(tmp_path / "silent.mp4")
+        audio_file.load_audio(tmp_path / "silent.mp4")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
 def test_windows_take_what_the_formula_says_to_the_last_bit(kind):
     rng = np.random.default_rng(0)
-    rows, length = audio.WINDOW_SHAPE[kind]
+    rows, length = WINDOW_SHAPE[kind]
     for steps, dtype in ((300, np.float32), (5, np.float64), (0, np.float32)):
         features = rng.standard_normal((rows, steps)).astype(dtype)
         times = rng.uniform(-1, 5, 50)
         silence = audio.features(np.zeros(8000), kind)[:, 0]
         for time, heard in zip(times, audio.windows(features, times, kind), strict=True):
-            rate = audio.STEPS_PER_SECOND[kind] * (time - audio.FIRST_STEP_SECONDS[kind])
+            rate = STEPS_PER_SECOND[kind] * (time - FIRST_STEP_SECONDS[kind])
             first = int(np.floor(rate + 0.5 + 1e-6)) - length // 2
             expected = [features[:, k] if 0 <= k < steps else silence for k in range(first, first + length)]
             np.testing.assert_array_equal(heard[:, :, 0], np.stack(expected, axis=1).astype(np.float32))
@@ -224,13 +228,13 @@ def test_windows_of_a_stretch_are_those_of_the_whole_sound(kind, samples):
     rng = np.random.default_rng(samples)
     wave = (rng.uniform(-0.5, 0.5, samples) * (np.arange(samples) % 9000 > 3000)).astype(np.float32)
     features = audio.features(wave, kind)
-    seconds = samples / audio.SAMPLE_RATE
+    seconds = samples / SAMPLE_RATE
     for start in [*np.arange(-0.5, seconds + 0.6, 0.037), -60.0, 60.0]:
         for times in ([start], start + np.arange(5) / 25, start + np.array([0.3, 0.0, 0.9])):
             computed = audio.windows_of(wave, times, kind)
             assert computed.dtype == np.float32
             np.testing.assert_allclose(computed, audio.windows(features, times, kind), rtol=0, atol=1e-5)
-    assert audio.windows_of(wave, [], kind).shape == (0, *audio.WINDOW_SHAPE[kind], 1)
+    assert audio.windows_of(wave, [], kind).shape == (0, *WINDOW_SHAPE[kind], 1)
 
 
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
@@ -295,14 +299,14 @@ def test_windows_of_many_sounds_are_those_of_each():
     def hear(some, stretches):
         return np.stack([changed(stretch, gains[i], noisy[i]) for i, stretch in zip(some, stretches, strict=False)])
 
-    banks = {id(wave): audio.MelBank(wave) for wave in waves}
-    heard = audio.changed_windows([banks[id(wave)] for wave, *_ in cases], times, gains, noisy, hear)
+    banks = {id(wave): MelBank(wave) for wave in waves}
+    heard = mel_bank.changed_windows([banks[id(wave)] for wave, *_ in cases], times, gains, noisy, hear)
     assert heard.shape == (len(cases), 80, 27, 5) and heard.dtype == np.float32
     for (wave, _, gain, more), moments, window in zip(cases, times, heard, strict=True):
         expected = audio.windows_of(wave, moments, "mel", lambda s, g=gain, m=more: changed(s, g, m))
         np.testing.assert_allclose(np.moveaxis(window, -1, 0)[..., None], expected, rtol=0, atol=1e-4)
     alone = [
-        audio.changed_windows([audio.MelBank(wave)], moments[None], [gain], [False], hear)[0]
+        mel_bank.changed_windows([MelBank(wave)], moments[None], [gain], [False], hear)[0]
         for (wave, _, gain, more), moments in zip(cases, times, strict=True)
         if not more and gain <= 1
     ]
@@ -310,8 +314,8 @@ def test_windows_of_many_sounds_are_those_of_each():
     np.testing.assert_array_equal(alone, kept)
     sixteen = [(np.rint(wave * 32767)).astype(np.int16) for wave in waves]
     one, other = (
-        audio.changed_windows(
-            [audio.MelBank(wave) for wave in of],
+        mel_bank.changed_windows(
+            [MelBank(wave) for wave in of],
             np.full((8, 1), 0.4),
             [2.0] * 8,
             [False] * 8,
@@ -321,26 +325,26 @@ def test_windows_of_many_sounds_are_those_of_each():
     )
     np.testing.assert_array_equal(one, other)
     out = np.zeros((0, 80, 27, 5), np.float32)
-    assert audio.changed_windows([], np.zeros((0, 5)), [], [], hear, out) is out
+    assert mel_bank.changed_windows([], np.zeros((0, 5)), [], [], hear, out) is out
 
 
 def test_flac_is_lossless(tmp_path):
     wave = 0.3 * np.sin(np.arange(30000) / 20)
-    audio.save_wav(tmp_path / "a.wav", wave, 22050)
-    flac = audio.flac(tmp_path / "a.wav")
+    audio_file.save_wav(tmp_path / "a.wav", wave, 22050)
+    flac = audio_file.flac(tmp_path / "a.wav")
     assert flac[:4] == b"fLaC" and len(flac) < 0.5 * (tmp_path / "a.wav").stat().st_size
-    np.testing.assert_array_equal(audio.load_audio("a.flac", data=flac), audio.load_audio(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(audio_file.load_audio("a.flac", data=flac), audio_file.load_audio(tmp_path / "a.wav"))
     with pytest.raises(UserError, match="named: is not an audio"):
-        audio.load_audio("named", data=b"text")
+        audio_file.load_audio("named", data=b"text")
 
 
 def test_pcm_where_it_lies(tmp_path):
     wave = np.random.default_rng(0).uniform(-1, 1, 5001)
-    audio.save_wav(tmp_path / "a.wav", wave)
-    samples = audio.pcm(tmp_path / "a.wav")
+    audio_file.save_wav(tmp_path / "a.wav", wave)
+    samples = audio_file.pcm(tmp_path / "a.wav")
     assert samples.dtype == np.int16
-    np.testing.assert_array_equal(samples / np.float32(32768), audio.load_audio(tmp_path / "a.wav"))
-    audio.save_wav(tmp_path / "b.wav", wave, 22050)
+    np.testing.assert_array_equal(samples / np.float32(32768), audio_file.load_audio(tmp_path / "a.wav"))
+    audio_file.save_wav(tmp_path / "b.wav", wave, 22050)
     (tmp_path / "c.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-100])
     (tmp_path / "d.wav").write_text("text")
-    assert all(audio.pcm(tmp_path / name) is None for name in ("b.wav", "c.wav", "d.wav", "none"))
+    assert all(audio_file.pcm(tmp_path / name) is None for name in ("b.wav", "c.wav", "d.wav", "none"))

@@ -7,9 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, augment, dataset, faces
-from lipgan_keras.augment import Sound
-from lipgan_keras.cli import UserError
+from lipgan_keras import audio
+from lipgan_keras.config import SAMPLE_RATE
+from lipgan_keras.data import augment, augment_audio, music
+from lipgan_keras.data import noise as data_noise
+from lipgan_keras.data.augment_audio import Sound
+from lipgan_keras.face import cropping, regions
+from lipgan_keras.media import audio_file
+from lipgan_keras.utils.errors import UserError
 
 PICTURE_NAMES = ("flip", "crop", "colour")
 
@@ -28,7 +33,7 @@ def decibel(ratio):
 
 @pytest.fixture(scope="module")
 def pieces():
-    return [augment.music(6.0, np.random.default_rng(seed)) for seed in range(16)]
+    return [music.music(6.0, np.random.default_rng(seed)) for seed in range(16)]
 
 
 # ---------------------------------------------------------------------------------------------------------- pictures
@@ -46,7 +51,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another(size):
 
 
 def test_nothing_drawn_changes_nothing():
-    image, landmarks = random_picture(0), faces.default_landmarks()
+    image, landmarks = random_picture(0), regions.default_landmarks()
     for names in ((), ("gain", "noise")):
         picture = Picture(np.random.default_rng(0), 96, names)
         np.testing.assert_array_equal(picture.apply(image), image)
@@ -121,8 +126,8 @@ def mouths(picture, run, box):
 
 
 def test_mouths_are_bent_and_recoloured_for_the_discriminator():
-    box = faces.mouth_box(faces.default_landmarks())
-    plain = faces.crop_matrices(box, 96, 48)
+    box = regions.mouth_box(regions.default_landmarks())
+    plain = cropping.crop_matrices(box, 96, 48)
     places = np.arange(96) + 0.5
     run = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
     grey = run[..., :1].repeat(3, 3)
@@ -130,7 +135,7 @@ def test_mouths_are_bent_and_recoloured_for_the_discriminator():
     for seed in range(40):
         picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
         for first, last, matrix, even in zip(
-            box[:2][::-1], box[2:][::-1], faces.crop_matrices(box, 96, 48, 1.0, picture.bend), plain, strict=False
+            box[:2][::-1], box[2:][::-1], cropping.crop_matrices(box, 96, 48, 1.0, picture.bend), plain, strict=False
         ):
             at = matrix @ places
             assert (np.diff(at) > 0).all() and first < at[0] and at[-1] < last  # in order, from one end to the other
@@ -149,8 +154,8 @@ def test_mouths_are_bent_and_recoloured_for_the_discriminator():
     assert 1.2 < max(ratios) < 1.4 and min(ratios) < 1.1
     assert max(mixed) > 0.05
     quiet = Picture(np.random.default_rng(0), 96, ("gain",))
-    np.testing.assert_array_equal(faces.crop_matrices(box, 96, 48, 1.0, quiet.bend)[0], plain[0])
-    np.testing.assert_allclose(mouths(quiet, run, box), dataset.mouths_of(run, *plain), atol=1e-5)
+    np.testing.assert_array_equal(cropping.crop_matrices(box, 96, 48, 1.0, quiet.bend)[0], plain[0])
+    np.testing.assert_allclose(mouths(quiet, run, box), cropping.mouths_of(run, *plain), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [96, 192])
@@ -165,24 +170,24 @@ def test_mouths_are_those_of_the_changed_pictures(size):
             for _ in range(3)
         ]
     )
-    landmarks = faces.default_landmarks(size) + rng.uniform(-0.05, 0.05, (3, 5, 2)).astype(np.float32) * size
+    landmarks = regions.default_landmarks(size) + rng.uniform(-0.05, 0.05, (3, 5, 2)).astype(np.float32) * size
     drawn = augment.Picture.draw(np.random.default_rng(1), 40, size, (*PICTURE_NAMES, "blur"))
-    boxes = np.stack([faces.mouth_box(picture.points(landmarks)) for picture in drawn])
+    boxes = np.stack([regions.mouth_box(picture.points(landmarks)) for picture in drawn])
     together = augment.mouths(drawn, [run] * 40, boxes, 48)
     for picture, box, cut in zip(drawn, augment.mouth_boxes(drawn, boxes), together, strict=True):
         changed = np.stack([picture.apply(image) for image in run])
         if picture.flip:  # the bend is mirrored, too
             box = np.array([size - box[2], box[1], size - box[0], box[3]])
-        rows, columns = faces.crop_matrices(box, size, 48, picture.blur, picture.bend)
+        rows, columns = cropping.crop_matrices(box, size, 48, picture.blur, picture.bend)
         expected = (
-            dataset.mouths_of(changed, rows, columns[::-1, ::-1] if picture.flip else columns).reshape(-1, 3)
+            cropping.mouths_of(changed, rows, columns[::-1, ::-1] if picture.flip else columns).reshape(-1, 3)
             @ picture.mix
         )
         assert np.abs(cut.reshape(-1, 3) - expected).mean() < 0.01
 
 
 def test_a_flip_swaps_left_and_right():
-    landmarks = faces.default_landmarks()
+    landmarks = regions.default_landmarks()
     flips = 0
     for seed in range(20):
         picture = Picture(np.random.default_rng(seed), 96, ("flip",))
@@ -212,16 +217,16 @@ def test_mix_has_the_ratio_that_was_asked():
     rng = np.random.default_rng(0)
     speech, noise = 0.05 * rng.standard_normal(16000), rng.standard_normal(16000)
     for snr in (0, 7, 20):
-        mixed = augment.mix(speech, noise, snr)
+        mixed = data_noise.mix(speech, noise, snr)
         assert mixed.dtype == np.float32 and mixed.shape == speech.shape
-        assert decibel(augment.level(speech) / augment.level(mixed - speech)) == pytest.approx(snr, abs=0.01)
-    pause = augment.mix(np.zeros(16000), noise, 6, rms=0.1)
-    assert decibel(0.1 / augment.level(pause)) == pytest.approx(6, abs=0.01)
-    repeated = augment.mix(np.zeros(8), noise[:3], 0, rms=0.1)
-    np.testing.assert_allclose(repeated[3:6], augment.mix(np.zeros(3), noise[:3], 0, rms=0.1))
-    assert np.abs(augment.mix(speech * 20, noise, 0)).max() == 1
-    assert not augment.mix(np.zeros(100), noise, 0).any()
-    np.testing.assert_array_equal(augment.mix(speech, np.zeros(9), 0), speech.astype(np.float32))
+        assert decibel(data_noise.level(speech) / data_noise.level(mixed - speech)) == pytest.approx(snr, abs=0.01)
+    pause = data_noise.mix(np.zeros(16000), noise, 6, rms=0.1)
+    assert decibel(0.1 / data_noise.level(pause)) == pytest.approx(6, abs=0.01)
+    repeated = data_noise.mix(np.zeros(8), noise[:3], 0, rms=0.1)
+    np.testing.assert_allclose(repeated[3:6], data_noise.mix(np.zeros(3), noise[:3], 0, rms=0.1))
+    assert np.abs(data_noise.mix(speech * 20, noise, 0)).max() == 1
+    assert not data_noise.mix(np.zeros(100), noise, 0).any()
+    np.testing.assert_array_equal(data_noise.mix(speech, np.zeros(9), 0), speech.astype(np.float32))
 
 
 def test_nothing_drawn_leaves_the_sound_alone():
@@ -247,7 +252,7 @@ def test_gain_alone_is_one_factor():
 def test_noise_has_the_level_of_the_clip_and_not_of_the_stretch():
     """In silence what is left is the noise: 0 to 20 dB below the clip's level, the same under loud speech."""
     sound = Sound(("noise",))
-    silence = np.zeros(round(augment.PIECE_SECONDS * audio.SAMPLE_RATE), np.float32)
+    silence = np.zeros(round(augment_audio.PIECE_SECONDS * SAMPLE_RATE), np.float32)
     speech = 0.05 * np.random.default_rng(0).standard_normal(len(silence)).astype(np.float32)
     ratios, heard = [], set()
     for seed in range(60):
@@ -255,12 +260,12 @@ def test_noise_has_the_level_of_the_clip_and_not_of_the_stretch():
         if change is None:
             continue
         noise = change(silence, 0.01)
-        ratios.append(decibel(0.01 / augment.level(noise)))
+        ratios.append(decibel(0.01 / data_noise.level(noise)))
         heard.add(tuple(np.round(noise[:8000:100] / np.abs(noise).max(), 3)))
         np.testing.assert_allclose(change(speech, 0.01) - speech, noise, atol=1e-6)
         np.testing.assert_allclose(change(silence, 0.02), 2 * noise, atol=1e-6)
         np.testing.assert_array_equal(change(silence[:6000], 0.01), change(silence[:6000], 0.01))
-        assert decibel(0.01 / augment.level(change(silence[:6000], 0.01))) > -0.01  # never louder than 0 dB
+        assert decibel(0.01 / data_noise.level(change(silence[:6000], 0.01))) > -0.01  # never louder than 0 dB
     assert -0.01 < min(ratios) < 4 and 16 < max(ratios) < 20.01
     assert abs(np.mean(ratios) - 10) < 4
     assert len(heard) > 12  # different pieces
@@ -274,7 +279,7 @@ def test_gain_does_not_change_the_ratio_to_the_noise():
         noise = change(silence, 0.02)
         if noise.any():
             seen += 1
-            assert decibel(augment.level(change(speech, 0.02) - noise) / augment.level(noise)) > -0.1
+            assert decibel(data_noise.level(change(speech, 0.02) - noise) / data_noise.level(noise)) > -0.1
     assert seen
 
 
@@ -296,10 +301,10 @@ def test_the_seed_decides_the_sound_whichever_thread_comes_first():
 
 
 def test_noise_comes_from_the_folder(tmp_path):
-    time = np.arange(32000) / audio.SAMPLE_RATE
-    audio.save_wav(tmp_path / "deep" / "er" / "tone.wav", 0.3 * np.sin(2 * np.pi * 1000 * time))
-    audio.save_wav(tmp_path / "short.wav", 0.1 * np.sin(2 * np.pi * 1000 * time[:800]))
-    audio.save_wav(tmp_path / "silent.wav", np.zeros(1000))
+    time = np.arange(32000) / SAMPLE_RATE
+    audio_file.save_wav(tmp_path / "deep" / "er" / "tone.wav", 0.3 * np.sin(2 * np.pi * 1000 * time))
+    audio_file.save_wav(tmp_path / "short.wav", 0.1 * np.sin(2 * np.pi * 1000 * time[:800]))
+    audio_file.save_wav(tmp_path / "silent.wav", np.zeros(1000))
     (tmp_path / "readme.txt").write_text("no sound\n")
     sound, seen = Sound(("noise",), tmp_path), 0
     for seed in range(24):
@@ -307,17 +312,17 @@ def test_noise_comes_from_the_folder(tmp_path):
             noise = change(np.zeros(8000, np.float32), 0.1)
             spectrum = np.abs(np.fft.rfft(noise * np.hanning(8000))) ** 2
             assert spectrum[480:521].sum() > 0.99 * spectrum.sum() > 0
-            assert -0.1 < decibel(0.1 / augment.level(noise)) < 20.1
+            assert -0.1 < decibel(0.1 / data_noise.level(noise)) < 20.1
             seen += 1
     assert seen > 4
 
 
 def test_a_quiet_part_of_a_noise_stays_quiet_and_a_loud_one_is_no_louder_than_asked(tmp_path):
     loud = np.where(np.arange(64000) < 16000, 0.5, 0.01) * np.sin(np.arange(64000))
-    audio.save_wav(tmp_path / "loud_then_soft.wav", loud)
+    audio_file.save_wav(tmp_path / "loud_then_soft.wav", loud)
     sound = Sound(("noise",), tmp_path)
     changes = [sound.change(np.random.default_rng(seed)) for seed in range(200)]
-    ratios = [decibel(0.1 / augment.level(change(np.zeros(6000), 0.1))) for change in changes if change]
+    ratios = [decibel(0.1 / data_noise.level(change(np.zeros(6000), 0.1))) for change in changes if change]
     assert -0.01 < min(ratios) < 3 and max(ratios) > 30
 
 
@@ -325,7 +330,7 @@ def test_a_noise_folder_without_sound_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.wav").write_text("no sound\n")
-    audio.save_wav(tmp_path / "silent" / "a.wav", np.zeros(1000))
+    audio_file.save_wav(tmp_path / "silent" / "a.wav", np.zeros(1000))
     wrong = {"missing": "no such", "text/a.wav": "no such", "empty": "none", "text": "none", "silent": "none"}
     for name, words in wrong.items():
         with pytest.raises(UserError, match=words) as error:
@@ -341,16 +346,16 @@ def test_music_is_loud_and_not_clipped(pieces):
     for piece in pieces:
         assert piece.dtype == np.float32 and piece.shape == (96000,)
         assert 0.9 < np.abs(piece).max() <= 1
-        assert 0.05 < augment.level(piece)
+        assert 0.05 < data_noise.level(piece)
         assert (np.abs(piece) > 0.99).sum() < 100
         seconds = np.sqrt((piece.reshape(-1, 16000) ** 2).mean(1))
-        assert decibel(seconds.min() / augment.level(piece)) > -15
+        assert decibel(seconds.min() / data_noise.level(piece)) > -15
     for seconds in (0.001, 0.3, 1.2345):
-        assert augment.music(seconds, np.random.default_rng(0)).shape == (round(seconds * 16000),)
+        assert music.music(seconds, np.random.default_rng(0)).shape == (round(seconds * 16000),)
 
 
 def test_every_piece_is_another_one_and_its_seed_repeats_it(pieces):
-    np.testing.assert_array_equal(pieces[3], augment.music(6.0, np.random.default_rng(3)))
+    np.testing.assert_array_equal(pieces[3], music.music(6.0, np.random.default_rng(3)))
     unit = np.stack(pieces) / np.linalg.norm(pieces, axis=1, keepdims=True)
     assert np.abs(unit @ unit.T - np.eye(len(pieces))).max() < 0.3
     tonal = np.abs(np.fft.rfft(pieces, axis=1))[:, 300:12000].reshape(len(pieces), -1, 30).sum(2)
@@ -360,7 +365,7 @@ def test_every_piece_is_another_one_and_its_seed_repeats_it(pieces):
 
 def test_music_spreads_over_the_spectrum_and_has_onsets(pieces):
     edges = [60, 125, 250, 500, 1000, 2000, 4000, 6000]
-    frequency = np.fft.rfftfreq(96000, 1 / audio.SAMPLE_RATE)
+    frequency = np.fft.rfftfreq(96000, 1 / SAMPLE_RATE)
     shares = []
     for piece in pieces:
         power = np.abs(np.fft.rfft(piece)) ** 2
@@ -388,7 +393,7 @@ def test_sounds_changed_together_are_those_changed_alone():
         if change.noisy:
             start = int(change.at * (len(change.piece) - 4999))
             noise = change.piece[start : start + 5000]
-            loud = max(change.piece_level, augment.level(noise))
-            expected = augment.mix(change.gain * stretch, noise, change.snr_db, change.gain * rms, loud)
+            loud = max(change.piece_level, data_noise.level(noise))
+            expected = data_noise.mix(change.gain * stretch, noise, change.snr_db, change.gain * rms, loud)
         np.testing.assert_allclose(one, expected, atol=1e-5)
-    np.testing.assert_allclose(augment.hear(changes, stretches, levels), alone, atol=1e-6)
+    np.testing.assert_allclose(augment_audio.hear(changes, stretches, levels), alone, atol=1e-6)

@@ -10,8 +10,9 @@ import synthetic
 from conftest import assert_one_line, noise_batch
 
 from lipgan_keras import checkpoints, networks
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras.checkpoints import keras2
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.utils.errors import UserError
 
 SMALL = ModelConfig("basic", "mel", 0.125)
 
@@ -42,7 +43,7 @@ def test_reads_layer_numbers_from_any_start_and_with_gaps(tmp_path, small, first
     path = tmp_path / "keras.h5"
     with h5py.File(path, "w") as file:  # as Keras 2.2.4's `save_weights` lays it out
         for layer, weights in checkpoints.model_weights(small).items():
-            kind, number = checkpoints.LAYER.fullmatch(layer).groups()
+            kind, number = keras2.LAYER.fullmatch(layer).groups()
             number = int(number) - 1 + first + (int(number) > 5)
             name = f"{kind}_{number}" if number else kind
             for weight, variable in weights.items():

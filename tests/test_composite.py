@@ -2,20 +2,28 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import composite, faces, metrics, puppets, tracking, video
-from lipgan_keras.composite import Composer
+from lipgan_keras.evaluation.metrics import images
+from lipgan_keras.face import cropping, detector, photos, regions, tracking
+from lipgan_keras.face.detector import Face
+from lipgan_keras.face.tracking import TrackedFace
+from lipgan_keras.inference import blend
+from lipgan_keras.inference.blend import Composer
+from lipgan_keras.inference.occlusion import OcclusionDetector
+from lipgan_keras.media import video_reader
+from lipgan_keras.media.video_reader import Frame
+from lipgan_keras.puppets import photos as puppets_photos
 
 SIZE = 360
 
 
 def a_face(middle=(180.0, 180.0), side=150.0, roll=0.0, upright=True, landmarks=None, strength=1.0):
     """A face whose crop is `side` wide, its head tilted by `roll` radians; landmarks are of an upright crop, 0..1."""
-    points = faces.default_landmarks(1) if landmarks is None else np.asarray(landmarks, np.float32)
+    points = regions.default_landmarks(1) if landmarks is None else np.asarray(landmarks, np.float32)
     turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     points = ((points - 0.5) * side @ turn.T + middle).astype(np.float32)
     middle = np.array(middle)
     box = np.concatenate([middle - side / 2, middle + side / 2])
-    return tracking.TrackedFace(0, 0, faces.Face(box.astype(np.float32), points, 1.0), box, roll * upright, strength)
+    return TrackedFace(0, 0, Face(box.astype(np.float32), points, 1.0), box, roll * upright, strength)
 
 
 def looking(degrees):
@@ -45,7 +53,7 @@ def whole(face, region, shape=(SIZE, SIZE)):
 def in_crop(face, shape=(SIZE, SIZE)):
     """(H,W,2): the place of every pixel's centre in the crop, 0..1."""
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    return faces.to_crop(np.stack([x, y], axis=-1), face.box, 1, face.angle)
+    return cropping.to_crop(np.stack([x, y], axis=-1), face.box, 1, face.angle)
 
 
 FACES = {
@@ -63,7 +71,7 @@ FACES = {
 }
 
 
-@pytest.mark.parametrize("region", composite.REGIONS)
+@pytest.mark.parametrize("region", blend.REGIONS)
 @pytest.mark.parametrize("name", FACES)
 def test_what_the_mask_leaves_out_is_the_sources(picture, region, name):
     face = FACES[name]
@@ -145,7 +153,7 @@ def test_a_turned_faces_mask_narrows_on_the_far_side():
 @pytest.mark.parametrize("roll", [0.0, 0.35])
 def test_a_crop_of_the_picture_itself_changes_little(picture, region, roll):
     face = a_face((183.4, 171.2), 150, roll)
-    crop = faces.extract(picture, face.box, 96, face.angle)
+    crop = cropping.extract(picture, face.box, 96, face.angle)
     errors = []
     for sharpen in (0.0, 1.0):
         result = Composer(region, sharpen)(picture, face, crop)
@@ -157,7 +165,7 @@ def test_a_crop_of_the_picture_itself_changes_little(picture, region, roll):
 
 def test_a_192_pixel_crop_lies_where_a_96_pixel_crop_does(picture):
     face = a_face(side=170)
-    results = [Composer("jaw", 0)(picture, face, faces.extract(picture, face.box, size)) for size in (96, 192)]
+    results = [Composer("jaw", 0)(picture, face, cropping.extract(picture, face.box, size)) for size in (96, 192)]
     smooth = [cv2.GaussianBlur(r, (0, 0), 3).astype(float) for r in results]
     assert np.abs(smooth[0] - smooth[1]).max() < 3
 
@@ -165,7 +173,7 @@ def test_a_192_pixel_crop_lies_where_a_96_pixel_crop_does(picture):
 def test_colours_are_matched_at_the_seam(picture):
     face = a_face()
     tint = np.array([25, -20, 12])
-    crop = np.clip(faces.extract(picture, face.box, 96).astype(int) + tint, 0, 255).astype(np.uint8)
+    crop = np.clip(cropping.extract(picture, face.box, 96).astype(int) + tint, 0, 255).astype(np.uint8)
     for region in ("mouth", "jaw"):
         inside = whole(face, region) > 0.9
         change = (Composer(region)(picture, face, crop).astype(float) - picture)[inside].mean(axis=0)
@@ -191,7 +199,7 @@ def test_the_crop_lies_to_the_fraction_of_a_pixel(side):
     image = np.repeat(np.rint(waves).astype(np.uint8)[..., None], 3, axis=-1)
     for roll in (0.0, 0.4):
         face = a_face((180.3, 171.8), side, roll)
-        result = Composer("face")(image, face, faces.extract(image, face.box, 96, face.angle))
+        result = Composer("face")(image, face, cropping.extract(image, face.box, 96, face.angle))
         inside = np.all(np.abs(in_crop(face) - 0.5) < 0.47, axis=-1)
         error = result[inside].astype(float) - image[inside]
         assert np.abs(error).mean() < 0.8, (roll, np.abs(error).mean())
@@ -238,9 +246,9 @@ def test_no_ghost_of_the_sources_lips():
 
 def test_sharpen_gives_a_soft_mouth_the_sources_detail(picture):
     face = a_face(side=200)
-    soft = faces.extract(cv2.GaussianBlur(picture, (0, 0), 2), face.box, 96)
+    soft = cropping.extract(cv2.GaussianBlur(picture, (0, 0), 2), face.box, 96)
     mask = whole(face, "jaw") > 0.9
-    own, *made = metrics.sharpness(
+    own, *made = images.sharpness(
         [picture, *(Composer("jaw", sharpen)(picture, face, soft) for sharpen in (0, 0.5, 1))], [mask] * 4
     )
     assert made[0] < 0.3 * own
@@ -255,27 +263,27 @@ def test_sharpening_is_bounded():
     face = a_face()
     lips = whole(face, "mouth") > 0.999
     soft, sharp = (Composer("mouth", s)(image, face, crop).astype(float)[lips].mean(-1).std() for s in (0, 1))
-    assert 1.2 * soft < sharp < (composite.MAX_GAIN + 0.3) * soft
+    assert 1.2 * soft < sharp < (blend.MAX_GAIN + 0.3) * soft
 
 
 def test_yaw():
     for degrees in (0, 10, 20, 30, 40):
-        assert composite.yaw(looking(degrees)) == pytest.approx(-composite.yaw(looking(-degrees)), abs=1e-6)
-    turning = [composite.yaw(looking(degrees)) for degrees in (-40, -20, 0, 20, 40)]
+        assert blend.yaw(looking(degrees)) == pytest.approx(-blend.yaw(looking(-degrees)), abs=1e-6)
+    turning = [blend.yaw(looking(degrees)) for degrees in (-40, -20, 0, 20, 40)]
     assert np.all(np.diff(turning) > 8) and turning[2] == pytest.approx(0, abs=1e-6)
     assert turning == pytest.approx([-40, -20, 0, 20, 40], abs=4)
     roll = np.array([[0.6, -0.8], [0.8, 0.6]])
-    assert composite.yaw(looking(20) @ roll.T * 300 + 7) == pytest.approx(turning[3], abs=1e-3)
-    assert np.isfinite(composite.yaw(np.zeros((5, 2))))
+    assert blend.yaw(looking(20) @ roll.T * 300 + 7) == pytest.approx(turning[3], abs=1e-3)
+    assert np.isfinite(blend.yaw(np.zeros((5, 2))))
 
 
 def test_a_face_turned_too_far_fades_back_to_the_source(picture):
     crop = np.random.default_rng(2).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     turning = [looking(degrees) for degrees in range(0, 80, 2)]
-    strength = [composite.turned(points) for points in turning]
+    strength = [blend.turned(points) for points in turning]
     assert strength[0] == 1 and strength[-1] == 0
     assert np.all(np.diff(strength) <= 0) and np.min(np.diff(strength)) > -0.5  # no jump
-    for region in composite.REGIONS:
+    for region in blend.REGIONS:
         assert np.array_equal(Composer(region)(picture, a_face(landmarks=turning[-1]), crop), picture)
         assert not np.array_equal(Composer(region)(picture, a_face(landmarks=turning[5]), crop), picture)
 
@@ -289,18 +297,18 @@ def test_unknown_region():
 def test_real_mouths_of_other_frames_are_as_sharp_as_the_source(real_clips):
     """A stand-in for a perfect generator: another frame's face on this one's eyes and nose, at 96 pixels."""
     for name in ("sbia1a.mpg", "portrait_700p30.mp4"):
-        frames = [frame.image for frame in video.sample_frames(real_clips / name, 4)]
-        found = [faces.select(seen) for seen in faces.detect(frames)]
+        frames = [frame.image for frame in video_reader.sample_frames(real_clips / name, 4)]
+        found = [detector.select(seen) for seen in detector.detect(frames)]
         ratios = []
         for i in range(len(frames)):
             j = (i + 1) % len(frames)
-            face = tracking.TrackedFace(0, 0, found[i], faces.crop_box(found[i]))
-            matrix = metrics.pose(found[j].landmarks, found[i].landmarks)
+            face = TrackedFace(0, 0, found[i], cropping.crop_box(found[i]))
+            matrix = cropping.pose(found[j].landmarks, found[i].landmarks)
             other = cv2.warpAffine(frames[j], matrix, frames[i].shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-            crop = faces.extract(other, face.box, 96)
+            crop = cropping.extract(other, face.box, 96)
             mask = whole(face, "mouth", frames[i].shape[:2]) > 0.9
             made = [Composer("jaw", sharpen)(frames[i], face, crop) for sharpen in (0, 1)]
-            values = metrics.sharpness([frames[i], *made], [mask] * 3)
+            values = images.sharpness([frames[i], *made], [mask] * 3)
             ratios.append(values[1:] / values[0])
         soft, sharp = np.mean(ratios, axis=0)
         assert soft < 0.88 and 0.9 < sharp < 1.15, (name, soft, sharp)
@@ -323,7 +331,7 @@ def a_person(lips=1.0, light=1.0, shift=0.0, hand=None):
 
 
 def answers(pictures, fps=25, faces_of=lambda i: a_face()):
-    uncovered = composite.Uncovered()
+    uncovered = OcclusionDetector()
     return [uncovered(picture, faces_of(i), i / fps) for i, picture in enumerate(pictures)]
 
 
@@ -351,8 +359,8 @@ def test_nothing_is_drawn_on_a_hand(speed):
 def test_a_covered_mouth_is_one_persons():
     """And whoever is seen with a covered mouth first is believed when it is free."""
     free, covered = a_person(), a_person(hand=150)
-    people = [a_face(), tracking.TrackedFace(1, 1, a_face().face, a_face().box)]
-    uncovered = composite.Uncovered()
+    people = [a_face(), TrackedFace(1, 1, a_face().face, a_face().box)]
+    uncovered = OcclusionDetector()
     for i in range(50):
         one = uncovered(covered if i > 25 else free, people[0], i / 25)
         other = uncovered(free if i > 25 else covered, people[1], i / 25)
@@ -362,8 +370,8 @@ def test_a_covered_mouth_is_one_persons():
 @pytest.mark.real
 def test_hands_before_real_mouths(real_clips):
     for name in ("pwij3p.mpg", "lbbc2a.mpg"):
-        seen = list(tracking.follow(video.read_frames(real_clips / name)))[:50]
-        uncovered, found = composite.Uncovered(), []
+        seen = list(tracking.follow(video_reader.read_frames(real_clips / name)))[:50]
+        uncovered, found = OcclusionDetector(), []
         for i, (frame, one) in enumerate(seen):
             image = frame.image
             if i >= 25:  # forehead over mouth and chin
@@ -380,8 +388,8 @@ def test_hands_before_real_mouths(real_clips):
 
 def test_wide_open_mouths_of_puppets_are_not_covered():
     """From closed to wide open and back in a quarter of a second."""
-    for photo in puppets.shipped_photos().values():
-        puppet = puppets.load_puppet(photo)
-        frames = [video.Frame(puppet.render(0.5 + 0.5 * np.sin(i), 0.0), i / 25, 1 / 25) for i in range(50)]
+    for photo in photos.shipped_photos().values():
+        puppet = puppets_photos.load_puppet(photo)
+        frames = [Frame(puppet.render(0.5 + 0.5 * np.sin(i), 0.0), i / 25, 1 / 25) for i in range(50)]
         seen = [one for _, one in tracking.follow(iter(frames))]
         assert answers([frame.image for frame in frames], faces_of=seen.__getitem__) == [1] * 50

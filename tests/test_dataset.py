@@ -8,9 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, augment, dataset, faces, loading, tracking, video
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import audio
+from lipgan_keras.config import FPS, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
+from lipgan_keras.data import augment, clip_folder, dataset, splits
+from lipgan_keras.data.augment_audio import Sound
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.data.loader import Loader
+from lipgan_keras.face import cropping, regions, tracking
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.utils.errors import UserError
 
 POINTS = np.array([[30, 40], [66, 40], [48, 55], [34, 70], [62, 70]], "float32")
 
@@ -36,9 +42,9 @@ def make_clip(
         for n in frames:
             np.savez(folder / f"{n}.npz", mfcc=np.full((12, 35), n, "float32"))
         return folder
-    audio.save_wav(folder / "audio.wav", wave, rate)
+    audio_file.save_wav(folder / "audio.wav", wave, rate)
     if layout != "wav2lip":
-        np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio.load_audio(folder / "audio.wav")))
+        np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio_file.load_audio(folder / "audio.wav")))
     if layout == "lipgan_keras":
         arrays = {"landmarks": np.tile(POINTS, (len(frames), 1, 1)), "box": np.tile([0.0, 0, 96, 96], (len(frames), 1))}
         time = np.array(frames) / 25 + delay
@@ -68,11 +74,11 @@ def make_root(root, clips=4, **options):
 
 
 def find(root, kind="mel"):
-    return dataset.find_clips(root, kind, progress=False)
+    return clip_folder.find_clips(root, kind, progress=False)
 
 
 def data_of(root, kind="mel", batch_size=4, **options):
-    return dataset.Dataset(find(root, kind), ModelConfig("basic", kind), batch_size, **options)
+    return Dataset(find(root, kind), ModelConfig("basic", kind), batch_size, **options)
 
 
 # When picture 15 is shown, by layout: N/25 is the grid, the originals number from the fifth frame, and ours says
@@ -97,17 +103,17 @@ def test_each_layout_has_its_sound_and_its_clock(tmp_path, layout, kind, rate):
     data = data_of(tmp_path, kind)
     (clip,) = data.clips
     assert clip.layout == layout
-    middle = audio.WINDOW_SHAPE[kind][1] // 2
+    middle = WINDOW_SHAPE[kind][1] // 2
 
     def loudest(frame):
         window = data.window(0, frame)[..., 0]
-        assert window.shape == audio.WINDOW_SHAPE[kind]
+        assert window.shape == WINDOW_SHAPE[kind]
         different = np.abs(window - audio.features(np.zeros(16000), kind)[:, :1]).max(axis=0) > 1e-3
         return np.flatnonzero(different).mean()
 
     at = clip.frames.tolist().index(15)
     assert abs(loudest(at) - middle) <= 1
-    step = audio.STEPS_PER_SECOND[kind] / 25
+    step = STEPS_PER_SECOND[kind] / 25
     assert loudest(at + 2) == pytest.approx(middle - 2 * step, abs=1.1)  # a later frame hears the click earlier
     assert loudest(at - 2) == pytest.approx(middle + 2 * step, abs=1.1)
 
@@ -215,7 +221,7 @@ def test_pictures_that_are_not_shown_are_identity_frames_only(tmp_path, sync):
 def test_the_lower_half_of_the_target_is_hidden():
     rng = np.random.default_rng(0)
     identity, target = rng.integers(1, 256, (2, 96, 96, 3), dtype="uint8")
-    faces, truth = dataset.assemble(identity, target)
+    faces, truth = regions.assemble(identity, target)
     assert faces.shape == (96, 96, 6) and faces.dtype == truth.dtype == np.float32
     np.testing.assert_allclose(faces[..., :3] * 255, identity, rtol=1e-6)
     np.testing.assert_allclose(truth * 255, target, rtol=1e-6)
@@ -231,7 +237,7 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path):
     alone = [data_of(tmp_path, seed=3).batch(i) for i in (5, 17)]
     data = data_of(tmp_path, seed=3, cache_bytes=0)
     for start, workers in ((0, 1), (0, 3), (5, 2)):
-        with loading.Loader(data, start, workers) as loader:
+        with Loader(data, start, workers) as loader:
             batches = dict(zip(range(start, 18), loader, strict=False))
         assert equal(batches[5], alone[0]) and equal(batches[17], alone[1])
     assert not equal(data_of(tmp_path, seed=4).batch(5), alone[0])
@@ -244,13 +250,13 @@ def test_batches_do_not_depend_on_what_is_kept(tmp_path):
     options = {
         "sync": True,
         "augmentation": augment.NAMES,
-        "sound": augment.Sound(augment.NAMES),
+        "sound": Sound(augment.NAMES),
         "seed": 3,
         "batch_size": 10,
     }
     alone = data_of(tmp_path, **options).batch(3)
     for cache_bytes in (0, 700_000, 1 << 30):
-        with loading.Loader(data_of(tmp_path, cache_bytes=cache_bytes, **options), 0, 3) as loader:
+        with Loader(data_of(tmp_path, cache_bytes=cache_bytes, **options), 0, 3) as loader:
             batches = list(itertools.islice(loader, 4))
         assert equal(batches[3], alone) and not equal(batches[2], alone)
 
@@ -340,11 +346,11 @@ def test_talking_people_are_no_cuts(real_clips):
     """Neither a moving face nor a moving mouth looks like one; another person does."""
     clips = []
     for name in ("bbaf2n.mpg", "portrait_700p30.mp4"):
-        seen = tracking.follow(itertools.islice(video.read_frames(real_clips / name), 60))
-        clips.append([faces.extract(frame.image, one.box) for frame, one in seen])
+        seen = tracking.follow(itertools.islice(video_reader.read_frames(real_clips / name), 60))
+        clips.append([cropping.extract(frame.image, one.box) for frame, one in seen])
     for crops in clips:
-        assert not any(dataset.is_cut(a, b) for a, b in itertools.pairwise(crops))
-    assert dataset.is_cut(clips[0][0], clips[1][0])
+        assert not any(clip_folder.is_cut(a, b) for a, b in itertools.pairwise(crops))
+    assert clip_folder.is_cut(clips[0][0], clips[1][0])
 
 
 def test_what_the_lip_sync_discriminator_compares(tmp_path):
@@ -370,7 +376,7 @@ def test_clips_that_share_a_soundtrack_are_in_sync(tmp_path):
     """As are two pauses; judged by the sound before noise is mixed in."""
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         make_clip(tmp_path / "v" / name, frames=range(20), seed=seed)
-    data = data_of(tmp_path, batch_size=10, sync=True, pairs=False, sound=augment.Sound(("gain", "noise")))
+    data = data_of(tmp_path, batch_size=10, sync=True, pairs=False, sound=Sound(("gain", "noise")))
     same = data._in_sync([(0, 4), (1, 5), (1, 9), (2, 4)], 5)
     assert same.tolist() == [
         [True, True, False, False],
@@ -379,7 +385,7 @@ def test_clips_that_share_a_soundtrack_are_in_sync(tmp_path):
         [False] * 3 + [True],
     ]
     make_clip(tmp_path / "s" / "silent", frames=range(60), click=0.0, seconds=3.0)
-    data = data_of(tmp_path / "s", batch_size=10, sync=True, pairs=False, sound=augment.Sound(("noise",)))
+    data = data_of(tmp_path / "s", batch_size=10, sync=True, pairs=False, sound=Sound(("noise",)))
     assert data._in_sync([(0, 20), (0, 40)], 5).all()
 
 
@@ -388,14 +394,14 @@ def test_hard_negatives_are_near_but_not_in_sync(tmp_path):
     data = data_of(tmp_path, batch_size=10, sync=True, pairs=False)
     rng = np.random.default_rng(0)
     distances = {abs(data.shifted(0, 40, rng) - 40) for _ in range(300)}
-    assert min(distances) == dataset.SAME_SOUND and max(distances) == dataset.FPS
+    assert min(distances) == dataset.SAME_SOUND and max(distances) == FPS
 
 
 def test_clips_shorter_than_a_run(tmp_path):
     make_root(tmp_path, frames=range(14))
     config = ModelConfig("basic", "mel", sync_frames=9)
     with pytest.raises(UserError, match="--sync_frames 9: no clip .* has 14"):
-        dataset.Dataset(find(tmp_path), config, 18, sync=True)
+        Dataset(find(tmp_path), config, 18, sync=True)
     with pytest.raises(UserError, match="batch_size 4 holds no run of 5"):
         data_of(tmp_path, batch_size=4, sync=True)
 
@@ -404,9 +410,9 @@ def test_clips_shorter_than_a_run(tmp_path):
 def test_masks_lie_on_the_landmarks_or_a_default_region(tmp_path, layout, default):
     make_root(tmp_path, layout=layout)
     (batch,) = data_of(tmp_path).batch(0)
-    points = faces.default_landmarks(96, "dlib") if default else POINTS
+    points = regions.default_landmarks(96, "dlib") if default else POINTS
     assert batch["masks"].shape == (4, 96, 96, 1)
-    assert all(np.array_equal(mask[..., 0], faces.lip_mask(points)) for mask in batch["masks"])
+    assert all(np.array_equal(mask[..., 0], regions.lip_mask(points)) for mask in batch["masks"])
 
 
 def test_augmentation_changes_both_frames_and_the_mask_alike(tmp_path):
@@ -430,7 +436,7 @@ def test_noise_reaches_the_windows(tmp_path):
     make_root(tmp_path)
     plain, noisy = (
         data_of(tmp_path, batch_size=10, sync=True, pairs=False, sound=sound).batch(0)[0]
-        for sound in (None, augment.Sound(("noise", "gain")))
+        for sound in (None, Sound(("noise", "gain")))
     )
     different = np.abs(plain["sounds"] - noisy["sounds"]).max(axis=(1, 2, 3)) > 0.05
     assert different.mean() > 0.5
@@ -441,33 +447,33 @@ def test_list_files(tmp_path):
     lists = tmp_path / "lists"
     lists.mkdir()
     with pytest.raises(UserError, match="train.txt"):
-        dataset.split_clips(clips, 0.5, 0, lists)
+        splits.split_clips(clips, 0.5, 0, lists)
     (lists / "train.txt").write_text("video/clip0 0\nvideo/clip2   9\n\nvideo/elsewhere 1\n")
-    train, held_out = dataset.split_clips(clips, 0.0, 0, lists)
+    train, held_out = splits.split_clips(clips, 0.0, 0, lists)
     assert [c.folder.name for c in train] == ["clip0", "clip2"] and not held_out
-    train, held_out = dataset.split_clips(clips, 0.5, 0, lists)
+    train, held_out = splits.split_clips(clips, 0.5, 0, lists)
     assert sorted(c.folder.name for c in train + held_out) == ["clip0", "clip2"] and len(held_out) == 1
     (lists / "val.txt").write_text("video/clip3\n")
-    train, held_out = dataset.split_clips(clips, 0.5, 0, lists)
+    train, held_out = splits.split_clips(clips, 0.5, 0, lists)
     assert [c.folder.name for c in train] == ["clip0", "clip2"] and [c.folder.name for c in held_out] == ["clip3"]
     # More of the path: of two sets in one root
     (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")
-    assert [c.folder.name for c in dataset.split_clips(clips, 0.5, 0, lists)[1]] == ["clip3"]
+    assert [c.folder.name for c in splits.split_clips(clips, 0.5, 0, lists)[1]] == ["clip3"]
     (lists / "val.txt").write_text("video/elsewhere\n")
     with pytest.raises(UserError, match="val.txt: names none"):
-        dataset.split_clips(clips, 0.5, 0, lists)
+        splits.split_clips(clips, 0.5, 0, lists)
     (lists / "val.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="val.txt: cannot be read"):
-        dataset.split_clips(clips, 0.5, 0, lists)
+        splits.split_clips(clips, 0.5, 0, lists)
 
 
 def test_held_out_clips(tmp_path):
     clips = find(make_root(tmp_path))
     for fraction, count in ((0.0, 0), (0.01, 1), (0.5, 2), (0.99, 3)):
-        train, held_out = dataset.split_clips(clips, fraction, 7)
+        train, held_out = splits.split_clips(clips, fraction, 7)
         assert len(held_out) == count and not set(held_out) & set(train) and len(train) + count == 4
-    assert dataset.split_clips(clips[:1], 0.5, 0) == (clips[:1], [])
-    assert dataset.split_clips(clips, 0.5, 7) == dataset.split_clips(clips, 0.5, 7)
+    assert splits.split_clips(clips[:1], 0.5, 0) == (clips[:1], [])
+    assert splits.split_clips(clips, 0.5, 7) == splits.split_clips(clips, 0.5, 7)
 
 
 def truncate(path):
@@ -523,7 +529,7 @@ def test_what_keeps_a_loader_from_a_batch_comes_out(tmp_path):
     make_root(tmp_path)
     data = data_of(tmp_path)
     (tmp_path / "main" / "video" / "clip1" / "7.jpg").write_text("text")
-    with pytest.raises(UserError, match="clip1/7.jpg"), loading.Loader(data) as loader:
+    with pytest.raises(UserError, match="clip1/7.jpg"), Loader(data) as loader:
         try:
             for _ in loader:
                 pass
@@ -550,6 +556,6 @@ def test_threads_read_arrays_at_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "load", fragile)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for (found,) in pool.map(lambda _: dataset._load_npz(tmp_path / "mels.npz", "spec"), range(40)):
+        for (found,) in pool.map(lambda _: clip_folder._load_npz(tmp_path / "mels.npz", "spec"), range(40)):
             assert found.shape == (80, 9)
     assert failed == [True, True]  # made to fail, never two at once

@@ -2,17 +2,19 @@ import concurrent.futures
 import dataclasses
 import json
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from conftest import noise_batch
 
-from lipgan_keras import checkpoints, engine
-from lipgan_keras.backend import BACKEND
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import checkpoints
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.inference import engine, openvino_graph
+from lipgan_keras.utils import backend
+from lipgan_keras.utils.errors import UserError
 
-HAS_BFLOAT16 = "BF16" in engine._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BFLOAT16 = "BF16" in openvino_graph._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 SMALL = ModelConfig("basic", "mel", 0.125)
 
 
@@ -25,7 +27,7 @@ def cache_folder(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def float32(monkeypatch):
-    monkeypatch.setattr(engine, "TOLERANCE", -1.0)
+    monkeypatch.setattr(openvino_graph, "TOLERANCE", -1.0)
 
 
 def make_checkpoint(path, config=SMALL, seed=0):
@@ -74,7 +76,7 @@ def test_keras_computes_the_same(tmp_path, eagerly):
     generator = make_checkpoint(tmp_path / "model.h5")
     run = engine.load(tmp_path / "model.h5", "keras", batch_size=2, audio_offset_ms=40)
     np.testing.assert_allclose(run(*inputs()), call(generator, inputs()), atol=1e-4, rtol=0)
-    assert run.name.startswith(f"Keras {BACKEND}")
+    assert run.name.startswith(f"Keras {backend.BACKEND}")
     assert run.config == dataclasses.replace(SMALL, audio_offset_ms=40)
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
@@ -93,9 +95,9 @@ def test_runs_files_of_keras_2(golden, golden_checkpoint):
 def test_bfloat16_only_where_it_is_near(tmp_path, monkeypatch):
     make_checkpoint(tmp_path / "model.h5")
     near = engine.load(tmp_path / "model.h5", "openvino", batch_size=5)
-    error = json.loads(engine.zipfile.ZipFile(tmp_path / "model.h5.openvino").read("about.json"))["bfloat16_error"]
+    error = json.loads(zipfile.ZipFile(tmp_path / "model.h5.openvino").read("about.json"))["bfloat16_error"]
     assert near.name == "OpenVINO bfloat16" and 0 < error <= 0.01
-    monkeypatch.setattr(engine, "TOLERANCE", error / 2)
+    monkeypatch.setattr(openvino_graph, "TOLERANCE", error / 2)
     far = engine.load(tmp_path / "model.h5", "openvino", batch_size=5)
     assert far.name == "OpenVINO float32"
     assert 0 < np.abs(near(*inputs()) - far(*inputs())).max() < 0.02
@@ -103,7 +105,7 @@ def test_bfloat16_only_where_it_is_near(tmp_path, monkeypatch):
 
 TWO = """
 import signal, sys
-from lipgan_keras import engine
+from lipgan_keras.inference import engine
 heard = []
 signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
 first, second = (engine.load(sys.argv[1], "openvino") for _ in range(2))
@@ -132,7 +134,7 @@ def test_the_graph_is_kept_until_the_checkpoint_changes(tmp_path, monkeypatch, f
     make_checkpoint(path)
     first = engine.load(path, "openvino", batch_size=5)(*inputs())
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "convert", refuse)
+        patch.setattr(openvino_graph, "convert", refuse)
         again = engine.load(path, "openvino", batch_size=2, audio_offset_ms=-80)
     np.testing.assert_allclose(again(*inputs()), first, atol=1e-6, rtol=0)
     assert again.config.audio_offset_ms == -80
@@ -154,7 +156,7 @@ def test_a_damaged_graph_is_made_again(tmp_path, monkeypatch, float32):
     for damaged in (data[: len(data) // 2], bytes(flipped)):
         kept.write_bytes(damaged)
         np.testing.assert_allclose(engine.load(path, "openvino", batch_size=5)(*inputs()), expected, atol=1e-4, rtol=0)
-    monkeypatch.setattr(engine, "convert", refuse)
+    monkeypatch.setattr(openvino_graph, "convert", refuse)
     engine.load(path, "openvino")
 
 
@@ -166,26 +168,26 @@ def test_the_graph_is_kept_elsewhere_where_the_folder_is_read_only(tmp_path, mon
     kept = list(cache_folder.rglob("*"))
     assert [p.parent.name for p in kept if p.is_file()] == ["lipgan_keras"]
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "convert", refuse)
+        patch.setattr(openvino_graph, "convert", refuse)
         engine.load(path, "openvino")
     beside.rmdir()
     make_checkpoint(path, seed=1)
     engine.load(path, "openvino")
     assert beside.is_file()
     assert not [p for p in cache_folder.rglob("*") if p.is_file()]
-    monkeypatch.setattr(engine, "_cache_places", lambda path: [])
+    monkeypatch.setattr(openvino_graph, "_cache_places", lambda path: [])
     assert engine.load(path, "openvino").name.startswith("OpenVINO")  # with no place at all
 
 
 def test_many_may_write_and_read_at_once(tmp_path):
-    model = engine.convert(SMALL.build_generator())
+    model = openvino_graph.convert(SMALL.build_generator())
     places = [tmp_path / "model.openvino"]
-    engine._write_cache(places, model, {"key": 1}, 0.5)
+    openvino_graph._write_cache(places, model, {"key": 1}, 0.5)
 
     def use(i):
         if i % 2:
-            engine._write_cache(places, model, {"key": 1}, 0.5)
-        return engine._read_cache(engine._core(), places[0], {"key": 1})
+            openvino_graph._write_cache(places, model, {"key": 1}, 0.5)
+        return openvino_graph._read_cache(openvino_graph._core(), places[0], {"key": 1})
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert all(found and found[1] == 0.5 for found in pool.map(use, range(16)))
@@ -209,7 +211,7 @@ import sys
 calls = []
 talking = ("socket.connect", "socket.getaddrinfo", "socket.sendto")
 sys.addaudithook(lambda event, args: event in talking and calls.append(event))
-from lipgan_keras import engine
+from lipgan_keras.inference import engine
 run = engine.load("model.h5", "openvino", batch_size=1)
 import numpy as np
 run(np.zeros((1, 96, 96, 6), np.float32), np.zeros((1, 80, 27, 1), np.float32))
@@ -230,9 +232,9 @@ def test_auto_takes_what_is_there(tmp_path, monkeypatch):
     assert engine.load(path).name.startswith("OpenVINO")
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_sees_gpu", lambda: True)
-        assert engine.load(path).name == f"Keras {BACKEND} (GPU)"
+        assert engine.load(path).name == f"Keras {backend.BACKEND} (GPU)"
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert engine.load(path).name == f"Keras {BACKEND}"
+    assert engine.load(path).name == f"Keras {backend.BACKEND}"
     with pytest.raises(UserError, match="pip install openvino"):
         engine.load(path, "openvino")
     with pytest.raises(UserError, match="engine 'tensorrt' is unknown; choose one of auto, openvino, keras"):

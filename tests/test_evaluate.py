@@ -12,9 +12,20 @@ import pytest
 from conftest import assert_one_line
 from synthetic import beeps, call, detect, picture, steady, write
 
-from lipgan_keras import audio, checkpoints, dataset, evaluation, faces, fid, measuring, metrics, pool
-from lipgan_keras.cli import UserError
+from lipgan_keras import audio, checkpoints
 from lipgan_keras.config import ModelConfig
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.evaluation import discriminator, fid, find, generated_clips, loaded, paired_videos, summary
+from lipgan_keras.evaluation import jobs as evaluation_jobs
+from lipgan_keras.evaluation import kept as evaluation_kept
+from lipgan_keras.evaluation import measure as evaluation_measure
+from lipgan_keras.evaluation.jobs import Job, Settings
+from lipgan_keras.evaluation.metrics import images
+from lipgan_keras.face import detector, regions
+from lipgan_keras.media import audio_file
+from lipgan_keras.utils import processes
+from lipgan_keras.utils.errors import UserError
 
 CONFIG = ModelConfig("basic", "mel", 0.125, sync_frames=3, sync_width=0.125)
 SOME = ["--metrics", "psnr", "lip_mae", "spurious_motion", "spurious_motion_worst", "opening_correlation"]
@@ -37,7 +48,7 @@ def video_of(path, count=40, fps=25, sound=True, draw=talking, **how):
 @pytest.fixture
 def quick(monkeypatch, capfd, tmp_path):
     """A function: run evaluate.py in this process, with a detector that is exact and fast."""
-    monkeypatch.setattr(faces, "detect", detect)
+    monkeypatch.setattr(detector, "detect", detect)
 
     def run(*flags):
         return call("evaluate.py", *flags, "--out", tmp_path / "out", "--num_workers", 1, capfd=capfd)
@@ -85,7 +96,7 @@ def test_pairs_and_what_is_wrong_with_some(quick, tmp_path):
     }.items():
         assert found[name]["status"] == "failed" and set(found[name]["values"].values()) == {None}
         assert all(word in found[name]["reason"] for word in words) and f"failed: {name}" in done.stdout
-    assert found["a/same"]["values"]["psnr"] == metrics.MOST_PSNR and found["a/same"]["values"]["spurious_motion"] == 0
+    assert found["a/same"]["values"]["psnr"] == images.MOST_PSNR and found["a/same"]["values"]["spurious_motion"] == 0
     assert found["a/same"]["values"]["opening_correlation"] == pytest.approx(1)
     assert found["a/same"]["frames"] == found["a/same"]["faces"] == 40
     notes = " ".join(found["short"]["notes"])
@@ -104,14 +115,14 @@ class Scorer:
 
 def test_sync_by_syncnet(quick, tmp_path, monkeypatch):
     """Scores stand in the record; where there are none, it says why."""
-    monkeypatch.setattr(measuring, "syncnet", lambda path: Scorer())
+    monkeypatch.setattr(loaded, "syncnet", lambda path: Scorer())
     for name, sound in (("good", True), ("bad", True), ("silent", False)):
         for side in ("truth", "generated"):
             video_of(tmp_path / side / f"{name}.mp4", 10, sound=sound)
     flags = ["--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--syncnet", tmp_path]
     assert quick(*flags, "--metrics", "lse_d", "lse_c", "av_offset", "psnr").returncode == 0
     results, found = results_of(tmp_path / "out")
-    assert found["good"]["values"] == {"lse_d": 8.0, "lse_c": 2.5, "av_offset": -1.0, "psnr": metrics.MOST_PSNR}
+    assert found["good"]["values"] == {"lse_d": 8.0, "lse_c": 2.5, "av_offset": -1.0, "psnr": images.MOST_PSNR}
     assert len(found["good"]["curves"]["lse_distances"]) == 31 and results["summary"]["lse_d"]["n"] == 1
     for name, words in (("bad", "is too short"), ("silent", "no sound")):
         assert found[name]["values"]["lse_d"] is None and words in found[name]["notes"][0]
@@ -119,40 +130,40 @@ def test_sync_by_syncnet(quick, tmp_path, monkeypatch):
 
 
 def test_frames_are_paired_by_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(faces, "detect", detect)
+    monkeypatch.setattr(detector, "detect", detect)
     truth = video_of(tmp_path / "truth.mp4", 30, 25, draw=picture)
     generated = video_of(tmp_path / "generated.mp4", 24, 12.5, draw=lambda i: picture(100 + i))
     from synthetic import number
 
     both = [
-        (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)
+        (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in paired_videos.pairs(generated, truth)
     ]
     # Each in the middle of its time, of two the earlier; the truth ends there
     assert both == [(i, 2 * i) for i in range(15)]
     generated = video_of(tmp_path / "faster.mp4", 48, 40, draw=lambda i: picture(100 + i))
     both = [
-        (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in measuring.pairs(generated, truth)
+        (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in paired_videos.pairs(generated, truth)
     ]
     assert both == [(i, int((i + 0.5) / 1.6 - 0.05)) for i in range(48)]
 
 
 def test_chunks_go_on_but_not_across_a_gap(tmp_path, monkeypatch):
     """The same figures whatever the size of a chunk, and no movement measured from before a gap to after it."""
-    monkeypatch.setattr(faces, "detect", detect)
+    monkeypatch.setattr(detector, "detect", detect)
 
     def draw(i):
         return picture(i, face=False) if i in (20, 21) else talking(i)
 
     truth, found = video_of(tmp_path / "truth.mp4", draw=draw), []
     generated = video_of(tmp_path / "generated.mp4", draw=lambda i: cv2.convertScaleAbs(draw(i), beta=3 * (i % 2)))
-    job = measuring.Job("one", truth, generated)
-    settings = measuring.Settings("generated", tmp_path, ("psnr", "spurious_motion", "spurious_motion_worst"))
+    job = Job("one", truth, generated)
+    settings = Settings("generated", tmp_path, ("psnr", "spurious_motion", "spurious_motion_worst"))
     for size in (7, 100):
-        monkeypatch.setattr(measuring, "CHUNK", size)
-        found.append(measuring.measure(settings, job))
+        monkeypatch.setattr(evaluation_jobs, "CHUNK", size)
+        found.append(evaluation_measure.measure(settings, job))
     assert found[0] == found[1] and found[0]["status"] == "ok" and found[0]["faces"] == 38
     assert "2 of 40" in found[0]["notes"][0]
-    chunks = list(measuring.chunks(enumerate(measuring.pairs(generated, truth))))
+    chunks = list(paired_videos.chunks(enumerate(paired_videos.pairs(generated, truth))))
     assert [(chunk[0][0], chunk[-1][0], overlap) for chunk, overlap in chunks] == [(0, 19, 0), (22, 39, 0)]
 
 
@@ -163,13 +174,13 @@ def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
                 tmp_path / side / f"{name}.mp4", 20, draw=lambda i, side=side: talking(i, shade=30 * (side == "truth"))
             )
     flags = ["--generated", tmp_path / "generated", "--truth", tmp_path / "truth"]
-    measured, measure = [], measuring.measure
+    measured, measure = [], evaluation_measure.measure
 
     def counting(settings, job):
         measured.append(job.name)
         return measure(settings, job)
 
-    monkeypatch.setattr(measuring, "measure", counting)
+    monkeypatch.setattr(evaluation_measure, "measure", counting)
     assert quick(*flags, "--metrics", "psnr").returncode == 0
     first = results_of(tmp_path / "out")[0]
     assert quick(*flags, "--metrics", "psnr").returncode == 0
@@ -184,7 +195,9 @@ def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
 def test_names_that_are_long_or_no_text(quick, tmp_path, monkeypatch):
     """One odd name stops nothing, and what is printed and written stays readable."""
     monkeypatch.setattr(
-        measuring, "measure", lambda settings, job: measuring.empty(settings, job) | {"values": {"psnr": 1.0}}
+        evaluation_measure,
+        "measure",
+        lambda settings, job: evaluation_jobs.empty(settings, job) | {"values": {"psnr": 1.0}},
     )
     names = ["x" * 251, "\u65e5" * 80, "two\nlines\x1b[2J", "\u00e4 'b' \"c\" <i>", os.fsdecode(b"bad\xff")]
     for side in ("truth", "generated"):
@@ -201,7 +214,7 @@ def test_names_that_are_long_or_no_text(quick, tmp_path, monkeypatch):
     assert "\\udcff" in (tmp_path / "out" / "results.csv").read_text("utf-8")
     assert "<i>" not in (tmp_path / "out" / "report.html").read_text("utf-8")
     for text in ("\x1b\n", "\udcff"):
-        assert evaluation._printable(text).isprintable()
+        assert summary.printable(text).isprintable()
 
 
 def test_videos_of_other_results_are_none_of_these(tmp_path):
@@ -218,7 +231,7 @@ def test_videos_of_other_results_are_none_of_these(tmp_path):
     for folder in (tmp_path, tmp_path / "evaluation" / "other"):
         (folder / "results.json").write_text("")
         (folder / "results.csv").write_text("")
-    assert set(evaluation._videos(tmp_path, tmp_path / "evaluation" / "this")) == {"a", "videos/b", "e/videos/f"}
+    assert set(find._videos(tmp_path, tmp_path / "evaluation" / "this")) == {"a", "videos/b", "e/videos/f"}
 
 
 def test_one_video_gives_no_interval(quick, tmp_path):
@@ -226,7 +239,7 @@ def test_one_video_gives_no_interval(quick, tmp_path):
         video_of(tmp_path / side / "a.mp4", 10)
     done = quick("--generated", tmp_path / "generated", "--truth", tmp_path / "truth", "--metrics", "psnr", "--report")
     summed = results_of(tmp_path / "out")[0]["summary"]["psnr"]
-    assert summed == {"mean": metrics.MOST_PSNR, "low": None, "high": None, "n": 1} and "too narrow" in done.stdout
+    assert summed == {"mean": images.MOST_PSNR, "low": None, "high": None, "n": 1} and "too narrow" in done.stdout
 
 
 def test_records_depend_on_all_that_made_them(tmp_path, monkeypatch):
@@ -234,30 +247,27 @@ def test_records_depend_on_all_that_made_them(tmp_path, monkeypatch):
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.jpg").write_text("picture")
-    settings = measuring.Settings("checkpoint", tmp_path, ("psnr",))
-    job = measuring.Job("one", clip=tmp_path / "one", other=tmp_path / "other")
-    keys = [evaluation._key(*evaluation._files(settings, job))]
+    settings = Settings("checkpoint", tmp_path, ("psnr",))
+    job = Job("one", clip=tmp_path / "one", other=tmp_path / "other")
+    keys = [evaluation_kept.key_of(*evaluation_kept.files_of(settings, job))]
     with open(tmp_path / "one" / "0.jpg", "a") as file:
         file.write("!")
-    keys.append(evaluation._key(*evaluation._files(settings, job)))
-    monkeypatch.setattr(evaluation, "_code", lambda: "another")
-    keys.append(evaluation._key(*evaluation._files(settings, job)))
+    keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
+    monkeypatch.setattr(evaluation_kept, "_code", lambda: "another")
+    keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
     assert len(set(keys)) == 3
-    there = {path.stem for path in (evaluation.Path(evaluation.__file__).parent).glob("*.py")}
-    assert evaluation.UNHEARD <= there and not evaluation.UNHEARD & {
-        "metrics",
-        "measuring",
-        "landmarks",
-        "syncnet",
-        "fid",
-    }
+    root = evaluation_kept.ROOT
+    assert all((root / name).exists() for name in evaluation_kept.UNHEARD)
+    measures = [*(root / "evaluation" / "metrics").iterdir(), root / "face" / "landmarks68.py"]
+    measures += [root / "evaluation" / f"{name}.py" for name in ("paired_videos", "generated_clips", "syncnet", "fid")]
+    assert not any(path.relative_to(root).as_posix().startswith(evaluation_kept.UNHEARD) for path in measures)
 
 
 def test_features_that_are_gone_are_made_anew(quick, tmp_path, monkeypatch):
     """A FID never leaves out a video in silence, nor takes in features of what was there before."""
     monkeypatch.setattr(fid, "FEATURES", 8)
     monkeypatch.setattr(fid, "Statistics", functools.partial(fid.Statistics, 8))
-    monkeypatch.setattr(measuring, "inception", lambda _: lambda crops: np.ones((len(crops), 8), "float32"))
+    monkeypatch.setattr(loaded, "inception", lambda _: lambda crops: np.ones((len(crops), 8), "float32"))
     for side in ("truth", "generated"):
         video_of(tmp_path / side / "a.mp4", 11)
     (tmp_path / "weights.h5").write_text("")
@@ -290,7 +300,7 @@ def open_mouth(x):
 @pytest.fixture
 def clips(tmp_path):
     """Two preprocessed clips whose mouths open with the loudness of their sound."""
-    landmarks = faces.default_landmarks(96)
+    landmarks = regions.default_landmarks(96)
     for seed in range(2):
         folder = tmp_path / "crops" / "main" / "speaker" / f"{seed}"
         folder.mkdir(parents=True)
@@ -299,7 +309,7 @@ def clips(tmp_path):
         wave = np.concatenate([rng.standard_normal(640) * 0.2 * 100 ** (x - 1) for x in loud]).astype("float32")
         for i, x in enumerate(loud):
             cv2.imwrite(str(folder / f"{i}.jpg"), open_mouth(x))
-        audio.save_wav(folder / "audio.wav", wave)
+        audio_file.save_wav(folder / "audio.wav", wave)
         n = len(loud)
         np.savez(
             folder / "landmarks.npz",
@@ -345,12 +355,12 @@ class Hearing:
 
 
 def measured(clips, tmp_path, monkeypatch, generator=None, baseline=None):
-    names = ("psnr", "lip_mae", "opening_correlation", "murmur", *sorted(measuring.SENSITIVITY))
-    monkeypatch.setattr(measuring, "generator", lambda *_: generator)
-    monkeypatch.setattr(measuring, "generator_config", lambda *_: CONFIG)
-    settings = measuring.Settings("checkpoint", tmp_path / "out", names, "one.h5", baseline=baseline)
+    names = ("psnr", "lip_mae", "opening_correlation", "murmur", *sorted(evaluation_jobs.SENSITIVITY))
+    monkeypatch.setattr(loaded, "generator", lambda *_: generator)
+    monkeypatch.setattr(loaded, "generator_config", lambda *_: CONFIG)
+    settings = Settings("checkpoint", tmp_path / "out", names, "one.h5", baseline=baseline)
     speaker = clips / "main" / "speaker"
-    record = measuring.measure(settings, measuring.Job("one", clip=speaker / "0", other=speaker / "1"))
+    record = evaluation_measure.measure(settings, Job("one", clip=speaker / "0", other=speaker / "1"))
     assert record["status"] == "ok", record["reason"]
     return record
 
@@ -360,12 +370,14 @@ def test_copying_the_identity_frame_scores_as_a_frozen_mouth(clips, tmp_path, mo
     copied = measured(clips, tmp_path, monkeypatch, Copying())
     frozen = measured(clips, tmp_path, monkeypatch, baseline="frozen")
     assert copied == frozen and frozen["values"]["opening_correlation"] == 0
-    assert {frozen["values"][name] for name in measuring.SENSITIVITY} == {1.0} and frozen["values"]["murmur"] is None
+    assert {frozen["values"][name] for name in evaluation_jobs.SENSITIVITY} == {1.0} and frozen["values"][
+        "murmur"
+    ] is None
     heard = measured(clips, tmp_path, monkeypatch, Hearing())
     assert heard["values"]["opening_correlation"] > 0.7 and heard["values"]["lip_mae"] < frozen["values"]["lip_mae"]
-    assert min(heard["values"][name] for name in measuring.SENSITIVITY - {"sensitivity_3"}) > 1.2
+    assert min(heard["values"][name] for name in evaluation_jobs.SENSITIVITY - {"sensitivity_3"}) > 1.2
     assert heard["curves"]["lip_error_by_shift"]["10"] > heard["curves"]["lip_error_by_shift"]["0"]
-    assert measured(clips, tmp_path, monkeypatch, baseline="source")["values"]["psnr"] == metrics.MOST_PSNR
+    assert measured(clips, tmp_path, monkeypatch, baseline="source")["values"]["psnr"] == images.MOST_PSNR
 
 
 def test_what_a_clip_lacks_is_said(clips, tmp_path, monkeypatch):
@@ -373,7 +385,7 @@ def test_what_a_clip_lacks_is_said(clips, tmp_path, monkeypatch):
     (speaker / "0" / "20.jpg").unlink()
     assert measured(clips, tmp_path, monkeypatch, baseline="frozen")["notes"] == ["no crop of 1 of 33 true frames"]
     (speaker / "0" / "landmarks.npz").unlink()
-    np.savez(speaker / "0" / "mels.npz", spec=audio.melspectrogram(audio.load_audio(speaker / "0" / "audio.wav")))
+    np.savez(speaker / "0" / "mels.npz", spec=audio.melspectrogram(audio_file.load_audio(speaker / "0" / "audio.wav")))
     (speaker / "0" / "audio.wav").unlink()
     record = measured(clips, tmp_path, monkeypatch, baseline="frozen")
     assert "no landmarks" in record["notes"][0] and record["notes"][2].startswith("no murmur: ")
@@ -387,15 +399,15 @@ def test_pictures_that_are_not_shown_are_not_measured(clips, tmp_path, monkeypat
             arrays = dict(saved)
         arrays["duration"][-6:] = 0
         np.savez(path, **arrays)
-    heard, windows = set(), dataset.Dataset.windows
+    heard, windows = set(), Dataset.windows
 
     def hear(data, clip, indices, *others):
         heard.update(int(i) for i in indices)
         return windows(data, clip, indices, *others)
 
-    monkeypatch.setattr(dataset.Dataset, "windows", hear)
+    monkeypatch.setattr(Dataset, "windows", hear)
     record = measured(clips, tmp_path, monkeypatch, Hearing())
-    assert record["frames"] == 45 - 6 - measuring.IDENTITY_DISTANCE and not record["notes"]
+    assert record["frames"] == 45 - 6 - evaluation_jobs.IDENTITY_DISTANCE and not record["notes"]
     assert max(heard) == 45 - 6 - 1  # by the right sound, the wrong ones, and the other clip's
 
 
@@ -411,7 +423,7 @@ def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monk
     first = cv2.imread(str(clips / "main" / "speaker" / "0" / "0.jpg")) / 255
     for face in seen:
         assert np.allclose(face[..., :3], first, atol=1e-6) and not face[:, 48:, :, 3:].any()
-    assert record["frames"] == record["faces"] == 45 - measuring.IDENTITY_DISTANCE
+    assert record["frames"] == record["faces"] == 45 - evaluation_jobs.IDENTITY_DISTANCE
 
 
 def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tmp_path):
@@ -429,7 +441,7 @@ def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tm
     assert one["status"] == "ok" and set(one["values"]) == {"lip_mae", "sensitivity_5", "sync_accuracy"}
     assert 0 <= one["values"]["sync_accuracy"] <= 1 and one["values"]["sensitivity_5"] == pytest.approx(1, abs=0.05)
     for side in ("generated", "truth"):
-        assert len(audio.load_audio(tmp_path / "out" / one["files"][side])) == pytest.approx(33 * 640, abs=1100)
+        assert len(audio_file.load_audio(tmp_path / "out" / one["files"][side])) == pytest.approx(33 * 640, abs=1100)
     assert results["summary"]["sensitivity_5"]["mean"] == pytest.approx(one["values"]["sensitivity_5"])
 
 
@@ -460,14 +472,14 @@ def test_a_broken_clip_is_counted(quick, clips, checkpoint, tmp_path):
 def test_wrong_sound_is_as_wrong_as_it_says():
     """By the numbers of the frames, of which some may be missing."""
     numbers = np.array([0, 1, 2, 3, 10, 11, 12, 13, 14])
-    found = numbers[measuring.shifted(numbers, np.arange(9), 3)] - numbers
+    found = numbers[generated_clips.shifted(numbers, np.arange(9), 3)] - numbers
     assert found.tolist() == [3, 9, 8, 7, 3, 3, -9, -3, -3] and np.abs(found).min() == 3
 
 
 def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_path):
     speaker = clips / "main" / "speaker"
-    zero, one = (dataset.Clip(speaker / name) for name in "01")
-    assert not evaluation._same_sound(zero, one) and evaluation._same_sound(zero, zero)
+    zero, one = (Clip(speaker / name) for name in "01")
+    assert not find._same_sound(zero, one) and find._same_sound(zero, zero)
     shutil.copytree(speaker / "0", speaker / "0_mirrored")
     (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/nowhere\nspeaker/nowhere\n")
 
@@ -475,11 +487,11 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
         data_root, filelists = str(clips), None
 
     Flags.checkpoint = str(checkpoint)
-    one, mirrored, nowhere = evaluation._held_out(Flags, tmp_path)
+    one, mirrored, nowhere = find.held_out_jobs(Flags, tmp_path)
     assert one.other is None and mirrored.other is None and nowhere.problem
     shutil.copytree(speaker / "1", speaker / "2")
     (tmp_path / "lists" / "val.txt").write_text("main/speaker/0\nspeaker/0_mirrored\nmain/speaker/2\n")
-    jobs = evaluation._held_out(Flags, tmp_path)
+    jobs = find.held_out_jobs(Flags, tmp_path)
     assert [job.other and job.other.name for job in jobs] == ["2", "2", "0"]
 
 
@@ -488,10 +500,10 @@ def test_sound_that_fits_beats_sound_that_does_not():
     sounds = rng.standard_normal((60, 16))
     sounds /= np.linalg.norm(sounds, axis=1, keepdims=True)
     firsts = np.r_[:30, 40:70]  # with a gap
-    assert measuring.share_in_sync(firsts, sounds, sounds) == 1
-    assert measuring.share_in_sync(firsts, np.roll(sounds, 5, axis=0), sounds) < 0.6  # 5 frames late
-    assert measuring.share_in_sync(firsts, np.ones_like(sounds), np.ones_like(sounds)) == 0.5
-    assert np.isnan(measuring.share_in_sync(firsts[:3], sounds[:3], sounds[:3]))  # too short
+    assert discriminator.share_in_sync(firsts, sounds, sounds) == 1
+    assert discriminator.share_in_sync(firsts, np.roll(sounds, 5, axis=0), sounds) < 0.6  # 5 frames late
+    assert discriminator.share_in_sync(firsts, np.ones_like(sounds), np.ones_like(sounds)) == 0.5
+    assert np.isnan(discriminator.share_in_sync(firsts[:3], sounds[:3], sounds[:3]))  # too short
 
 
 # ------------------------------------------------------------------------------------------------------ Wav2Lip's lists
@@ -564,15 +576,15 @@ def test_lists_that_are_none(checkpoint, tmp_path):
     for text, words in (("", "is empty"), ("a b\n\nonly\n", "line 2 has 1 words")):
         (tmp_path / "list.txt").write_text(text)
         with pytest.raises(UserError, match=words):
-            evaluation._dubbed(Flags, tmp_path)
+            find.dubbed_jobs(Flags, tmp_path)
 
 
 # ----------------------------------------------------------------------------------------------------------- processes
 
 
 def test_work_that_kills_its_process_is_the_only_one_lost():
-    assert dict(pool.run(eval, ["6 * 7", "__import__('os').abort()"], 2)) == {
+    assert dict(processes.run(eval, ["6 * 7", "__import__('os').abort()"], 2)) == {
         "6 * 7": 42,
         "__import__('os').abort()": None,
     }
-    assert list(pool.run(str.upper, ["a", "b"], 1)) == [("a", "A"), ("b", "B")]
+    assert list(processes.run(str.upper, ["a", "b"], 1)) == [("a", "A"), ("b", "B")]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from lipgan_keras import fid, metrics
-from lipgan_keras.cli import UserError
+from lipgan_keras.evaluation import fid
+from lipgan_keras.evaluation.metrics import register
+from lipgan_keras.utils.errors import UserError
 
 
 def statistics(features):
@@ -80,7 +81,7 @@ def test_fid_grows_with_the_difference():
     features = np.random.default_rng(0).normal(size=(400, 5))
     distances = [fid.fid(statistics(features), statistics(features * (1 + d) + d)) for d in (0, 0.1, 0.3, 1)]
     assert distances[0] == pytest.approx(0, abs=1e-9) and np.all(np.diff(distances) > 0)
-    assert metrics.METRICS["fid"].fn(statistics(features), statistics(features + 2)) == pytest.approx(20)
+    assert register.METRICS["fid"].fn(statistics(features), statistics(features + 2)) == pytest.approx(20)
 
 
 def test_too_few_pictures():
@@ -100,7 +101,7 @@ def test_too_few_pictures():
 @pytest.fixture
 def small(monkeypatch):
     """In place of InceptionV3, which takes seconds to build: a small network with its inputs and outputs."""
-    from lipgan_keras.backend import keras
+    from lipgan_keras.utils.backend import keras
 
     def build(weights="imagenet", include_top=True, pooling=None, input_shape=None, name="small", filters=fid.FEATURES):
         assert weights is None and not include_top and pooling == "avg" and input_shape == (299, 299, 3)

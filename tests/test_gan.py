@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from conftest import noise_batch
 
-from lipgan_keras import config, dataset, faces, gan, losses, networks, pairs
-from lipgan_keras.backend import keras, precision
-from lipgan_keras.cli import UserError
-from lipgan_keras.gan import LipGAN
+from lipgan_keras import gan, losses, networks, unsynced
+from lipgan_keras.config import MOUTH_SIZE
+from lipgan_keras.face import cropping
+from lipgan_keras.gan import LipGAN, Weights
+from lipgan_keras.networks import SpectralConv2D
+from lipgan_keras.utils.backend import keras, precision
+from lipgan_keras.utils.errors import UserError
 
 # A module that makes TensorFlow and mtcnn look as if they were not installed.
 BLOCKED = """
@@ -138,7 +141,7 @@ def test_the_generator_feels_the_discriminator(model):
     kernels = [v.path for v in model.generator.variables if v.name == "kernel"]
     model._train_generator(batch)
     with_term = weights(model.generator)
-    other = LipGAN(model.generator, model.discriminator, lr=1e-3, weights=gan.Weights(disc=0.0))
+    other = LipGAN(model.generator, model.discriminator, lr=1e-3, weights=Weights(disc=0.0))
     assign(model.generator, start)
     other._train_generator(batch)
     assert any(not np.allclose(with_term[k], weights(model.generator)[k], atol=1e-6) for k in kernels)
@@ -156,7 +159,7 @@ def test_unet_trains_the_generator_alone(eagerly):
 
 @pytest.mark.parametrize("size", [*range(2, 26), 96])
 def test_unsynced_pairs_are_never_synced(size):
-    order = pairs.unsynced_order(np.eye(size, dtype=bool))
+    order = unsynced.unsynced_order(np.eye(size, dtype=bool))
     assert (order != np.arange(size)).all()
     if 10 % size:
         np.testing.assert_array_equal(np.arange(size)[order], np.roll(np.arange(size), 10))  # the reference's
@@ -165,11 +168,11 @@ def test_unsynced_pairs_are_never_synced(size):
 def test_equal_sounds_make_no_unsynced_pair():
     audio = np.random.default_rng(0).standard_normal((16, 80, 27, 1)).astype("float32")
     audio[[0, 3, 6, 9, 12]] = -4  # silence
-    same = pairs.same_windows(audio)
-    order = pairs.unsynced_order(same)
+    same = unsynced.same_windows(audio)
+    order = unsynced.unsynced_order(same)
     assert not same[np.arange(16), order].any()
     with pytest.raises(UserError, match="batch_size 4"):
-        pairs.unsynced_order(np.ones((4, 4), dtype=bool))
+        unsynced.unsynced_order(np.ones((4, 4), dtype=bool))
 
 
 def test_a_batch_of_one_is_refused(model):
@@ -192,10 +195,10 @@ def batch_of(runs=2, frames=2, size=96, seed=0):
     rng = np.random.default_rng(seed)
     inputs, audio, targets = noise_batch(runs * frames)
     (batch,) = gan.make_batch(inputs, audio, targets, np.roll(np.arange(runs * frames), 1), True)
-    matrices = faces.crop_matrices((20, 40, 76, 96), size, config.MOUTH_SIZE)
+    matrices = cropping.crop_matrices((20, 40, 76, 96), size, MOUTH_SIZE)
     batch |= {name: np.stack([m] * runs) for name, m in zip(("crop_rows", "crop_columns"), matrices, strict=True)}
     uint8 = (targets.reshape(runs, frames, size, size, 3) * 255).astype("uint8")
-    batch["mouths"] = np.stack([dataset.mouths_of(run, *matrices) for run in uint8])
+    batch["mouths"] = np.stack([cropping.mouths_of(run, *matrices) for run in uint8])
     own = np.moveaxis(audio.reshape(runs, frames, 80, 27), 1, -1)
     batch["sounds"] = np.concatenate([own, rng.standard_normal(own.shape).astype("float32")])
     batch["relation"] = np.concatenate([2 * np.eye(runs) - 1, -np.ones((runs, runs))], axis=1).astype("float32")
@@ -229,7 +232,7 @@ def moved(networks_before, model):
 
 @pytest.fixture(scope="module")
 def whole():
-    return build(("generator", "discriminator", "sync", "quality"), weights=gan.Weights(6.0, None, 0.01, 0.1, 0.1))
+    return build(("generator", "discriminator", "sync", "quality"), weights=Weights(6.0, None, 0.01, 0.1, 0.1))
 
 
 def test_each_update_moves_one_network(whole):
@@ -264,9 +267,7 @@ def test_the_generator_feels_each_discriminator(part, weight):
     def kernels_after(term):
         assign(model.generator, start)
         parts = {"disc": 0.0, "sync": 0.0, "quality": 0.0, weight: term}
-        fresh = LipGAN(
-            **{"generator": model.generator, part: model.models[part]}, lr=1e-3, weights=gan.Weights(**parts)
-        )
+        fresh = LipGAN(**{"generator": model.generator, part: model.models[part]}, lr=1e-3, weights=Weights(**parts))
         fresh._train_generator(batch)
         return np.concatenate([weights(model.generator)[k].ravel() for k in kernels])
 
@@ -290,7 +291,7 @@ def test_visual_quality_is_judged_below_the_true_upper_half():
 
 
 def test_an_expert_does_not_learn():
-    model = build(("generator", "sync"), weights=gan.Weights(sync=0.1), train_sync=False)
+    model = build(("generator", "sync"), weights=Weights(sync=0.1), train_sync=False)
     assert set(model.optimizers) == {"generator"}
     before = {n: weights(network) for n, network in model.models.items()}
     logs = model._iteration(tensors(batch_of()))
@@ -326,12 +327,12 @@ def test_lip_share_is_reached_and_carries_no_gradient():
     batch = tensors(batch_of())
     generator = networks.build_generator("basic", width=0.125)
     start = weights(generator)
-    model = LipGAN(generator, lr=1e-3, weights=gan.Weights(lip_share=0.5))
+    model = LipGAN(generator, lr=1e-3, weights=Weights(lip_share=0.5))
     first = model._train_generator(batch)
     moved_to = weights(generator)
     assign(generator, start)
     # The same step with that weight as a constant moves the generator to the same place.
-    LipGAN(generator, lr=1e-3, weights=gan.Weights(lips=float(first["lip_weight"])))._train_generator(batch)
+    LipGAN(generator, lr=1e-3, weights=Weights(lips=float(first["lip_weight"])))._train_generator(batch)
     assert all(np.allclose(moved_to[path], value, atol=1e-5) for path, value in weights(generator).items())
     for _ in range(15):
         logs = model._train_generator(batch)
@@ -350,7 +351,7 @@ def test_the_share_of_the_lips_is_what_it_says():
 
 
 def test_spectral_normalisation():
-    layer = networks.SpectralConv2D(5, 3, padding="same")
+    layer = SpectralConv2D(5, 3, padding="same")
     x = np.random.default_rng(0).standard_normal((2, 8, 8, 4)).astype("float32")
     layer(x)
     layer.kernel.assign(7 * np.array(layer.kernel))
@@ -369,7 +370,7 @@ COMBINATIONS = [
 
 @pytest.mark.parametrize("parts", COMBINATIONS, ids=lambda parts: "+".join(parts) or "none")
 @pytest.mark.parametrize(
-    "lips", [gan.Weights(6.0, None, 0.01, 0.1, 0.1), gan.Weights(1.0, 0.3, 0.01, 0.1, 0.1)], ids=["weight", "share"]
+    "lips", [Weights(6.0, None, 0.01, 0.1, 0.1), Weights(1.0, 0.3, 0.01, 0.1, 0.1)], ids=["weight", "share"]
 )
 def test_every_combination_trains(parts, lips):
     model = build(("generator", *parts), weights=lips)
@@ -433,7 +434,7 @@ def test_mixed_precision():
     keras.utils.set_random_seed(7)
     with precision("mixed_bfloat16"):
         parts = ("generator", "discriminator", "sync", "quality")
-        mixed = build(parts, weights=gan.Weights(6.0, None, 0.01, 0.1, 0.1))
+        mixed = build(parts, weights=Weights(6.0, None, 0.01, 0.1, 0.1))
     assert keras.config.dtype_policy().name == "float32"
     same = build(parts, weights=mixed.weighting)
     for name, network in same.models.items():

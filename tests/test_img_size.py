@@ -15,10 +15,16 @@ from test_dataset import make_clip
 import inference
 import preprocess
 import train
-from lipgan_keras import checkpoints, dataset, faces, networks, preprocessing, training, video
-from lipgan_keras.backend import keras
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import checkpoints, networks
+from lipgan_keras.config import IMG_SIZES, VARIANTS, ModelConfig
+from lipgan_keras.data import clip_folder
+from lipgan_keras.data import preprocess as data_preprocess
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.face import detector
+from lipgan_keras.media import video_reader
+from lipgan_keras.training import trainer
+from lipgan_keras.utils.backend import keras
+from lipgan_keras.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
@@ -82,7 +88,7 @@ def test_every_layer_learns():
 def saved(tmp_path_factory):
     """Generator checkpoints by img_size."""
     paths = {}
-    for size in networks.IMG_SIZES:
+    for size in IMG_SIZES:
         config = ModelConfig("basic", "mel", 0.125, size)
         paths[size] = tmp_path_factory.mktemp("checkpoints") / f"{size}.h5"
         checkpoints.save_checkpoint(paths[size], {"generator": config.build_generator()}, config)
@@ -103,10 +109,10 @@ def test_the_other_size_is_told_by_name(saved, mine, other):
 
 
 @pytest.mark.parametrize("audio", networks.AUDIO)
-@pytest.mark.parametrize("img_size", networks.IMG_SIZES)
+@pytest.mark.parametrize("img_size", IMG_SIZES)
 def test_a_bare_weights_file_tells_its_size(tmp_path, audio, img_size):
     """As for Keras 2.2.4's files, whose shapes are all there is."""
-    models = [networks.build_generator(variant, audio, 0.125, img_size) for variant in networks.VARIANTS]
+    models = [networks.build_generator(variant, audio, 0.125, img_size) for variant in VARIANTS]
     for model in (*models, networks.build_discriminator(audio, 0.125, img_size)):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
         with h5py.File(path, "w") as file:
@@ -121,21 +127,21 @@ def test_landmarks_are_scaled_with_the_picture(tmp_path):
     make_clip(tmp_path / "video" / "clip", size=192)
     with np.load(tmp_path / "video" / "clip" / "landmarks.npz") as saved:
         arrays = dict(saved)
-    (clip,) = dataset.find_clips(tmp_path, "mel", progress=False)
+    (clip,) = clip_folder.find_clips(tmp_path, "mel", progress=False)
     assert arrays["img_size"] == clip.saved_size == 192
-    for size in networks.IMG_SIZES:
+    for size in IMG_SIZES:
         assert clip.picture(3, size).shape == (size, size, 3)
         points = clip.points(3, size)
         assert points.dtype == np.float32
         np.testing.assert_allclose(points, arrays["landmarks"][3] * size / 192, rtol=1e-6)
     make_clip(tmp_path / "foreign" / "clip", "wav2lip")
-    assert dataset.Clip(tmp_path / "foreign" / "clip").points(3, 192) is None
+    assert Clip(tmp_path / "foreign" / "clip").points(3, 192) is None
 
 
 @pytest.mark.parametrize(("saved_size", "said"), [(96, True), (192, False)])
 def test_training_says_that_pictures_are_enlarged(tmp_path, capsys, saved_size, said):
-    clip = dataset.Clip(make_clip(tmp_path / "clip", size=saved_size))
-    training._warn(SimpleNamespace(data_root=tmp_path, img_size=192, augment=[]), [clip])
+    clip = Clip(make_clip(tmp_path / "clip", size=saved_size))
+    trainer._warn(SimpleNamespace(data_root=tmp_path, img_size=192, augment=[]), [clip])
     assert ("1 of 1 clips are enlarged from 96 pixels" in capsys.readouterr().out) == said
 
 
@@ -144,7 +150,7 @@ def run(monkeypatch):
     """A function: run a script's `main` in this process, with the synthetic detector and without graphs."""
     import tensorflow as tf
 
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
     tf.config.run_functions_eagerly(True)
 
     def call(script, *flags):
@@ -164,9 +170,9 @@ def test_preprocesses_trains_saves_and_infers(tmp_path, run, monkeypatch, saved)
 
     def in_this_process(todo, size, workers):  # where the detector is the synthetic one
         for source, target in todo:
-            yield source, preprocessing.preprocess_clip(source, target, size)
+            yield source, data_preprocess.preprocess_clip(source, target, size)
 
-    monkeypatch.setattr(preprocessing, "_run", in_this_process)
+    monkeypatch.setattr(data_preprocess, "_run", in_this_process)
     crops, log = tmp_path / "crops", tmp_path / "log"
     run(preprocess, "--videos_data_root", tmp_path / "videos", "--final_data_root", crops, "--img_size", 192)
     assert cv2.imread(str(crops / "a" / "0.jpg")).shape == (192, 192, 3)
@@ -190,7 +196,7 @@ def test_preprocesses_trains_saves_and_infers(tmp_path, run, monkeypatch, saved)
         "--region",
         "face",
     )
-    frames, before = list(video.read_frames(out)), list(video.read_frames(face))
+    frames, before = list(video_reader.read_frames(out)), list(video_reader.read_frames(face))
     assert len(frames) == len(before) == 20 and frames[0].image.shape == (256, 256, 3)
     change = np.abs(frames[5].image.astype(float) - before[5].image).mean(axis=2)
     assert change[:90].mean() < 3 < change[150:180, 100:156].mean()

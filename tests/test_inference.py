@@ -16,9 +16,14 @@ import synthetic
 from conftest import ROOT, assert_one_line
 from synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
 
-from lipgan_keras import LipSync, audio, checkpoints, engine, faces, puppets, video
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import LipSync, audio, checkpoints
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.face import cropping, detector
+from lipgan_keras.face import photos as face_photos
+from lipgan_keras.inference import engine as inference_engine
+from lipgan_keras.media import audio_file, probe, video_reader
+from lipgan_keras.puppets import photos
+from lipgan_keras.utils.errors import UserError
 
 TESTS = Path(__file__).parent
 CONFIG = ModelConfig("basic", "mel", 0.125)
@@ -40,8 +45,8 @@ def quick(monkeypatch):
         painter.config.audio_offset_ms = audio_offset_ms or 0.0
         return painter
 
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
-    monkeypatch.setattr(engine, "load", load)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
+    monkeypatch.setattr(inference_engine, "load", load)
     monkeypatch.setattr(checkpoints, "read_config", lambda path: painter.config)
     return painter
 
@@ -52,7 +57,7 @@ def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     synthetic.write(folder / "face.mp4", steady(25, 1), 1, audio=(beeps([(0.4, 0.5)], 1), RATE))
     cv2.imwrite(str(folder / "face.png"), picture(77))
-    audio.save_wav(folder / "speech.wav", beeps([(0.5, 0.7), (1.3, 1.5)], 2.3))
+    audio_file.save_wav(folder / "speech.wav", beeps([(0.5, 0.7), (1.3, 1.5)], 2.3))
     return folder
 
 
@@ -63,11 +68,11 @@ def talk(face, sound, out, audio_offset_ms=None, batch_size=16, **options):
 
 def check_length(path, seconds, fps=25):
     """The file lasts `seconds`, picture and sound, within one frame; returns its frames."""
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert frames[0].time == 0
     assert frames[-1].time + frames[-1].duration == pytest.approx(seconds, abs=0.01)
-    assert video.probe(path).duration == pytest.approx(seconds, abs=1 / fps)
-    assert len(audio.load_audio(path)) / RATE == pytest.approx(seconds, abs=1 / fps)
+    assert probe.probe(path).duration == pytest.approx(seconds, abs=1 / fps)
+    assert len(audio_file.load_audio(path)) / RATE == pytest.approx(seconds, abs=1 / fps)
     return frames
 
 
@@ -81,7 +86,7 @@ FLASH = {"25": (steady(25, 1.6), 20), "29.97": (steady(30000 / 1001, 1.6), 25), 
 def test_flash_and_beep_stay_in_their_place(tmp_path, checkpoint, name):
     """With the real detector and a real network."""
     times, at = FLASH[name]
-    puppet = puppets.load_puppet(next(iter(puppets.shipped_photos().values())))
+    puppet = photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
 
     def draw(i):
         image = puppet.render(0.5 + 0.4 * np.sin(i), 0.0)
@@ -97,8 +102,10 @@ def test_flash_and_beep_stay_in_their_place(tmp_path, checkpoint, name):
     np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-3)
     flashes = [frame.time for frame in frames if frame.image[:40].mean() > 250]
     assert flashes == pytest.approx([times[at]], abs=1e-3)
-    assert onset(audio.load_audio(tmp_path / "b.mp4")) == pytest.approx(times[at], abs=0.005)
-    for before, after in zip(video.read_frames(source), frames, strict=True):  # the mouth is new, the forehead is not
+    assert onset(audio_file.load_audio(tmp_path / "b.mp4")) == pytest.approx(times[at], abs=0.005)
+    for before, after in zip(
+        video_reader.read_frames(source), frames, strict=True
+    ):  # the mouth is new, the forehead is not
         change = np.abs(before.image.astype(float) - after.image).mean(axis=2)
         assert change[:90].mean() < 3 < change[150:190, 100:156].mean()
 
@@ -136,41 +143,41 @@ WINDOWS = {
 @pytest.mark.parametrize("name", WINDOWS)
 def test_every_mouth_hears_the_middle_of_its_frame(tmp_path, media, quick, name):
     times, options = WINDOWS[name]
-    audio.save_wav(tmp_path / "a.wav", beeps(BEEPS, 2.6))
+    audio_file.save_wav(tmp_path / "a.wav", beeps(BEEPS, 2.6))
     face, sound = media / "face.png", tmp_path / "a.wav"
     if times:
         face = synthetic.write(tmp_path / "a.mp4", times, times[-1] + 0.04, audio=(beeps(BEEPS, 2.6), RATE))
     if name == "late picture":
         sound = face  # whose sound starts 0.21 s before its picture
     talk(face, sound, tmp_path / "b.mp4", **options)
-    frames = check_length(tmp_path / "b.mp4", len(audio.load_audio(sound)) / RATE)
+    frames = check_length(tmp_path / "b.mp4", len(audio_file.load_audio(sound)) / RATE)
     error = centroids(frames) - np.mean(BEEPS, axis=1)
     assert abs(error.mean()) < 0.008 and np.abs(error).max() < 0.025, error
     heard = np.concatenate(quick.windows)
-    features = audio.features(audio.load_audio(sound), "mel")
+    features = audio.features(audio_file.load_audio(sound), "mel")
     expected = audio.windows(features, [frame.time + frame.duration / 2 for frame in frames], "mel")
     same = np.mean(np.all(np.abs(heard - expected) < 1e-4, axis=(1, 2, 3)))
     assert same > 0.9 if name == "uneven" else same == 1  # where a middle lies halfway, times kept to 11 us decide
 
 
 def test_offset_and_released_windows(tmp_path, media, quick):
-    audio.save_wav(tmp_path / "a.wav", beeps(BEEPS, 2.6))
+    audio_file.save_wav(tmp_path / "a.wav", beeps(BEEPS, 2.6))
     middle = np.mean(BEEPS, axis=1)
     talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=100)
-    error = centroids(list(video.read_frames(tmp_path / "b.mp4"))) - (middle - 0.1)
+    error = centroids(list(video_reader.read_frames(tmp_path / "b.mp4"))) - (middle - 0.1)
     assert abs(error.mean()) < 0.02
     quick.config.alignment = "released"
     # Undoes int(80 i / 25) + 13
     talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=-142.5)
-    error = centroids(list(video.read_frames(tmp_path / "b.mp4"))) - middle
+    error = centroids(list(video_reader.read_frames(tmp_path / "b.mp4"))) - middle
     assert abs(error.mean()) < 0.012
 
 
 def test_mfcc_windows(tmp_path, media, quick):
     quick.config.audio = "mfcc"
     talk(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4")
-    features = audio.mfcc(audio.load_audio(media / "speech.wav"))
-    middles = [f.time + f.duration / 2 for f in video.read_frames(tmp_path / "b.mp4")]
+    features = audio.mfcc(audio_file.load_audio(media / "speech.wav"))
+    middles = [f.time + f.duration / 2 for f in video_reader.read_frames(tmp_path / "b.mp4")]
     heard = np.concatenate(quick.windows)
     same = np.all(np.abs(heard - audio.windows(features, middles, "mfcc")) < 1e-3, axis=(1, 2, 3))
     assert heard.shape[1:] == (12, 35, 1) and same.mean() > 0.9
@@ -182,7 +189,7 @@ def test_batches_do_not_matter(tmp_path, media, quick):
         quick.batches.clear()
         talk(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", batch_size=size)
         assert max(quick.batches) == min(size, 58) and sum(quick.batches) == 58
-        pictures.append(np.stack([frame.image for frame in video.read_frames(tmp_path / "b.mp4")]))
+        pictures.append(np.stack([frame.image for frame in video_reader.read_frames(tmp_path / "b.mp4")]))
     np.testing.assert_array_equal(pictures[0], pictures[1])
     np.testing.assert_array_equal(pictures[0], pictures[2])
 
@@ -191,7 +198,7 @@ def test_batches_do_not_matter(tmp_path, media, quick):
 
 
 def test_a_short_video_goes_forward_and_back(tmp_path, media, quick):
-    audio.save_wav(tmp_path / "a.wav", beeps(BEEPS, 3.3))
+    audio_file.save_wav(tmp_path / "a.wav", beeps(BEEPS, 3.3))
     summary = talk(media / "face.mp4", tmp_path / "a.wav", tmp_path / "b.mp4")
     frames = check_length(tmp_path / "b.mp4", 3.3)
     there = list(range(25))
@@ -203,7 +210,7 @@ def test_a_short_video_goes_forward_and_back(tmp_path, media, quick):
 def test_an_uneven_video_goes_back_at_its_own_pace(tmp_path, quick):
     times = uneven(0.8)
     source = synthetic.write(tmp_path / "a.mp4", times, 0.8)
-    audio.save_wav(tmp_path / "a.wav", beeps(BEEPS, 1.6))
+    audio_file.save_wav(tmp_path / "a.wav", beeps(BEEPS, 1.6))
     talk(source, tmp_path / "a.wav", tmp_path / "b.mp4")
     frames = check_length(tmp_path / "b.mp4", 1.6)
     assert [number(f.image) for f in frames] == [*range(len(times)), *reversed(range(len(times)))]
@@ -212,7 +219,7 @@ def test_an_uneven_video_goes_back_at_its_own_pace(tmp_path, quick):
 
 
 def test_a_long_video_is_cut(tmp_path, media, quick):
-    audio.save_wav(tmp_path / "a.wav", beeps([(0.1, 0.2)], 0.53))
+    audio_file.save_wav(tmp_path / "a.wav", beeps([(0.1, 0.2)], 0.53))
     summary = talk(media / "face.mp4", tmp_path / "a.wav", tmp_path / "b.mp4")
     frames = check_length(tmp_path / "b.mp4", 0.53)
     assert [number(f.image) for f in frames] == list(range(14)) and summary.frames == 14
@@ -226,15 +233,15 @@ def test_sound_from_anywhere(tmp_path, media, quick, sound):
     seconds, start = {"speech.wav": (2.3, 0.5), "face.mp4": (1, 0.4), "other.mp4": (1.4, 0.3)}[sound]
     talk(media / "face.mp4", source, tmp_path / "b.mp4")
     check_length(tmp_path / "b.mp4", seconds)
-    assert onset(audio.load_audio(tmp_path / "b.mp4")) == pytest.approx(start, abs=0.005)
+    assert onset(audio_file.load_audio(tmp_path / "b.mp4")) == pytest.approx(start, abs=0.005)
 
 
 @pytest.mark.parametrize("seconds", [1 / 16000, 0.004, 0.05])
 @pytest.mark.parametrize("face", ["face.mp4", "face.png"])
 def test_sound_of_next_to_nothing(tmp_path, media, quick, face, seconds):
-    audio.save_wav(tmp_path / "a.wav", beeps([(0, 1)], seconds))
+    audio_file.save_wav(tmp_path / "a.wav", beeps([(0, 1)], seconds))
     summary = talk(media / face, tmp_path / "a.wav", tmp_path / "b.mp4")
-    assert summary.frames == len(list(video.read_frames(tmp_path / "b.mp4"))) >= 1
+    assert summary.frames == len(list(video_reader.read_frames(tmp_path / "b.mp4"))) >= 1
 
 
 def test_max_sec(tmp_path, media, quick, capfd):
@@ -279,8 +286,8 @@ def test_frames_without_a_face_pass_through(tmp_path, media, quick):
 
 def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monkeypatch):
     """The real detector, and a long video, of which few frames are looked at."""
-    looked, detect = [], faces.detect
-    monkeypatch.setattr(faces, "detect", lambda images: looked.append(len(images)) or detect(images))
+    looked, detect = [], detector.detect
+    monkeypatch.setattr(detector, "detect", lambda images: looked.append(len(images)) or detect(images))
     texture = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
     image = cv2.resize(texture, (320, 240), interpolation=cv2.INTER_CUBIC)
     source = synthetic.write(tmp_path / "a.mp4", steady(25, 25), 25, lambda i: image, size=(320, 240))
@@ -326,8 +333,8 @@ def test_odd_sizes_and_pads(tmp_path, media, quick):
 
 
 def test_pads_move_the_edges_outwards(tmp_path, media, quick, monkeypatch):
-    boxes, extract = [], faces.extract
-    monkeypatch.setattr(faces, "extract", lambda image, box, *a: boxes.append(box) or extract(image, box, *a))
+    boxes, extract = [], cropping.extract
+    monkeypatch.setattr(cropping, "extract", lambda image, box, *a: boxes.append(box) or extract(image, box, *a))
     for pads in ((0, 0, 0, 0), (1, 2, 3, 4)):
         talk(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.04, pads=pads)
     np.testing.assert_allclose(boxes[1] - boxes[0], [-3, -1, 4, 2], atol=1e-6)
@@ -355,7 +362,7 @@ def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
     assert run(capfd, *required, "--results_dir", "else/where").returncode == 0 and os.listdir("else/where")
     result = run(capfd, *required, "--fps", "30", "--outfile", "b.mp4")
     assert result.returncode == 0 and "--fps is for stills" in result.stderr
-    assert len(list(video.read_frames("b.mp4"))) == 58
+    assert len(list(video_reader.read_frames("b.mp4"))) == 58
 
 
 def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
@@ -384,7 +391,7 @@ def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
     cut, noise = file("cut.mp4", mp4[: len(mp4) // 2]), file("noise.mp4", np.random.default_rng(0).bytes(5000))
     late = file("late.mp4", mp4.replace(b"moov", b"free"))
     silent = synthetic.write(tmp_path / "silent.mp4", steady(25, 0.4), 0.4)
-    audio.save_wav(tmp_path / "nothing.wav", np.zeros(0, np.float32))
+    audio_file.save_wav(tmp_path / "nothing.wav", np.zeros(0, np.float32))
     none = tmp_path / "none.mp4"
     bad(none, "no such file", face=none)
     bad(none, "no such file", audio=none)
@@ -455,7 +462,7 @@ def test_pads_that_leave_nothing(tmp_path, media, quick, capfd):
 
 def test_keras_2_checkpoint(tmp_path, media, golden_checkpoint, monkeypatch):
     """The released indexing and crop, and the offset."""
-    puppet = puppets.load_puppet(next(iter(puppets.shipped_photos().values())))
+    puppet = photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
     cv2.imwrite(str(tmp_path / "a.png"), puppet.render(0.3, 0.0))
     heard, centre = [], audio.window_centre
     monkeypatch.setattr(audio, "window_centre", lambda *a: heard.append(a[2:]) or centre(*a))
@@ -493,9 +500,13 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
 PROGRAM = """
 import resource, sys
 import synthetic
-from lipgan_keras import LipSync, checkpoints, cli, engine, faces
-faces.detect = synthetic.detect
-painter = synthetic.PaintedSound(checkpoints.ModelConfig("basic", "mel", 0.125))
+from lipgan_keras import LipSync, checkpoints
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.face import detector
+from lipgan_keras.inference import engine
+from lipgan_keras.utils import cli
+detector.detect = synthetic.detect
+painter = synthetic.PaintedSound(ModelConfig("basic", "mel", 0.125))
 checkpoints.read_config = lambda path: painter.config
 engine.load = lambda *_: painter
 """
@@ -516,7 +527,7 @@ def program(code, *arguments, **env):
 def test_memory_does_not_grow_with_length(tmp_path):
     synthetic.write(tmp_path / "a.mp4", steady(25, 3), 3, size=(640, 480))
     for seconds in (2, 10):
-        audio.save_wav(tmp_path / f"{seconds}.wav", beeps([(0.1, 0.4)], seconds))
+        audio_file.save_wav(tmp_path / f"{seconds}.wav", beeps([(0.1, 0.4)], seconds))
     code = """
 for name in ("2", "10"):
     LipSync("c").run(f"{sys.argv[1]}/a.mp4", f"{sys.argv[1]}/{name}.wav", f"{sys.argv[1]}/out.mp4")
@@ -530,10 +541,10 @@ for name in ("2", "10"):
 def test_ctrl_c_amid_an_import_is_heeded_after_it(script):
     code = """
 import signal
-from lipgan_keras import cli
+from lipgan_keras.utils import processes
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with cli.signals_put_off():
+    with processes.signals_put_off():
         signal.raise_signal(signal.SIGINT)
         print("imported")
 except KeyboardInterrupt:
@@ -563,9 +574,9 @@ def test_ctrl_c_leaves_no_file(tmp_path, media):
 
 
 def test_the_real_program(tmp_path, script):
-    puppet = puppets.load_puppet(next(iter(puppets.shipped_photos().values())))
+    puppet = photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
     cv2.imwrite(str(tmp_path / "a.png"), puppet.render(0.3, 0.0))
-    audio.save_wav(tmp_path / "a.wav", beeps([(0.1, 0.3)], 0.5))
+    audio_file.save_wav(tmp_path / "a.wav", beeps([(0.1, 0.3)], 0.5))
     done = script("inference.py", "--face", "a.png", "--audio", "a.wav")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("results/a_a.mp4: 0.50 s, 12 frames, 0 of them with no face")

@@ -6,11 +6,11 @@ import pytest
 from conftest import assert_one_line
 from synthetic import call
 
-from lipgan_keras import judging
-from lipgan_keras.cli import UserError
+from lipgan_keras.evaluation import mean_opinion
+from lipgan_keras.utils.errors import UserError
 
 NAN = np.nan
-HEADER = ",".join(judging.COLUMNS)
+HEADER = ",".join(mean_opinion.COLUMNS)
 
 
 def write(path, *rows, header=HEADER):
@@ -27,8 +27,8 @@ def test_mean_opinion_scores_of_both_sides(tmp_path):
     for judge, less in (("Ann", 0), ("Bob", 1)):
         rows = [row(judge, f"p{i}", "truth", 5 - less, 4, "") for i in range(4)]
         rows += [row(judge, f"p{i}", "generated", 3 - less, 2 + i % 2, 1) for i in range(4)]
-        answers += judging.read(write(tmp_path / f"{judge}.csv", *rows))
-    summary = judging.summarise(answers)
+        answers += mean_opinion.read(write(tmp_path / f"{judge}.csv", *rows))
+    summary = mean_opinion.summarise(answers)
     assert summary["scores"]["truth"]["sync"]["mean"] == 4.5 and summary["scores"]["truth"]["sync"]["n"] == 8
     assert summary["scores"]["generated"]["quality"]["mean"] == 2.5
     assert summary["scores"]["truth"]["overall"] == {"mean": None, "low": None, "high": None, "n": 0}
@@ -44,7 +44,7 @@ def test_systems_are_kept_apart(tmp_path):
     path = write(
         tmp_path / "a.csv", row("A", "p", "generated", 1, system="one"), row("A", "p", "generated", 5, system="two")
     )
-    scores = judging.summarise(judging.read(path))["scores"]
+    scores = mean_opinion.summarise(mean_opinion.read(path))["scores"]
     assert {name: score["sync"]["mean"] for name, score in scores.items()} == {
         "generated (one)": 1,
         "generated (two)": 5,
@@ -58,7 +58,7 @@ def test_interval_is_as_wide_as_judges_and_pairs_differ():
     pairs = noise + 0.8 * rng.standard_normal((1, 30))
 
     def width(marks):
-        low, high = judging.interval(marks)
+        low, high = mean_opinion.interval(marks)
         assert low < np.nanmean(marks) < high
         return high - low
 
@@ -70,7 +70,7 @@ def test_interval_is_as_wide_as_judges_and_pairs_differ():
     judges[rng.random(judges.shape) < 0.3] = NAN  # not everyone saw everything
     assert 0.5 < width(judges) < 2
     assert width(judges[:1]) > 0 and width(judges[:, :1]) > 0
-    assert np.isnan(judging.interval(judges[:1, :1])).all()
+    assert np.isnan(mean_opinion.interval(judges[:1, :1])).all()
 
 
 def test_agreement_of_the_example_in_krippendorff_2011():
@@ -80,11 +80,11 @@ def test_agreement_of_the_example_in_krippendorff_2011():
         [NAN, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NAN],
         [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NAN],
     ]
-    assert judging.agreement(marks) == pytest.approx(0.849, abs=5e-4)
-    assert judging.agreement([[1, 3, 5], [1, 3, 5]]) == 1
-    assert judging.agreement([[1, 5], [5, 1]]) < 0
-    assert abs(judging.agreement(np.random.default_rng(0).integers(1, 6, (3, 2000)))) < 0.05
-    assert np.isnan(judging.agreement([[1, NAN], [NAN, 3]])) and np.isnan(judging.agreement([[3, 3], [3, 3]]))
+    assert mean_opinion.agreement(marks) == pytest.approx(0.849, abs=5e-4)
+    assert mean_opinion.agreement([[1, 3, 5], [1, 3, 5]]) == 1
+    assert mean_opinion.agreement([[1, 5], [5, 1]]) < 0
+    assert abs(mean_opinion.agreement(np.random.default_rng(0).integers(1, 6, (3, 2000)))) < 0.05
+    assert np.isnan(mean_opinion.agreement([[1, NAN], [NAN, 3]])) and np.isnan(mean_opinion.agreement([[3, 3], [3, 3]]))
 
 
 def test_the_last_answer_counts(tmp_path, capfd):
@@ -112,8 +112,8 @@ def test_answers_to_different_sheets(tmp_path, capfd):
 
 def test_names_with_commas_quotes_and_line_ends(tmp_path):
     with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8-sig") as file:
-        csv.writer(file).writerows([judging.NEEDED, ['A, "B"', "x,\ny", "truth", 1, 2, 3]])
-    (answer,) = judging.read(tmp_path / "a.csv")
+        csv.writer(file).writerows([mean_opinion.NEEDED, ['A, "B"', "x,\ny", "truth", 1, 2, 3]])
+    (answer,) = mean_opinion.read(tmp_path / "a.csv")
     assert (answer.judge, answer.pair, answer.marks) == ('A, "B"', "x,\ny", {"sync": 1, "quality": 2, "overall": 3})
 
 
@@ -138,7 +138,7 @@ def test_bad_files_are_named(tmp_path, content, words):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        judging.read(path)
+        mean_opinion.read(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)

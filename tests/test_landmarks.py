@@ -5,8 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import faces, landmarks, metrics, tracking, video
-from lipgan_keras.cli import UserError
+from lipgan_keras.evaluation.metrics import position, register
+from lipgan_keras.evaluation.metrics.register import Frames
+from lipgan_keras.face import cropping, detector, landmarks68, regions, tracking
+from lipgan_keras.face.detector import Face
+from lipgan_keras.face.landmarks68 import Landmarks68
+from lipgan_keras.media import video_reader
+from lipgan_keras.utils.errors import UserError
 
 POINTS = np.array([[203, 99], [246, 102], [223, 127], [200, 138], [244, 140]], "float32")  # the astronaut's
 
@@ -20,9 +25,9 @@ def astronaut():
 
 @pytest.fixture(scope="module")
 def predictor():
-    if reason := landmarks.available():
+    if reason := landmarks68.available():
         pytest.skip(reason)
-    return landmarks.Landmarks68()
+    return Landmarks68()
 
 
 @pytest.mark.parametrize("name", ["dlib", "face_recognition_models"])
@@ -32,18 +37,18 @@ def test_a_missing_package_is_said(monkeypatch, name):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda asked, *more: there.get(asked) if asked in there else find(asked, *more)
     )
-    reason = landmarks.available()
+    reason = landmarks68.available()
     assert reason == f"{name} is not installed; run: pip install -r requirements-eval.txt"
-    assert metrics.METRICS["lmd"].missing() == metrics.METRICS["lmd_normalised"].missing() == reason
+    assert register.METRICS["lmd"].missing() == register.METRICS["lmd_normalised"].missing() == reason
 
 
 def test_no_mouth_corners_without_tensorflow(monkeypatch):
-    from lipgan_keras import backend
+    from lipgan_keras.utils import backend
 
     monkeypatch.setattr(backend, "BACKEND", "tensorflow")
-    assert metrics.METRICS["lmd_5"].missing() is None
+    assert register.METRICS["lmd_5"].missing() is None
     monkeypatch.setattr(backend, "BACKEND", "jax")
-    assert "KERAS_BACKEND=tensorflow" in metrics.METRICS["lmd_5"].missing()
+    assert "KERAS_BACKEND=tensorflow" in register.METRICS["lmd_5"].missing()
 
 
 def test_the_models_package_is_not_imported(monkeypatch, tmp_path):
@@ -53,15 +58,15 @@ def test_the_models_package_is_not_imported(monkeypatch, tmp_path):
     (package / "__init__.py").write_text("raise ImportError('pkg_resources')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(importlib.sys.modules, "face_recognition_models", raising=False)
-    with pytest.raises(UserError, match=f"holds no {landmarks.FILE}"):
-        landmarks.model_file()
-    (package / "models" / landmarks.FILE).write_bytes(b"")
-    assert landmarks.model_file() == package / "models" / landmarks.FILE
+    with pytest.raises(UserError, match=f"holds no {landmarks68.FILE}"):
+        landmarks68.model_file()
+    (package / "models" / landmarks68.FILE).write_bytes(b"")
+    assert landmarks68.model_file() == package / "models" / landmarks68.FILE
 
 
 def test_the_rectangle_is_that_of_the_dlib_crop():
     for scale, shift in ((1, 0), (2.5, 40)):
-        found = landmarks.rectangle(faces.default_landmarks(96, "dlib") * scale + shift)
+        found = landmarks68.rectangle(regions.default_landmarks(96, "dlib") * scale + shift)
         np.testing.assert_allclose(found, np.array([0, 0, 96, 96]) * scale + shift, atol=4 * scale)
 
 
@@ -71,17 +76,17 @@ def test_corners_are_in_crop_pixels(monkeypatch):
 
     def detect(images):
         seen.extend(images)
-        five = faces.default_landmarks(96) + landmarks.PADDING
-        small, large = (faces.Face(np.array([0, 0, side, side]), five + 50 / side, 1.0) for side in (10, 50))
+        five = regions.default_landmarks(96) + landmarks68.PADDING
+        small, large = (Face(np.array([0, 0, side, side]), five + 50 / side, 1.0) for side in (10, 50))
         return [[small, large] if image.max() else [] for image in images]
 
-    monkeypatch.setattr(faces, "detect", detect)
-    crops = np.zeros((landmarks.BATCH + 2, 96, 96, 3), np.uint8)
+    monkeypatch.setattr(detector, "detect", detect)
+    crops = np.zeros((landmarks68.BATCH + 2, 96, 96, 3), np.uint8)
     crops[:-1] = 100
-    found = landmarks.corners(crops)
-    assert found.shape == (landmarks.BATCH + 2, 2, 2) and np.isnan(found[-1]).all()
+    found = landmarks68.corners(crops)
+    assert found.shape == (landmarks68.BATCH + 2, 2, 2) and np.isnan(found[-1]).all()
     np.testing.assert_allclose(
-        found[:-1] - 1, np.broadcast_to(faces.default_landmarks(96)[3:], found[:-1].shape), atol=1e-4
+        found[:-1] - 1, np.broadcast_to(regions.default_landmarks(96)[3:], found[:-1].shape), atol=1e-4
     )
     assert seen[0].shape == (144, 144, 3) and seen[0].min() == 100  # the border repeats the edge
 
@@ -93,26 +98,26 @@ def test_corners_are_in_crop_pixels(monkeypatch):
 def test_a_file_that_is_no_model(predictor, tmp_path):
     (tmp_path / "model.dat").write_bytes(b"nothing")
     with pytest.raises(UserError, match="model.dat: is not a model"):
-        landmarks.Landmarks68(tmp_path / "model.dat")
+        Landmarks68(tmp_path / "model.dat")
     with pytest.raises(UserError, match="gone.dat: no such file"):
-        landmarks.Landmarks68(tmp_path / "gone.dat")
+        Landmarks68(tmp_path / "gone.dat")
 
 
 def test_the_mouth_of_a_photo(predictor, astronaut):
-    points = predictor(astronaut, landmarks.rectangle(POINTS))
+    points = predictor(astronaut, landmarks68.rectangle(POINTS))
     assert points.shape == (68, 2)
-    mouth = landmarks.mouth(astronaut, POINTS)
+    mouth = landmarks68.mouth(astronaut, POINTS)
     np.testing.assert_array_equal(mouth, points[48:])
     assert np.abs(mouth[[0, 6]] - POINTS[3:]).max() < 5  # its corners
     assert mouth[9, 1] > mouth[3, 1] + 5  # the lower lip lies below the upper
-    assert metrics.face_width(POINTS) == pytest.approx(np.hypot(*(points[16] - points[0])), rel=0.15)
+    assert position.face_width(POINTS) == pytest.approx(np.hypot(*(points[16] - points[0])), rel=0.15)
 
 
 def test_a_crop_gives_what_the_picture_gives(predictor, astronaut):
-    box = faces.crop_box(faces.Face(np.zeros(4), POINTS, 1.0))
-    crop = faces.extract(astronaut, box)
-    found = landmarks.mouth(crop, faces.to_crop(POINTS, box))
-    expected = faces.to_crop(landmarks.mouth(astronaut, POINTS), box)
+    box = cropping.crop_box(Face(np.zeros(4), POINTS, 1.0))
+    crop = cropping.extract(astronaut, box)
+    found = landmarks68.mouth(crop, cropping.to_crop(POINTS, box))
+    expected = cropping.to_crop(landmarks68.mouth(astronaut, POINTS), box)
     assert np.hypot(*(found - expected).T).mean() < 0.7
 
 
@@ -122,45 +127,49 @@ def test_small_faces_are_enlarged(predictor, astronaut, monkeypatch):
         predictor, "_predictor", lambda part, box: sizes.append((part.shape[0], box.width())) or look(part, box)
     )
     predictor(astronaut[:96, :96], np.array([8, 10, 88, 90]))
-    predictor(np.repeat(np.repeat(astronaut, 3, axis=0), 3, axis=1), 3 * landmarks.rectangle(POINTS))
-    assert sizes == [(3 * 96, 240), (sizes[1][0], round(3 * np.ptp(landmarks.rectangle(POINTS)[::2])))]
+    predictor(np.repeat(np.repeat(astronaut, 3, axis=0), 3, axis=1), 3 * landmarks68.rectangle(POINTS))
+    assert sizes == [(3 * 96, 240), (sizes[1][0], round(3 * np.ptp(landmarks68.rectangle(POINTS)[::2])))]
 
 
 def test_at_the_edge_of_a_picture(predictor, astronaut):
     part = astronaut[80:160, 190:260]
-    found = landmarks.mouth(part, POINTS - (190, 80))
-    assert np.isfinite(found).all() and np.hypot(*(found - landmarks.mouth(astronaut, POINTS) + (190, 80)).T).mean() < 3
+    found = landmarks68.mouth(part, POINTS - (190, 80))
+    assert (
+        np.isfinite(found).all() and np.hypot(*(found - landmarks68.mouth(astronaut, POINTS) + (190, 80)).T).mean() < 3
+    )
 
 
 def test_lmd_of_a_moved_mouth(predictor, astronaut):
     """A picture shifted by some crop pixels is at that distance, in crops and in whole pictures."""
-    box = faces.crop_box(faces.Face(np.zeros(4), POINTS, 1.0))
+    box = cropping.crop_box(Face(np.zeros(4), POINTS, 1.0))
     scale = (box[2] - box[0]) / 96
     crops, full, found = [], [], []
     for pixels in (0, 2, 4):
         full.append(cv2.warpAffine(astronaut, np.float64([[1, 0, pixels * scale], [0, 1, 0]]), astronaut.shape[1::-1]))
-        crops.append(faces.extract(full[-1], box))
-    points = faces.to_crop(POINTS, box)[None]
+        crops.append(cropping.extract(full[-1], box))
+    points = cropping.to_crop(POINTS, box)[None]
     for i in range(3):
-        one = metrics.Frames(crops[0][None], crops[i][None], points, faces.lip_mask(points[0])[None])
-        whole = metrics.Frames(
+        one = Frames(crops[0][None], crops[i][None], points, regions.lip_mask(points[0])[None])
+        whole = Frames(
             one.truth, one.generated, points, one.masks, full_truth=[full[0]], full_generated=[full[i]], boxes=box[None]
         )
-        found.append([float(metrics.lmd(frames)[0]) for frames in (one, whole)])
+        found.append([float(position.lmd(frames)[0]) for frames in (one, whole)])
     np.testing.assert_allclose(found, [[0, 0], [2, 2], [4, 4]], atol=0.8)
 
 
 @pytest.mark.real
 def test_real_mouths(real_clips, predictor):
     """On a speaker's frames crops and pictures agree; a mouth is nearer to itself than to others of its clip."""
-    seen = [t for t in tracking.track(itertools.islice(video.read_frames(real_clips / "bbaf2n.mpg"), 30)) if t.faces][
-        ::2
-    ]
+    seen = [
+        t for t in tracking.track(itertools.islice(video_reader.read_frames(real_clips / "bbaf2n.mpg"), 30)) if t.faces
+    ][::2]
     boxes = [t.faces[0].box for t in seen]
     five = [t.faces[0].face.landmarks for t in seen]
-    pictures = [faces.to_crop(landmarks.mouth(t.frame.image, p), b) for t, p, b in zip(seen, five, boxes, strict=True)]
+    pictures = [
+        cropping.to_crop(landmarks68.mouth(t.frame.image, p), b) for t, p, b in zip(seen, five, boxes, strict=True)
+    ]
     crops = [
-        landmarks.mouth(faces.extract(t.frame.image, b), faces.to_crop(p, b))
+        landmarks68.mouth(cropping.extract(t.frame.image, b), cropping.to_crop(p, b))
         for t, p, b in zip(seen, five, boxes, strict=True)
     ]
     own = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(pictures, crops, strict=True)])

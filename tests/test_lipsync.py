@@ -12,15 +12,23 @@ import synthetic
 from conftest import assert_one_line
 from synthetic import RATE, PaintedSound, beeps, number, picture, steady
 
-from lipgan_keras import LipSync, audio, checkpoints, composite, engine, faces, lipsync, video
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import LipSync, checkpoints
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.face import cropping, detector
+from lipgan_keras.inference import blend, engine
+from lipgan_keras.inference import output as inference_output
+from lipgan_keras.inference.blend import Composer
+from lipgan_keras.inference.occlusion import OcclusionDetector
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.media import probe as media_probe
+from lipgan_keras.media.video_writer import VideoWriter
+from lipgan_keras.utils.errors import UserError
 
 
 @pytest.fixture
 def painter(monkeypatch):
     painter = PaintedSound(ModelConfig("basic", "mel", 0.125))
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
     monkeypatch.setattr(engine, "load", lambda *_: painter)
     monkeypatch.setattr(checkpoints, "read_config", lambda path: painter.config)
     return painter
@@ -32,30 +40,28 @@ def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     synthetic.write(folder / "face.mp4", steady(25, 1), 1)
     cv2.imwrite(str(folder / "face.png"), picture(77))
-    audio.save_wav(folder / "speech.wav", beeps([(0.2, 0.4)], 0.8))
+    audio_file.save_wav(folder / "speech.wav", beeps([(0.2, 0.4)], 0.8))
     return folder
 
 
 @pytest.fixture
 def written(monkeypatch):
     """The pictures that were given to the encoder."""
-    pictures, write = [], video.VideoWriter.write
-    monkeypatch.setattr(
-        video.VideoWriter, "write", lambda self, image, *a: pictures.append(image) or write(self, image, *a)
-    )
+    pictures, write = [], VideoWriter.write
+    monkeypatch.setattr(VideoWriter, "write", lambda self, image, *a: pictures.append(image) or write(self, image, *a))
     return pictures
 
 
 # Only what must change
 
 
-@pytest.mark.parametrize("region", composite.REGIONS)
+@pytest.mark.parametrize("region", blend.REGIONS)
 def test_outside_the_mask_no_bit_changes(tmp_path, painter, written, region):
     noise = np.random.default_rng(0).integers(60, 160, (128, 128, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), noise)
-    audio.save_wav(tmp_path / "a.wav", beeps([(0.02, 0.1)], 0.12))
+    audio_file.save_wav(tmp_path / "a.wav", beeps([(0.02, 0.1)], 0.12))
     LipSync(painter).run(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "b.mp4", region=region)
-    box = faces.crop_box(synthetic.detect([noise])[0][0])
+    box = cropping.crop_box(synthetic.detect([noise])[0][0])
     changed = np.stack([(image != noise).any(axis=-1) for image in written]).any(axis=0)
     rows, columns = np.nonzero(changed)
     assert len(rows) > 100
@@ -77,15 +83,13 @@ def test_a_covered_mouth_is_left_alone(tmp_path, media, painter, monkeypatch):
         asked.append((image, time))
         return 0.5
 
-    monkeypatch.setattr(composite.Uncovered, "__call__", half)
-    monkeypatch.setattr(
-        composite.Composer, "__call__", lambda self, image, face, crop: strengths.append(face.strength) or image
-    )
+    monkeypatch.setattr(OcclusionDetector, "__call__", half)
+    monkeypatch.setattr(Composer, "__call__", lambda self, image, face, crop: strengths.append(face.strength) or image)
     for options in ({"region": "face"}, {"box": (20, 120, 10, 110)}, {}):
         strengths.clear()
         LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", **options)
         assert strengths == 20 * [1.0 if options else 0.5]
-    source = itertools.islice(video.read_frames(media / "face.mp4"), 20)
+    source = itertools.islice(video_reader.read_frames(media / "face.mp4"), 20)
     for (image, time), frame in zip(asked, source, strict=True):  # in order, once each
         assert np.array_equal(image, frame.image) and time == pytest.approx(frame.time)
 
@@ -115,16 +119,16 @@ class OpenMouth:
 @pytest.mark.parametrize("name", RATES)
 def test_lips_keep_time_with_the_sound(tmp_path, media, monkeypatch, name):
     """The dark mouth is largest when the sound is loud: the middles of both agree within a frame, at every rate."""
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
     times = synthetic.uneven(2.5) if name == "variable" else steady(RATES[name], 2.5)
     source = synthetic.write(tmp_path / "a.mp4", times, 2.6, audio=(beeps(BEEPS, 2.6), RATE))
     LipSync(OpenMouth()).run(source, source, tmp_path / "b.mp4", sharpen=0)
-    frames = list(video.read_frames(tmp_path / "b.mp4"))
+    frames = list(video_reader.read_frames(tmp_path / "b.mp4"))
     np.testing.assert_allclose([frame.time for frame in frames[: len(times)]], times, atol=2e-3)
     dark = np.array([np.mean(frame.image[64:, 40:88] < 60) for frame in frames])
     middles = np.array([frame.time + frame.duration / 2 for frame in frames])
     loud = np.clip((dark - dark.min()) / (dark.max() - dark.min()) - 0.5, 0, None)
-    heard = np.abs(audio.load_audio(tmp_path / "b.mp4")) > 0.05
+    heard = np.abs(audio_file.load_audio(tmp_path / "b.mp4")) > 0.05
     moments = np.flatnonzero(heard) / RATE
     longest = max(np.diff(times))
     for start, end in BEEPS:
@@ -138,7 +142,7 @@ def test_start_and_end(tmp_path, media, painter, written):
     LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", start=0.2, end=0.4)
     there = [5, 6, 7, 8, 9]
     assert [number(image) for image in written] == there + there[::-1] + there + there[::-1]
-    times = [frame.time for frame in video.read_frames(tmp_path / "b.mp4")]
+    times = [frame.time for frame in video_reader.read_frames(tmp_path / "b.mp4")]
     np.testing.assert_allclose(times, np.arange(20) / 25, atol=2e-3)
     for options, words in (
         ({"start": 3}, "before --start"),
@@ -152,9 +156,9 @@ def test_start_and_end(tmp_path, media, painter, written):
 
 def test_a_part_that_begins_amid_a_frame(tmp_path, media, painter):
     summary = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", start=0.21, end=0.39)
-    frames = list(video.read_frames(tmp_path / "b.mp4"))
+    frames = list(video_reader.read_frames(tmp_path / "b.mp4"))
     assert summary.frames == len(frames) <= 24 and min(frame.duration for frame in frames) > 5e-3
-    assert video.probe(tmp_path / "b.mp4").duration == pytest.approx(0.8, abs=0.01)
+    assert media_probe.probe(tmp_path / "b.mp4").duration == pytest.approx(0.8, abs=0.01)
 
 
 def test_a_still_has_no_parts(tmp_path, media, painter, capfd):
@@ -166,10 +170,10 @@ def test_a_still_has_no_parts(tmp_path, media, painter, capfd):
 
 def test_a_slide_show_has_as_many_mouths_as_any_video(tmp_path, painter):
     source = synthetic.write(tmp_path / "a.mp4", [0.0, 1.0, 1.05], 1.5)
-    audio.save_wav(tmp_path / "a.wav", beeps([(0.2, 0.4)], 1.5))
+    audio_file.save_wav(tmp_path / "a.wav", beeps([(0.2, 0.4)], 1.5))
     summary = LipSync(painter).run(source, tmp_path / "a.wav", tmp_path / "b.mp4")
     assert summary.frames == 25 + 1 + 11
-    assert [number(f.image) for f in video.read_frames(tmp_path / "b.mp4")] == [0] * 25 + [1] + [2] * 11
+    assert [number(f.image) for f in video_reader.read_frames(tmp_path / "b.mp4")] == [0] * 25 + [1] + [2] * 11
 
 
 def test_the_face_is_looked_for_in_the_part(tmp_path, media, painter):
@@ -184,22 +188,22 @@ def test_the_face_is_looked_for_in_the_part(tmp_path, media, painter):
 
 
 def test_a_file_that_says_to_be_longer_than_it_is(tmp_path, media, painter, monkeypatch):
-    probe = video.probe
-    monkeypatch.setattr(video, "probe", lambda path: dataclasses.replace(probe(path), duration=9.0))
+    probe = media_probe.probe
+    monkeypatch.setattr(media_probe, "probe", lambda path: dataclasses.replace(probe(path), duration=9.0))
     source = synthetic.write(tmp_path / "a.mp4", steady(25, 0.4), 0.4)
     assert LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4").frames == 20
 
 
 def test_resize_factor(tmp_path, media, painter):
     summary = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", resize_factor=2)
-    frames = list(video.read_frames(tmp_path / "b.mp4"))
+    frames = list(video_reader.read_frames(tmp_path / "b.mp4"))
     assert frames[0].image.shape == (64, 64, 3) and [number(f.image) for f in frames] == list(range(20))
     assert summary.frames == 20 and summary.frames_without_face == 0
 
 
 def test_a_video_that_breaks_in_the_middle(tmp_path, media, painter, monkeypatch):
     """What could be decoded is kept, and sound and picture end there."""
-    read = video.read_frames
+    read = video_reader.read_frames
 
     def breaking(path, start=0.0):
         for frame in read(path, start):
@@ -207,8 +211,8 @@ def test_a_video_that_breaks_in_the_middle(tmp_path, media, painter, monkeypatch
                 raise UserError(f"{path}: breaks at 0.40 s")
             yield frame
 
-    monkeypatch.setattr(video, "read_frames", breaking)
-    audio.save_wav(tmp_path / "short.wav", beeps([(0.1, 0.2)], 0.36))
+    monkeypatch.setattr(video_reader, "read_frames", breaking)
+    audio_file.save_wav(tmp_path / "short.wav", beeps([(0.1, 0.2)], 0.36))
     whole = LipSync(painter).run(media / "face.mp4", tmp_path / "short.wav", tmp_path / "b.mp4")
     assert whole.broken is None and whole.seconds == pytest.approx(0.36)
     summary = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4")
@@ -217,8 +221,8 @@ def test_a_video_that_breaks_in_the_middle(tmp_path, media, painter, monkeypatch
     monkeypatch.undo()
     assert summary.broken.endswith("breaks at 0.40 s") and "ends early" in str(summary)
     assert summary.frames == 10 and summary.seconds == pytest.approx(0.4)
-    assert video.probe(tmp_path / "b.mp4").duration == pytest.approx(0.4, abs=0.01)
-    assert len(audio.load_audio(tmp_path / "b.mp4")) / RATE == pytest.approx(0.4, abs=0.1)
+    assert media_probe.probe(tmp_path / "b.mp4").duration == pytest.approx(0.4, abs=0.01)
+    assert len(audio_file.load_audio(tmp_path / "b.mp4")) / RATE == pytest.approx(0.4, abs=0.1)
 
 
 # Which face
@@ -228,7 +232,7 @@ def test_box_in_place_of_a_detector(tmp_path, media, painter, written, monkeypat
     def never(images):
         raise AssertionError("looked for faces")
 
-    monkeypatch.setattr(faces, "detect", never)
+    monkeypatch.setattr(detector, "detect", never)
     for face in ("face.mp4", "face.png"):
         written.clear()
         LipSync(painter).run(
@@ -276,7 +280,7 @@ def two_faces(images):
 )
 @pytest.mark.parametrize("face", ["video", "picture"])
 def test_face_index(tmp_path, media, painter, written, monkeypatch, face, index, left, right):
-    monkeypatch.setattr(faces, "detect", two_faces)
+    monkeypatch.setattr(detector, "detect", two_faces)
     size = (256, 128)
     source = tmp_path / "a.png"
     cv2.imwrite(str(source), picture(3, size))
@@ -328,7 +332,7 @@ def test_preview(tmp_path, media, painter):
         media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", preview=tmp_path / "p.png", region="face"
     )
     sheet = cv2.imread(str(tmp_path / "p.png"))
-    side = lipsync.PREVIEW_SIDE
+    side = inference_output.PREVIEW_SIDE
     assert sheet.shape[0] == 2 * side and sheet.shape[1] == 4 * side  # of 20 frames
     source, result = sheet[:side].astype(int), sheet[side:].astype(int)
     assert np.abs(source - result)[side // 2 + 10 :].mean() > 5 > np.abs(source - result)[: side // 4].mean()
@@ -368,7 +372,7 @@ def test_batch(tmp_path, media, painter, capfd):
     assert first.returncode == 2 and "3 made, 0 skipped (there already), 1 failed" in first.stdout
     assert "none.png: no such file" in first.stdout and "1 of 4 could not be made" in first.stderr.splitlines()[-1]
     for name in ("one.mp4", f"{odd.stem}.mp4", "results/face_speech.mp4"):
-        assert len(list(video.read_frames(tmp_path / name))) == 20
+        assert len(list(video_reader.read_frames(tmp_path / name))) == 20
     cv2.imwrite(str(tmp_path / "none.png"), picture(2))
     before = (tmp_path / "one.mp4").stat().st_mtime_ns
     again = run(capfd, "--batch", pairs, "--results_dir", tmp_path / "results")

@@ -16,9 +16,18 @@ import synthetic
 from conftest import assert_one_line
 from synthetic import BLANK, RATE, PaintedSound, beeps, call, loudness_painted, onset, picture
 
-from lipgan_keras import audio, checkpoints, engine, faces, live, video
+from lipgan_keras import audio, checkpoints
 from lipgan_keras.config import ModelConfig
-from lipgan_keras.live import LiveSound, Schedule
+from lipgan_keras.face import detector
+from lipgan_keras.inference import engine
+from lipgan_keras.live import schedule as live_schedule
+from lipgan_keras.live import show as live_show
+from lipgan_keras.live import sinks
+from lipgan_keras.live import sound as live_sound
+from lipgan_keras.live.schedule import Schedule
+from lipgan_keras.live.sinks import Mp4
+from lipgan_keras.live.sound import LiveSound
+from lipgan_keras.media import audio_file, video_reader
 
 CONFIG = ModelConfig("basic", "mel", 0.125)
 CONFIGS = {
@@ -33,7 +42,7 @@ CONFIGS = {
 def painter(monkeypatch):
     """The synthetic detector, and a synthetic generator in place of every checkpoint; gives the latter."""
     painter = PaintedSound(CONFIG)
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
     monkeypatch.setattr(engine, "load", lambda *arguments: painter)
     monkeypatch.setattr(checkpoints, "read_config", lambda path: CONFIG)
     return painter
@@ -46,7 +55,7 @@ def photo(tmp_path):
 
 
 def talk(photo, sound, sink, **options):
-    return live.live("checkpoint", photo, sound, sink, **{"region": "face"} | options)
+    return live_show.live("checkpoint", photo, sound, sink, **{"region": "face"} | options)
 
 
 def speech(seconds, spans=((0.5, 0.8),)):
@@ -78,16 +87,16 @@ def stdin(monkeypatch, tmp_path):
 def test_windows_are_those_of_the_whole_sound(name):
     """As soon as they can be, whatever pieces the sound came in; longer than is held."""
     config, schedule = CONFIGS[name], Schedule(CONFIGS[name])
-    wave = speech(live.KEPT + 3.03)
+    wave = speech(live_sound.KEPT + 3.03)
     whole = audio.features(wave, config.audio)
     rng = np.random.default_rng(1)
     sound, sent, compared = LiveSound(), 0, 0
-    for k in range(live.frame_count(len(wave))):
+    for k in range(live_schedule.frame_count(len(wave))):
         while sent < min(schedule.samples(k), len(wave)):
             count = rng.integers(1, 700) if k % 10 else schedule.samples(k) - sent
             sound.append(wave[sent : sent + count], sent / RATE)
             sent = min(len(wave), sent + count)
-        if k % 10 == 0 or k > live.frame_count(len(wave)) - 12:
+        if k % 10 == 0 or k > live_schedule.frame_count(len(wave)) - 12:
             expected = audio.windows(whole, [schedule.centre(k)], config.audio)
             np.testing.assert_allclose(sound.window(schedule.centre(k), config.audio), expected, atol=2e-4)
             compared += 1
@@ -131,12 +140,12 @@ def test_memory_is_bounded():
     for i in range(100):
         sound.append(np.zeros(RATE, np.float32), float(i))
     assert sound.received == 100 * RATE
-    assert len(sound._held) <= (live.KEPT + 1) * RATE
+    assert len(sound._held) <= (live_sound.KEPT + 1) * RATE
     assert len(sound._arrivals) < 10
 
 
 def test_sound_that_stays_away_is_silence(monkeypatch):
-    monkeypatch.setattr(live, "PATIENCE", 0.05)
+    monkeypatch.setattr(live_sound, "PATIENCE", 0.05)
     sound, schedule = LiveSound(record=True), Schedule(CONFIG)
     wave = speech(0.4, [(0, 0.4)])
     sound.append(wave, time.monotonic())
@@ -166,7 +175,7 @@ def test_pcm_in_pieces_that_split_samples(monkeypatch):
     thread.start()
     ready = threading.Event()
     ready.set()
-    live.read_pcm(reader, sound, ready, threading.Event())
+    live_sound.read_pcm(reader, sound, ready, threading.Event())
     thread.join()
     os.close(reader)
     np.testing.assert_array_equal(np.concatenate(list(sound.blocks())), wave)
@@ -175,13 +184,13 @@ def test_pcm_in_pieces_that_split_samples(monkeypatch):
 def test_sources_that_wait_are_told_from_those_that_do_not(tmp_path):
     (tmp_path / "a").write_bytes(b"1")
     with open(tmp_path / "a") as file:
-        assert live._waits(file.fileno())
+        assert live_sound._waits(file.fileno())
     for size, closed, waits in ((0, False, False), (2000, False, False), (65536, False, True), (2000, True, True)):
         reader, writer = os.pipe()
         os.write(writer, bytes(size))
         if closed:
             os.close(writer)
-        assert live._waits(reader) == waits, (size, closed)
+        assert live_sound._waits(reader) == waits, (size, closed)
         os.close(reader)
         if not closed:
             os.close(writer)
@@ -192,11 +201,11 @@ def test_sources_that_wait_are_told_from_those_that_do_not(tmp_path):
 
 def check(path, wave, config=CONFIG):
     """Frames lie on the 25 fps grid and say what is heard in their middles; sound and picture are whole and as long."""
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     seconds = len(wave) / RATE
     assert frames[0].time == 0
     assert frames[-1].time + frames[-1].duration == pytest.approx(seconds, abs=0.01)
-    heard = audio.load_audio(path)
+    heard = audio_file.load_audio(path)
     assert len(heard) / RATE == pytest.approx(seconds, abs=0.04)
     assert onset(heard) == pytest.approx(onset(wave), abs=0.005)
     schedule, whole = Schedule(config), audio.features(wave, config.audio)
@@ -211,13 +220,13 @@ def check(path, wave, config=CONFIG):
 
 def test_file_as_if_live(tmp_path, photo, painter):
     wave = speech(1.5)
-    audio.save_wav(tmp_path / "a.wav", wave)
+    audio_file.save_wav(tmp_path / "a.wav", wave)
     summary = talk(photo, tmp_path / "a.wav", tmp_path / "new" / "b.mp4")
     frames = check(tmp_path / "new" / "b.mp4", wave)
     assert len(frames) >= summary.shown > 0
-    assert summary.shown + summary.dropped == live.frame_count(len(wave)) == 38
+    assert summary.shown + summary.dropped == live_schedule.frame_count(len(wave)) == 38
     assert sum(summary.latency.values()) == summary.shown
-    assert summary.median_ms >= 1000 * (13.5 / 80 + live.DUE)
+    assert summary.median_ms >= 1000 * (13.5 / 80 + live_schedule.DUE)
     assert painter.batches.count(1) == len(painter.batches)
     with av.open(str(tmp_path / "new" / "b.mp4")) as container:
         assert "synthetic" in container.metadata["comment"].lower()
@@ -225,7 +234,7 @@ def test_file_as_if_live(tmp_path, photo, painter):
 
 def test_a_slow_generator_leaves_frames_out_but_no_sound(tmp_path, photo, painter, monkeypatch, capfd):
     wave = speech(2.2)
-    audio.save_wav(tmp_path / "a.wav", wave)
+    audio_file.save_wav(tmp_path / "a.wav", wave)
 
     def slow(self, *inputs):
         time.sleep(0.2)
@@ -263,7 +272,7 @@ def test_raw_video_on_standard_output(photo, painter, stdin, capfdbinary):
 def test_raw_video_repeats_what_was_left_out(tmp_path):
     images = [np.full((51, 31, 3), colour, np.uint8) for colour in (20, (200, 90, 20), 220)]
     with open(tmp_path / "a.y4m", "wb") as file:
-        sink = live.Y4m(file.fileno(), 31, 51, None, threading.Event())
+        sink = sinks.Y4m(file.fileno(), 31, 51, None, threading.Event())
         sink.start(images[0])
         for k, image in zip((7, 8, 11), images, strict=True):
             sink.show(k, image)
@@ -282,7 +291,7 @@ def test_a_player_that_is_closed_or_does_not_read_ends_the_show():
     for closed in (True, False):
         reader, writer = os.pipe()
         stop = threading.Event()
-        sink = live.Y4m(writer, 128, 128, None, stop)
+        sink = sinks.Y4m(writer, 128, 128, None, stop)
         if closed:
             os.close(reader)
         else:
@@ -299,7 +308,7 @@ def test_ctrl_c_finishes_the_file(tmp_path, photo, painter, stdin, capfd, monkey
     wave = speech(60)
     stdin(wave)
     shown = []
-    original = live.Mp4.show
+    original = Mp4.show
 
     def show(self, k, image):
         original(self, k, image)
@@ -307,7 +316,7 @@ def test_ctrl_c_finishes_the_file(tmp_path, photo, painter, stdin, capfd, monkey
         if len(shown) == 25:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(live.Mp4, "show", show)
+    monkeypatch.setattr(Mp4, "show", show)
     result = call("lipgan_keras.live", "--face", photo, "--checkpoint_path", "x", "--region", "face",
                   "--sink", tmp_path / "b.mp4", capfd=capfd)  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -390,7 +399,7 @@ def test_bad_input_in_one_line(tmp_path, photo, painter, stdin, monkeypatch, cap
 
 def test_without_the_checkpoint_that_ships(tmp_path, photo, monkeypatch, capfd):
     monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "gone.h5")
-    audio.save_wav(tmp_path / "a.wav", np.ones(1600, np.float32))
+    audio_file.save_wav(tmp_path / "a.wav", np.ones(1600, np.float32))
     result = call(
         "lipgan_keras.live", "--face", photo, "--audio", tmp_path / "a.wav", "--sink", tmp_path / "b.mp4", capfd=capfd
     )
@@ -401,7 +410,7 @@ def test_large_picture_is_reduced_and_a_box_goes_with_it(tmp_path, painter, stdi
     cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(picture(5, face=False), (2560, 1920)))
     stdin(speech(0.2, [(0, 0.2)]))
     talk(tmp_path / "large.png", "-", tmp_path / "b.mp4", box=(800, 1600, 800, 1600))
-    image = next(video.read_frames(tmp_path / "b.mp4")).image
+    image = next(video_reader.read_frames(tmp_path / "b.mp4")).image
     assert image.shape == (960, 1280, 3)
     change = np.abs(image.astype(int) - BLANK).mean(axis=2)[300:]
     assert change[380:490, 420:780].min() > 10  # the lower half of the box was painted
@@ -412,14 +421,14 @@ def test_large_picture_is_reduced_and_a_box_goes_with_it(tmp_path, painter, stdi
 def test_real_photo_and_network(tmp_path, real_clips, stdin, monkeypatch):
     checkpoint = tmp_path / "generator.h5"
     checkpoints.save_checkpoint(checkpoint, {"generator": CONFIG.build_generator()}, CONFIG)
-    wave = audio.load_audio(real_clips / "bbaf2n.mpg")[:RATE]
+    wave = audio_file.load_audio(real_clips / "bbaf2n.mpg")[:RATE]
     stdin(wave)
-    live.live(checkpoint, real_clips / "portrait_700p30.mp4", "-", tmp_path / "b.mp4")
-    frames = list(video.read_frames(tmp_path / "b.mp4"))
+    live_show.live(checkpoint, real_clips / "portrait_700p30.mp4", "-", tmp_path / "b.mp4")
+    frames = list(video_reader.read_frames(tmp_path / "b.mp4"))
     assert len(frames) > 1
     assert frames[-1].time + frames[-1].duration == pytest.approx(1, abs=0.01)
-    source = next(video.read_frames(real_clips / "portrait_700p30.mp4")).image
-    face = faces.select(faces.detect([source])[0])
+    source = next(video_reader.read_frames(real_clips / "portrait_700p30.mp4")).image
+    face = detector.select(detector.detect([source])[0])
     x, y = face.landmarks[3:].mean(axis=0).astype(int)
     change = np.abs(frames[-1].image.astype(float) - source).mean(axis=2)
     assert change[: int(face.landmarks[2, 1]) - 20].mean() < 3 < change[y - 10 : y + 10, x - 10 : x + 10].mean()

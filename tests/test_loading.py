@@ -9,21 +9,24 @@ import pytest
 from test_dataset import make_root
 from test_pack import packed
 
-from lipgan_keras import augment, dataset, loading
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import augment, clip_folder
+from lipgan_keras.data.augment_audio import Sound
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.data.loader import Loader
+from lipgan_keras.utils.errors import UserError
 
 
 def data_of(root, kind="mel", **options):
-    clips = dataset.find_clips(root, kind, progress=False)
+    clips = clip_folder.find_clips(root, kind, progress=False)
     options = {
         "sync": True,
         "seed": 3,
         "augmentation": augment.NAMES,
-        "sound": augment.Sound(augment.NAMES),
+        "sound": Sound(augment.NAMES),
         "shared": True,
     } | options
-    return dataset.Dataset(clips, ModelConfig("basic", kind), 10, **options)
+    return Dataset(clips, ModelConfig("basic", kind), 10, **options)
 
 
 def ended(process):
@@ -40,9 +43,9 @@ def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
     root = make_root(tmp_path / "crops", frames=range(20))
     root = packed(root) if kept == "pack" else root
     data = data_of(root, cache_bytes=1 << 30 if kept == "folder" else 1_500_000)
-    with loading.Loader(data_of(root), 2, 1) as loader:
+    with Loader(data_of(root), 2, 1) as loader:
         expected = list(itertools.islice(loader, 9))
-    with loading.Loader(data, 2, 2, processes=True) as loader:
+    with Loader(data, 2, 2, processes=True) as loader:
         before = sum(data.pictures.there)
         made = list(itertools.islice(loader, 9))
         processes = list(loader.pool._processes.values())
@@ -63,11 +66,11 @@ def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
 
 def test_what_keeps_a_process_from_a_batch_comes_out(tmp_path):
     data = data_of(make_root(tmp_path), sync=False, augmentation=(), sound=None)
-    used = dataset.Dataset(data.clips, data.config, 10, seed=3)
+    used = Dataset(data.clips, data.config, 10, seed=3)
     used.batch(0)
     unread = next(i for i in range(data.pictures.count) if not used.pictures.there[i])
     path = data.clips[unread // 14].folder / f"{unread % 14}.jpg"
-    with pytest.raises(UserError, match=path.name), loading.Loader(data, 0, 2, processes=True) as loader:
+    with pytest.raises(UserError, match=path.name), Loader(data, 0, 2, processes=True) as loader:
         path.write_text("text")
         try:
             for _ in loader:
@@ -80,7 +83,7 @@ def test_what_keeps_a_process_from_a_batch_comes_out(tmp_path):
 def test_a_process_that_dies(tmp_path):
     with (
         pytest.raises(UserError, match="--num_workers"),
-        loading.Loader(data_of(make_root(tmp_path)), 0, 2, processes=True) as loader,
+        Loader(data_of(make_root(tmp_path)), 0, 2, processes=True) as loader,
     ):
         for i, _ in enumerate(loader):
             if i == 1:

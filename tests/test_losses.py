@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lipgan_keras import faces, losses
-from lipgan_keras.backend import keras
+from lipgan_keras import losses
+from lipgan_keras.face import regions
+from lipgan_keras.utils.backend import keras
 
 ops = keras.ops
 
@@ -13,7 +14,7 @@ ops = keras.ops
 def pictures():
     rng = np.random.default_rng(0)
     targets, predictions = rng.random((2, 5, 96, 96, 3), dtype="float32")
-    masks = np.stack([faces.lip_mask(faces.default_landmarks() + shift, 96) for shift in range(5)])[..., None]
+    masks = np.stack([regions.lip_mask(regions.default_landmarks() + shift, 96) for shift in range(5)])[..., None]
     return targets, predictions, masks
 
 

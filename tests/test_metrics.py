@@ -4,7 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import faces, landmarks, metrics
+from lipgan_keras.data import scoring
+from lipgan_keras.evaluation import statistics
+from lipgan_keras.evaluation.metrics import images as metrics_images
+from lipgan_keras.evaluation.metrics import movement, position, register, sound
+from lipgan_keras.evaluation.metrics.register import Frames
+from lipgan_keras.face import aperture, cropping, landmarks68, regions
 
 
 def test_lip_mae_is_the_weighted_mean():
@@ -14,7 +19,7 @@ def test_lip_mae_is_the_weighted_mean():
     expected = [
         np.sum(m[..., None] * np.abs(t - p)) / (3 * m.sum()) for m, t, p in zip(mask, truth, prediction, strict=True)
     ]
-    assert metrics.lip_mae(mask, truth, prediction) == pytest.approx(expected, rel=1e-6)
+    assert scoring.lip_mae(mask, truth, prediction) == pytest.approx(expected, rel=1e-6)
 
 
 def test_lip_mae_sees_the_lips_alone():
@@ -23,26 +28,26 @@ def test_lip_mae_sees_the_lips_alone():
     truth, prediction = np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4, 3))
     prediction[:, :2] = 1.0
     prediction[:, 2:] = 0.25
-    error = metrics.lip_mae(mask, truth, prediction)
+    error = scoring.lip_mae(mask, truth, prediction)
     assert error[0] == pytest.approx(0.25) and np.isnan(error[1])  # an empty mask has no error
 
 
 def test_bootstrap_interval():
     rng = np.random.default_rng(0)
     values = rng.normal(3.0, 1.0, 400)
-    low, high = metrics.bootstrap_interval(values)
+    low, high = statistics.bootstrap_interval(values)
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert metrics.bootstrap_interval(values) == (low, high)
-    narrow = metrics.bootstrap_interval(values, level=0.5)
+    assert statistics.bootstrap_interval(values) == (low, high)
+    narrow = statistics.bootstrap_interval(values, level=0.5)
     assert low < narrow[0] < narrow[1] < high
 
 
 def test_frames_of_one_clip_are_drawn_together():
     """20 clips of 50 equal frames tell as much as 20 values, not as 1000."""
     clip = np.random.default_rng(0).normal(0.0, 1.0, 20)
-    low, high = metrics.bootstrap_interval(np.repeat(clip, 50), np.repeat(np.arange(20), 50))
-    one_by_one = metrics.bootstrap_interval(np.repeat(clip, 50))
+    low, high = statistics.bootstrap_interval(np.repeat(clip, 50), np.repeat(np.arange(20), 50))
+    one_by_one = statistics.bootstrap_interval(np.repeat(clip, 50))
     assert high - low == pytest.approx(2 * 1.96 * clip.std() / np.sqrt(20), rel=0.15)
     assert high - low > 5 * (one_by_one[1] - one_by_one[0])
 
@@ -53,21 +58,21 @@ def test_sharpness_is_the_strength_of_fine_detail():
     images = np.stack([np.repeat(np.tile(wave, (96, 1))[..., None], 3, axis=-1) for wave in waves]).astype("uint8")
     masks = np.zeros((2, 96, 96))
     masks[:, 20:70, 20:70] = 1
-    fine, coarse = metrics.sharpness(images, masks)
+    fine, coarse = metrics_images.sharpness(images, masks)
     assert fine == pytest.approx(40 / np.sqrt(2), rel=0.1) and coarse < 0.1 * fine
     half = images.copy()
     half[0, :20] = half[0, 70:] = 0  # not in the mask, but for the blur's reach
-    assert metrics.sharpness(half[:1], masks[:1])[0] == pytest.approx(fine, rel=0.15)
-    assert np.isnan(metrics.sharpness(images[:1], masks[:1] * 0)[0])
+    assert metrics_images.sharpness(half[:1], masks[:1])[0] == pytest.approx(fine, rel=0.15)
+    assert np.isnan(metrics_images.sharpness(images[:1], masks[:1] * 0)[0])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The register
 
-SIZE = metrics.SIZE
-POINTS = faces.default_landmarks()
-MASK = faces.lip_mask(POINTS)
-PER_FRAME = [name for name, metric in metrics.METRICS.items() if metric.per == "frame"]
+SIZE = register.SIZE
+POINTS = regions.default_landmarks()
+MASK = regions.lip_mask(POINTS)
+PER_FRAME = [name for name, metric in register.METRICS.items() if metric.per == "frame"]
 X, Y = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
 JAW = ((Y > 52) & (Y < 84) & (X > 30) & (X < 66))[..., None]  # within what speech moves
 
@@ -84,8 +89,8 @@ def finders(monkeypatch):
         side = np.sqrt(len(places)) * np.linspace(-0.5, 0.5, count)[:, None]
         return places.mean(axis=0) + side * np.array([1, 0.5])
 
-    monkeypatch.setattr(landmarks, "mouth", lambda image, points: find(image, 20))
-    monkeypatch.setattr(landmarks, "corners", lambda crops: np.stack([find(crop, 2) for crop in crops]))
+    monkeypatch.setattr(landmarks68, "mouth", lambda image, points: find(image, 20))
+    monkeypatch.setattr(landmarks68, "corners", lambda crops: np.stack([find(crop, 2) for crop in crops]))
 
 
 def picture(mouth=(48, 60), wide=12, high=8, seed=0, size=SIZE):
@@ -101,12 +106,12 @@ def picture(mouth=(48, 60), wide=12, high=8, seed=0, size=SIZE):
 def frames(truth, generated, points=POINTS, full=None, boxes=None):
     truth, generated = np.asarray(truth), np.asarray(generated)
     points = np.broadcast_to(points, (len(truth), 5, 2)).astype("float32")
-    masks = np.stack([faces.lip_mask(p) for p in points])
-    return metrics.Frames(truth, generated, points, masks, *(full or (None, None)), boxes)
+    masks = np.stack([regions.lip_mask(p) for p in points])
+    return Frames(truth, generated, points, masks, *(full or (None, None)), boxes)
 
 
 def measure(name, *arguments, **more):
-    metric = metrics.METRICS[name]
+    metric = register.METRICS[name]
     values = metric.fn(frames(*arguments, **more))
     assert values.shape == (len(arguments[0]),)
     return metric.reduce(values)
@@ -127,13 +132,13 @@ def test_the_register_is_complete():
         "lmd", "lmd_normalised", "lmd_5", "lmd_5_normalised",
         "spurious_motion", "spurious_motion_worst", "sharpness_ratio", "opening_correlation", "murmur", "sensitivity_3",
         "sensitivity_5", "sensitivity_10", "sensitivity_other", "sync_accuracy", "lse_d", "lse_c", "av_offset", "fid",
-    } == set(metrics.METRICS)  # fmt: skip
-    for name, metric in metrics.METRICS.items():
+    } == set(register.METRICS)  # fmt: skip
+    for name, metric in register.METRICS.items():
         assert metric.name == name and metric.title and metric.source and callable(metric.fn) and metric.fn.__doc__
         described = json.loads(json.dumps(metric.describe()))
         assert set(described) == {"title", "unit", "better", "range", "source"} and len(described["range"]) == 2
     with pytest.raises(AssertionError):
-        metrics.register("psnr", "", "", None, (0, 1), "")(lambda frames: None)  # a name stands for one thing
+        register.register("psnr", "", "", None, (0, 1), "")(lambda frames: None)  # a name stands for one thing
 
 
 EQUAL = {"psnr": 100, "psnr_mouth": 100, "ssim": 1, "ssim_mouth": 1, "lip_share": np.nan, "sharpness_ratio": 1}
@@ -151,7 +156,7 @@ def test_equal_videos(name):
 def test_worse_is_worse(name):
     """The more a result is blurred, or shifted, the worse each measure of the picture is."""
     truth = np.stack([picture(seed=seed) for seed in range(2)])
-    better = {"sharpness_ratio": "higher"}.get(name, metrics.METRICS[name].better)
+    better = {"sharpness_ratio": "higher"}.get(name, register.METRICS[name].better)
     sign = {"higher": -1, "lower": 1}.get(better, 0)
     if name.startswith(("lmd", "lip_share")):
         changes = [shifted(truth, pixels) for pixels in (1, 2, 4)]
@@ -163,7 +168,7 @@ def test_worse_is_worse(name):
     values = [measure(name, truth, truth), *(measure(name, truth, change) for change in changes)]
     if sign:
         assert np.all(np.diff(values) * sign > 0), values
-    low, high = metrics.METRICS[name].range
+    low, high = register.METRICS[name].range
     assert all((low is None or value >= low) and (high is None or value <= high) for value in values[1:])
 
 
@@ -173,7 +178,7 @@ def test_psnr_of_a_known_difference():
     one = truth.copy()
     one[0, 0, 0, 0] += 1
     value = measure("psnr", truth, one)
-    assert value == pytest.approx(10 * np.log10(255**2 * SIZE * SIZE * 3)) and value < metrics.MOST_PSNR
+    assert value == pytest.approx(10 * np.log10(255**2 * SIZE * SIZE * 3)) and value < metrics_images.MOST_PSNR
 
 
 def test_ssim_of_flat_pictures():
@@ -207,7 +212,7 @@ def test_the_mouth_alone(of_mouth, of_all):
     mouth = truth.copy()
     mouth[:, 50:75, 30:66] = 255 - mouth[:, 50:75, 30:66]
     assert measure(of_mouth, truth, mouth) < measure(of_all, truth, mouth)
-    away = faces.default_landmarks() + np.float32([500, 500])  # the mouth is not in the crop
+    away = regions.default_landmarks() + np.float32([500, 500])  # the mouth is not in the crop
     assert np.isnan(measure(of_mouth, truth, mouth, points=away))
 
 
@@ -236,7 +241,7 @@ def test_a_mouth_made_at_96_pixels_is_softer_than_a_large_face():
     size = 3 * SIZE
     full = np.random.default_rng(0).integers(60, 200, (size + 40, size + 40, 3)).astype("uint8")
     box = np.array([20.0, 20, 20 + size, 20 + size])
-    crop = faces.extract(full, box)
+    crop = cropping.extract(full, box)
     pasted = full.copy()
     pasted[20 : 20 + size, 20 : 20 + size] = cv2.resize(crop, (size, size), interpolation=cv2.INTER_CUBIC)
     assert measure("sharpness_ratio", crop[None], crop[None]) == pytest.approx(1)  # crops do not tell
@@ -247,7 +252,7 @@ def test_landmark_distance_is_in_crop_pixels():
     truth, moved = picture()[None], picture(mouth=(51, 56))[None]
     for name in ("lmd", "lmd_5"):
         assert measure(name, truth, moved) == pytest.approx(5)
-        assert measure(f"{name}_normalised", truth, moved) == pytest.approx(5 / metrics.face_width(POINTS))
+        assert measure(f"{name}_normalised", truth, moved) == pytest.approx(5 / position.face_width(POINTS))
     # The same face in a picture where its crop is 192 pixels wide: 6 and 8 of its pixels.
     full = [[np.pad(picture(mouth, size=192), ((30, 10), (40, 20), (0, 0)))] for mouth in ((48, 60), (51, 56))]
     box = np.array([[40.0, 30, 232, 222]])
@@ -256,16 +261,16 @@ def test_landmark_distance_is_in_crop_pixels():
 
 
 def test_landmarks_are_looked_for_once(monkeypatch):
-    calls, find = [], landmarks.mouth
-    monkeypatch.setattr(landmarks, "mouth", lambda *arguments: calls.append(1) or find(*arguments))
+    calls, find = [], landmarks68.mouth
+    monkeypatch.setattr(landmarks68, "mouth", lambda *arguments: calls.append(1) or find(*arguments))
     both = frames([picture()], [picture(mouth=(50, 60))])
-    metrics.lmd(both), metrics.lmd_normalised(both)
+    position.lmd(both), position.lmd_normalised(both)
     assert len(calls) == 2
 
 
 def test_face_width_is_as_dlib_measures_it():
-    assert metrics.face_width(POINTS) == pytest.approx(0.76 * SIZE, rel=0.05)
-    assert metrics.face_width(2 * POINTS) == pytest.approx(2 * metrics.face_width(POINTS))
+    assert position.face_width(POINTS) == pytest.approx(0.76 * SIZE, rel=0.05)
+    assert position.face_width(2 * POINTS) == pytest.approx(2 * position.face_width(POINTS))
 
 
 def patched(images, where, grey):
@@ -281,9 +286,9 @@ def test_spurious_motion_of_a_moved_patch():
     patch = ((X < 20) & (Y < 10))[..., None]
     result = still.copy()
     result[2:] = patched(still[2:], patch, 130)
-    looked_at = (~metrics._jaw(POINTS, SIZE)).sum()
+    looked_at = (~movement._jaw(POINTS, SIZE)).sum()
     assert 0.55 * SIZE**2 < looked_at < 0.75 * SIZE**2
-    values = metrics.spurious_motion(frames(still, result))
+    values = movement.spurious_motion(frames(still, result))
     assert np.isnan(values[0]) and values[1:] == pytest.approx([0, 30 * 200 / looked_at, 0])
     assert measure("spurious_motion", still, result) == pytest.approx(10 * 200 / looked_at)
     assert measure("spurious_motion_worst", still, result) == pytest.approx(30 * 200 / looked_at)
@@ -303,13 +308,13 @@ def test_spurious_motion_around_the_crop():
     near, far = full.copy(), full.copy()
     near[1, 20:60, 120:160] = 150  # 40 x 40 pixels are 20 x 20 of the crop's
     far[1, 20:60, 10:90] = 150
-    looked_at = (~metrics._jaw(POINTS + SIZE // 2, 2 * SIZE)).sum()
+    looked_at = (~movement._jaw(POINTS + SIZE // 2, 2 * SIZE)).sum()
     assert measure("spurious_motion", still, still, full=(full, near), boxes=box) == pytest.approx(50 * 400 / looked_at)
     assert measure("spurious_motion", still, still, full=(full, far), boxes=box) == 0
     high = box - [0, 100, 0, 100]  # 46 rows of the crop's lie above the picture
     near[1] = 100
     near[1, 4:24, 120:140] = 150
-    looked_at = (~metrics._jaw(POINTS + SIZE // 2, 2 * SIZE))[46:].sum()
+    looked_at = (~movement._jaw(POINTS + SIZE // 2, 2 * SIZE))[46:].sum()
     expected = 50 * 100 / looked_at
     assert measure("spurious_motion", still, still, full=(full, near), boxes=high) == pytest.approx(expected)
 
@@ -317,7 +322,7 @@ def test_spurious_motion_around_the_crop():
 def test_chunks_that_overlap_by_a_frame_give_what_the_whole_gives():
     truth, result = (np.stack([picture(seed=seed + first) for seed in range(7)]) for first in (0, 50))
     for name in PER_FRAME:
-        fn = metrics.METRICS[name].fn
+        fn = register.METRICS[name].fn
         parts = [fn(frames(truth[:4], result[:4])), fn(frames(truth[3:], result[3:]))[1:]]
         np.testing.assert_allclose(np.concatenate(parts), fn(frames(truth, result)), err_msg=name)
 
@@ -341,21 +346,21 @@ def test_copying_the_identity_frame_scores_as_a_frozen_mouth():
     shifts[0] = openings[0] = 0
     truth, points = talking(openings, shifts)
     copied = np.repeat(truth[:1], len(truth), axis=0)
-    poses = [metrics.pose(points[0], one) for one in points]
+    poses = [cropping.pose(points[0], one) for one in points]
     frozen = np.stack([cv2.warpAffine(truth[0], pose, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE) for pose in poses])
     good, _ = talking(np.clip(openings + 0.15, 0, 1), shifts)
     for name in ("lip_mae", "psnr_mouth", "ssim_mouth"):
         both = [measure(name, truth[12:], result[12:], points=points[12:]) for result in (copied, frozen, good)]
         assert abs(both[0] - both[1]) < 0.25 * abs(both[2] - both[1]), (name, both)
     found = {
-        name: metrics.mouth_opening(images, points)
+        name: aperture.mouth_opening(images, points)
         for name, images in {"truth": truth, "copied": copied, "frozen": frozen, "good": good}.items()
     }
-    assert metrics.opening_correlation(found["truth"], found["good"]) > 0.95
-    assert abs(metrics.opening_correlation(found["truth"], found["copied"])) < 0.3
-    assert abs(metrics.opening_correlation(found["truth"], found["frozen"])) < 0.3
+    assert movement.opening_correlation(found["truth"], found["good"]) > 0.95
+    assert abs(movement.opening_correlation(found["truth"], found["copied"])) < 0.3
+    assert abs(movement.opening_correlation(found["truth"], found["frozen"])) < 0.3
     # It does the same under any sound.
-    assert metrics.error_ratio(*[metrics.lip_error(frames(truth, copied, points))] * 2) == 1
+    assert sound.error_ratio(*[metrics_images.lip_error(frames(truth, copied, points))] * 2) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -364,56 +369,58 @@ def test_copying_the_identity_frame_scores_as_a_frozen_mouth():
 
 def test_opening_correlation():
     truth = np.sin(np.arange(50))
-    assert metrics.opening_correlation(truth, 3 * truth + 1) == pytest.approx(1)
-    assert metrics.opening_correlation(truth, -truth) == pytest.approx(-1)
-    assert metrics.opening_correlation(truth, np.cos(np.arange(50))) == pytest.approx(0, abs=0.05)
-    assert metrics.opening_correlation(truth, np.full(50, 0.3)) == 0  # a frozen mouth is no reason to leave a video out
-    assert np.isnan(metrics.opening_correlation(np.full(50, 0.3), truth))
-    assert metrics.opening_correlation(np.append(truth, np.nan), np.append(truth, 1.0)) == pytest.approx(1)
+    assert movement.opening_correlation(truth, 3 * truth + 1) == pytest.approx(1)
+    assert movement.opening_correlation(truth, -truth) == pytest.approx(-1)
+    assert movement.opening_correlation(truth, np.cos(np.arange(50))) == pytest.approx(0, abs=0.05)
+    assert (
+        movement.opening_correlation(truth, np.full(50, 0.3)) == 0
+    )  # a frozen mouth is no reason to leave a video out
+    assert np.isnan(movement.opening_correlation(np.full(50, 0.3), truth))
+    assert movement.opening_correlation(np.append(truth, np.nan), np.append(truth, 1.0)) == pytest.approx(1)
 
 
 def test_murmur_is_movement_under_music_over_that_under_speech():
     speech = np.sin(np.arange(100))
-    assert metrics.murmur(0.25 * speech + 7, speech) == pytest.approx(0.25)
-    assert metrics.murmur(np.full(100, 0.9), speech) == pytest.approx(0)
-    assert np.isnan(metrics.murmur(speech, np.full(100, 0.9)))
+    assert movement.murmur(0.25 * speech + 7, speech) == pytest.approx(0.25)
+    assert movement.murmur(np.full(100, 0.9), speech) == pytest.approx(0)
+    assert np.isnan(movement.murmur(speech, np.full(100, 0.9)))
 
 
 def test_error_ratio():
-    assert metrics.error_ratio([0.1, 0.3, np.nan], [0.3, 0.5, 0.4]) == pytest.approx(2)
-    assert metrics.error_ratio([0.2], [0.2]) == 1
-    assert np.isnan(metrics.error_ratio([0.0], [0.2])) and np.isnan(metrics.error_ratio([], []))
+    assert sound.error_ratio([0.1, 0.3, np.nan], [0.3, 0.5, 0.4]) == pytest.approx(2)
+    assert sound.error_ratio([0.2], [0.2]) == 1
+    assert np.isnan(sound.error_ratio([0.0], [0.2])) and np.isnan(sound.error_ratio([], []))
 
 
 def test_ratio_interval_draws_pairs_and_groups():
     rng = np.random.default_rng(0)
     right = rng.uniform(0.1, 1.0, 400)
-    ratio, low, high = metrics.ratio_interval(1.5 * right, right)
+    ratio, low, high = statistics.ratio_interval(1.5 * right, right)
     assert ratio == pytest.approx(1.5) and low == pytest.approx(1.5) == high  # hard and easy frames are drawn together
     wrong = 1.5 * right + rng.normal(0, 0.2, 400)
-    ratio, low, high = metrics.ratio_interval(wrong, right)
+    ratio, low, high = statistics.ratio_interval(wrong, right)
     assert ratio == pytest.approx(wrong.sum() / right.sum()) and low < ratio < high and high - low < 0.15
     groups = np.repeat(np.arange(20), 20)
     wrong = right * np.repeat(rng.uniform(1, 2, 20), 20)
-    widths = [np.diff(metrics.ratio_interval(wrong, right, by)[1:])[0] for by in (groups, None)]
+    widths = [np.diff(statistics.ratio_interval(wrong, right, by)[1:])[0] for by in (groups, None)]
     assert widths[0] > 2 * widths[1]
-    holed = metrics.ratio_interval(np.append(wrong, np.nan), np.append(right, 1.0))
-    assert holed == metrics.ratio_interval(wrong, right) and np.isnan(metrics.ratio_interval([], [])[0])
+    holed = statistics.ratio_interval(np.append(wrong, np.nan), np.append(right, 1.0))
+    assert holed == statistics.ratio_interval(wrong, right) and np.isnan(statistics.ratio_interval([], [])[0])
 
 
 def test_share_in_sync():
-    assert metrics.share_in_sync([0.9, 0.2], [0.1, 0.5]) == 0.5
-    assert metrics.share_in_sync([0.9, 0.2], [[0.1, 0.3, 0.95], [0.1, 0.0, -1]]) == pytest.approx(5 / 6)
-    assert metrics.share_in_sync([0.4, 0.4], [0.4, 0.4]) == 0.5  # one who sees nothing guesses
+    assert sound.share_in_sync([0.9, 0.2], [0.1, 0.5]) == 0.5
+    assert sound.share_in_sync([0.9, 0.2], [[0.1, 0.3, 0.95], [0.1, 0.0, -1]]) == pytest.approx(5 / 6)
+    assert sound.share_in_sync([0.4, 0.4], [0.4, 0.4]) == 0.5  # one who sees nothing guesses
 
 
 def test_lse_of_known_distances():
     distances = np.full(31, 10.0)
     distances[12] = 6.5
-    assert metrics.lse_d(distances) == 6.5 and metrics.lse_c(distances) == 3.5 and metrics.av_offset(distances) == 3
+    assert sound.lse_d(distances) == 6.5 and sound.lse_c(distances) == 3.5 and sound.av_offset(distances) == 3
 
 
 def test_reductions_pass_over_what_is_not_defined():
     values = np.array([np.nan, 1.0, 4.0])
-    assert metrics.mean(values) == 2.5 and metrics.largest(values) == 4
-    assert np.isnan(metrics.mean([np.nan])) and np.isnan(metrics.largest([]))
+    assert register.mean(values) == 2.5 and register.largest(values) == 4
+    assert np.isnan(register.mean([np.nan])) and np.isnan(register.largest([]))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lipgan_keras import checkpoints, networks
-from lipgan_keras.backend import keras
-from lipgan_keras.cli import UserError
+from lipgan_keras.checkpoints import keras2
+from lipgan_keras.utils.backend import keras
+from lipgan_keras.utils.errors import UserError
 
 GOLDEN = [
     ("mel_basic", "mel_basic.full.h5"),
@@ -48,7 +49,7 @@ def test_layers_are_the_originals(audio, variant, golden):
     }
     if (audio, variant) == ("mfcc", "residual"):  # it has no golden output, so every name counts
         assert ours == expected["layers"]
-    pairs = list(checkpoints._pairs(ours, sorted(expected["layers"], key=checkpoints._order)))
+    pairs = list(keras2.paired_layers(ours, sorted(expected["layers"], key=checkpoints._order)))
     assert [ours[mine] for mine, _ in pairs] == [expected["layers"][theirs] for _, theirs in pairs]
 
 

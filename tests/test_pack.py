@@ -12,9 +12,17 @@ import synthetic
 from conftest import assert_one_line
 from test_dataset import make_clip, make_root
 
-from lipgan_keras import audio, augment, dataset, evaluation, measuring, pack
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import audio
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import augment, clip_folder, pack, splits
+from lipgan_keras.data.augment_audio import Sound
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.evaluation import find as evaluation_find
+from lipgan_keras.evaluation import kept
+from lipgan_keras.evaluation.jobs import Job
+from lipgan_keras.media import audio_file
+from lipgan_keras.utils.errors import UserError
 
 ALL = {"generator": True, "pairs": True, "sync": True, "augmentation": augment.NAMES}
 
@@ -26,17 +34,17 @@ def packed(root, path=None, max_bytes=10**8):
 
 
 def find(root, kind="mel"):
-    return dataset.find_clips(root, kind, progress=False)
+    return clip_folder.find_clips(root, kind, progress=False)
 
 
 def tones(folder, seed):
     """Sound that can be compressed, and pictures that differ."""
     rng = np.random.default_rng(seed)
-    audio.save_wav(
+    audio_file.save_wav(
         folder / "audio.wav",
         0.3 * np.sin(np.cumsum(np.interp(np.arange(25600) / 800, range(33), rng.uniform(0.01, 0.9, 33)))),
     )
-    np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio.load_audio(folder / "audio.wav")))
+    np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio_file.load_audio(folder / "audio.wav")))
     face = rng.integers(0, 200, (9, 9, 3))
     for path in folder.glob("*.jpg"):
         cv2.imwrite(str(path), cv2.resize((face + rng.integers(0, 20, (9, 9, 3))).astype("uint8"), (96, 96)))
@@ -55,9 +63,9 @@ def root(tmp_path_factory):
 def test_a_pack_trains_as_its_folder_does(root, kind):
     batches = []
     for place in (root, packed(root)):
-        clips, _ = dataset.split_clips(find(place, kind), 0.2, 1)
+        clips, _ = splits.split_clips(find(place, kind), 0.2, 1)
         config = ModelConfig("basic", kind)
-        data = dataset.Dataset(clips, config, 20, seed=4, sync_runs=6, sound=augment.Sound(augment.NAMES), **ALL)
+        data = Dataset(clips, config, 20, seed=4, sync_runs=6, sound=Sound(augment.NAMES), **ALL)
         batches.append([data.batch(number)[0] for number in (0, 7)])
     for one, other in zip(*batches, strict=True):
         assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
@@ -66,8 +74,7 @@ def test_a_pack_trains_as_its_folder_does(root, kind):
 def test_the_windows_that_the_mfcc_original_saved_are_packed(tmp_path):
     root = make_root(tmp_path / "root", clips=2, layout="lipgan_mfcc")
     one, other = (
-        dataset.Dataset(find(place, "mfcc"), ModelConfig("basic", "mfcc"), 4).batch(3)[0]
-        for place in (root, packed(root))
+        Dataset(find(place, "mfcc"), ModelConfig("basic", "mfcc"), 4).batch(3)[0] for place in (root, packed(root))
     )
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -91,7 +98,7 @@ def test_a_pack_unzipped_is_a_folder_of_clips(root, tmp_path):
         assert one.layout == other.layout and np.array_equal(one.wave(), other.wave())
         assert np.array_equal(one.picture(2, 96), other.picture(2, 96))
     again = packed(tmp_path / "out", tmp_path / "again")
-    assert [dataset.Clip(folder).layout for folder in pack.clip_folders(again)] == [clip.layout for clip in find(path)]
+    assert [Clip(folder).layout for folder in pack.clip_folders(again)] == [clip.layout for clip in find(path)]
 
 
 def test_a_spectrogram_that_the_sound_does_not_give_is_packed(tmp_path):
@@ -115,7 +122,7 @@ def test_the_folder_that_is_a_clip(tmp_path):
     make_clip(tmp_path / "root", frames=range(13))
     (clip,) = find(packed(tmp_path / "root"))
     assert clip.picture(5, 96).mean() == pytest.approx(5, abs=1) and clip.landmarks.shape == (13, 5, 2)
-    assert np.array_equal(dataset.Clip(clip.folder).frames, clip.frames)
+    assert np.array_equal(Clip(clip.folder).frames, clip.frames)
 
 
 def test_the_command_line(root, tmp_path, capfd):
@@ -132,7 +139,7 @@ def test_the_command_line(root, tmp_path, capfd):
     (tmp_path / "lists" / "train.txt").write_text("a/1\na/elsewhere\n")
     (tmp_path / "lists" / "val.txt").write_text("a/3\n")
     assert "2 clips" in run("--filelists", tmp_path / "lists").stdout
-    train, held_out = dataset.split_clips(find(tmp_path / "new" / "p"), 0.5, 0, tmp_path / "lists")
+    train, held_out = splits.split_clips(find(tmp_path / "new" / "p"), 0.5, 0, tmp_path / "lists")
     assert [clip.folder.name for clip in train + held_out] == ["1", "3"]
 
     size = (tmp_path / "new" / "p").stat().st_size
@@ -222,21 +229,21 @@ def test_damage_is_seen(root, tmp_path, capfd):
 def test_folders_below_a_pack_that_it_does_not_hold(root):
     path = packed(root)
     with pytest.raises(UserError, match="no such clip"):
-        dataset.Clip(path / "main" / "a" / "9")
+        Clip(path / "main" / "a" / "9")
     with pytest.raises(UserError, match="no such clip"):
-        dataset.Clip(Path("nowhere") / "a")
+        Clip(Path("nowhere") / "a")
 
 
 def test_clips_of_a_pack_can_be_judged(root):
     """Records depend on the pack, and copies of a sound are known in it."""
     path = packed(root)
     clips = find(path)
-    assert evaluation._same_sound(clips[0], clips[0]) and not evaluation._same_sound(clips[0], clips[1])
+    assert evaluation_find._same_sound(clips[0], clips[0]) and not evaluation_find._same_sound(clips[0], clips[1])
     settings = types.SimpleNamespace(checkpoint=None, sync_checkpoint=None, syncnet=None, inception=None)
-    job = measuring.Job("a", clip=clips[0].folder, other=clips[1].folder)
-    assert path in list(evaluation._files(settings, job)) and clips[0].folder in list(evaluation._files(settings, job))
-    job = measuring.Job("a", clip=root / "main" / "a" / "0")
-    assert root / "main" / "a" / "0" / "audio.wav" in list(evaluation._files(settings, job))
+    job = Job("a", clip=clips[0].folder, other=clips[1].folder)
+    assert path in list(kept.files_of(settings, job)) and clips[0].folder in list(kept.files_of(settings, job))
+    job = Job("a", clip=root / "main" / "a" / "0")
+    assert root / "main" / "a" / "0" / "audio.wav" in list(kept.files_of(settings, job))
 
 
 def test_a_pack_that_may_not_be_read(root, tmp_path, monkeypatch):

@@ -1,19 +1,23 @@
 """Made-up people: shape, colours, pose and camera change the picture, and the points go along."""
 
+import copy
 import dataclasses
 
 import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import people, puppets
+from lipgan_keras.face import photos as face_photos
+from lipgan_keras.puppets import photos
+from lipgan_keras.puppets.camera import Camera, Place, Pose
+from lipgan_keras.puppets.person import Axes, Person
 
 LANDMARKS = np.array([[70, 80], [114, 80], [92, 105], [75, 130], [109, 130]], float)  # 1 face unit is 50 pixels
 
 
 @pytest.fixture(scope="module")
 def puppet():
-    return puppets.load_puppet(next(iter(puppets.shipped_photos().values())))
+    return photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
 
 
 def dots(points, shape=(200, 190, 3)):
@@ -36,7 +40,7 @@ def dot_near(picture, point, reach=9):
 
 def test_axes_go_there_and_back():
     turned = LANDMARKS @ np.array([[0.9, 0.3], [-0.3, 0.9]]) + [20, -5]
-    axes = people.Axes(turned)
+    axes = Axes(turned)
     there = axes.to_face(turned)
     np.testing.assert_allclose(there[:2].mean(0), 0, atol=1e-9)
     np.testing.assert_allclose(there[3:].mean(0), [0, 1], atol=1e-9)
@@ -48,7 +52,7 @@ def test_axes_go_there_and_back():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_points_go_where_the_shape_takes_them(seed):
-    person, axes = people.Person(np.random.default_rng(seed)), people.Axes(LANDMARKS)
+    person, axes = Person(np.random.default_rng(seed)), Axes(LANDMARKS)
     moved = axes.to_photo(person.moved(axes.to_face(LANDMARKS)))
     assert 0.7 < np.linalg.norm(moved - LANDMARKS, axis=1).max() < 15
     for before, after in zip(
@@ -58,17 +62,17 @@ def test_points_go_where_the_shape_takes_them(seed):
 
 
 def test_people_differ_in_colour_and_none_disappears(puppet):
-    axes = people.Axes(np.array(puppet.geometry.landmarks))
+    axes = Axes(np.array(puppet.geometry.landmarks))
     u, v = axes.grid(puppet.photo.shape)
     cheeks = (np.abs(np.abs(u) - 0.5) < 0.14) & (np.abs(v - 0.6) < 0.16)
     seen = []
     for seed in range(12):
-        person = people.Person(np.random.default_rng(seed))
+        person = Person(np.random.default_rng(seed))
         seen.append(np.median(person.colour(puppet.photo, axes)[cheeks].mean(1)))
-        again = people.Person(np.random.default_rng(seed))
+        again = Person(np.random.default_rng(seed))
         assert again.numbers == person.numbers
     assert min(seen) > 40 and max(seen) < 235 and np.std(seen) > 25
-    dark, pale = people.Person(np.random.default_rng(0)), people.Person(np.random.default_rng(0))
+    dark, pale = Person(np.random.default_rng(0)), Person(np.random.default_rng(0))
     dark.numbers["skin"], pale.numbers["skin"] = 0.5, 5.0
     dark, pale = (person.colour(puppet.photo, axes)[cheeks].mean() for person in (dark, pale))
     assert pale > dark + 60
@@ -77,10 +81,10 @@ def test_people_differ_in_colour_and_none_disappears(puppet):
 def test_points_go_where_the_pose_takes_them(puppet):
     marks = np.array(puppet.geometry.landmarks)
     for i, turn in enumerate([(0, 0), (14, 0), (-14, 6), (8, -8)]):
-        place = people.Place((6.0, -4.0), 5.0, (1.05, 0.98), turn)
+        place = Place((6.0, -4.0), 5.0, (1.05, 0.98), turn)
         expected = puppet.landmarks(0, 0, place) - 0.5
         for number in range(3):  # eyes and nose; MTCNN's corners are not the corners
-            dotted = puppets.copy.copy(puppet)
+            dotted = copy.copy(puppet)
             dotted.photo = dots([marks[number]], puppet.photo.shape)
             assert np.abs(dot_near(dotted.render(0, 0, place), expected[number]) - expected[number]).max() < 1.2
         straight = puppet.landmarks(0, 0, dataclasses.replace(place, turn=(0, 0))) - 0.5
@@ -94,7 +98,7 @@ def test_corners_are_where_the_mouth_ends(puppet):
     for opening, width in ((0, 0), (1, 0), (0, -1), (0, 1)):
         expected = puppet.corners(opening, width) - 0.5
         for side in range(2):
-            dotted = puppets.copy.copy(puppet)
+            dotted = copy.copy(puppet)
             dotted.photo = dots([ends[side]], puppet.photo.shape)
             frame = dotted.render(opening, width)
             assert np.abs(dot_near(frame, expected[side], 7) - expected[side]).max() < 2.5
@@ -106,14 +110,14 @@ def test_corners_are_where_the_mouth_ends(puppet):
 
 def test_a_window_is_a_part_of_the_frame(puppet):
     rng = np.random.default_rng(3)
-    other = puppet.as_person(people.Person(rng), rng)
-    place = people.Place((3.0, 2.0), -4.0, (1.0, 1.0), (7.0, -3.0))
+    other = puppet.as_person(Person(rng), rng)
+    place = Place((3.0, 2.0), -4.0, (1.0, 1.0), (7.0, -3.0))
     whole = other.render(0.7, 0.2, place)
     x1, y1, x2, y2 = window = (48, 64, 208, 224)
     part = other.render(0.7, 0.2, place, window)
     assert np.abs(part.astype(int) - whole[y1:y2, x1:x2]).max() <= 2
     for seed in range(8):
-        camera = people.Camera(np.random.default_rng(seed))
+        camera = Camera(np.random.default_rng(seed))
         full = camera(whole, 4)
         cut = camera(whole[y1:y2, x1:x2], 4, x1, y1)
         assert np.abs(cut.astype(int) - full[y1:y2, x1:x2])[16:-16, 16:-16].mean() < 0.5
@@ -127,7 +131,7 @@ def test_the_camera_softens_and_adds_noise(puppet):
     def detail(image):
         return np.abs(np.diff(image.astype(float), axis=1)).mean()
 
-    camera = people.Camera(np.random.default_rng(0))
+    camera = Camera(np.random.default_rng(0))
     plain = {"reduced": 1.0, "blur": 0.0, "noise": 0.0, "noise_grain": 0.0, "quality": None, "seed": 1}
     camera.numbers = plain
     np.testing.assert_array_equal(camera(frame, 0), frame)
@@ -140,7 +144,7 @@ def test_the_camera_softens_and_adds_noise(puppet):
 
 def test_a_smile_raises_the_corners_of_the_mouth():
     def mouth_of(smile):
-        person = people.Person(np.random.default_rng(1))
+        person = Person(np.random.default_rng(1))
         person.numbers["smile"] = smile
         return person.moved(np.array([[-0.4, 1.0], [0.0, 1.0], [0.4, 1.0]]))
 
@@ -148,19 +152,19 @@ def test_a_smile_raises_the_corners_of_the_mouth():
     raised, wider = rest[:, 1] - smile[:, 1], np.abs(smile[:, 0] - smile[1, 0]) - np.abs(rest[:, 0] - rest[1, 0])
     assert raised[1] < 0.01 and all(0.05 < corner < 0.15 for corner in raised[[0, 2]]) and all(wider[[0, 2]] > 0.02)
     drawn = {
-        smiling: [people.Person(np.random.default_rng(s), smiling).numbers["smile"] for s in range(50)]
+        smiling: [Person(np.random.default_rng(s), smiling).numbers["smile"] for s in range(50)]
         for smiling in (False, True)
     }
     assert not any(drawn[False]) and max(drawn[True]) > 0.08 and 10 < np.count_nonzero(drawn[True]) < 45
 
 
 def test_lips_may_be_thinner_and_paler(puppet):
-    axes = people.Axes(np.array(puppet.geometry.landmarks))
+    axes = Axes(np.array(puppet.geometry.landmarks))
     u, v = axes.grid(puppet.photo.shape)
     cheeks = (np.abs(np.abs(u) - 0.5) < 0.14) & (np.abs(v - 0.6) < 0.16)
 
     def with_lips(**numbers):
-        person = people.Person(np.random.default_rng(4))
+        person = Person(np.random.default_rng(4))
         person.numbers.update(numbers)
         return person
 
@@ -178,14 +182,13 @@ def test_lips_may_be_thinner_and_paler(puppet):
 
     assert reddest(with_lips(lip_paleness=0.8)) < 0.6 * reddest(with_lips())
     names = ("lip_thinness", "lip_paleness")
-    plain, clear = (people.Person(np.random.default_rng(1), smiling).numbers for smiling in (False, True))
+    plain, clear = (Person(np.random.default_rng(1), smiling).numbers for smiling in (False, True))
     assert not any(plain[name] for name in names) and all(clear[name] > 0 for name in names)
 
 
 def test_good_cameras_lose_less():
     cameras = {
-        good: [people.Camera(np.random.default_rng(seed), good).numbers for seed in range(200)]
-        for good in (False, True)
+        good: [Camera(np.random.default_rng(seed), good).numbers for seed in range(200)] for good in (False, True)
     }
 
     def spoilt(good, name, nothing):
@@ -200,7 +203,7 @@ def test_good_cameras_lose_less():
 
 def test_a_head_moves_slowly():
     for seed in range(5):
-        pose = people.Pose.drawn(100, 25.0, 256, np.random.default_rng(seed))
+        pose = Pose.drawn(100, 25.0, 256, np.random.default_rng(seed))
         assert pose.shift.shape == pose.zoom.shape == pose.turn.shape == (100, 2) and pose.angle.shape == (100,)
         assert np.abs(np.diff(pose.shift, axis=0)).max() < 2 and np.abs(np.diff(pose.turn, axis=0)).max() < 2
         assert np.abs(pose.turn).max() < 25 and np.abs(pose.shift).max() < 35

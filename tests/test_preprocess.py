@@ -16,9 +16,15 @@ import synthetic
 from conftest import ROOT, assert_one_line
 from synthetic import RATE, beeps, number, onset, picture, steady, uneven
 
-from lipgan_keras import audio, dataset, faces, preprocessing, puppets
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras.config import WINDOW_SHAPE, ModelConfig
+from lipgan_keras.data import preprocess as data_preprocess
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.face import cropping, detector
+from lipgan_keras.face import photos as face_photos
+from lipgan_keras.media import audio_file
+from lipgan_keras.puppets import clips, photos
+from lipgan_keras.utils.errors import UserError
 
 TESTS = Path(__file__).parent
 
@@ -26,7 +32,7 @@ TESTS = Path(__file__).parent
 @pytest.fixture
 def quick(monkeypatch):
     """The synthetic detector."""
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
 
 
 @pytest.fixture
@@ -34,7 +40,8 @@ def quick_script(tmp_path_factory):
     """A function: start preprocess.py with the synthetic detector, in its workers too, as a process group."""
     site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(
-        "import synthetic\nfrom lipgan_keras import faces\nfaces.detect = synthetic.detect\n", encoding="utf-8"
+        "import synthetic\nfrom lipgan_keras.face import detector\ndetector.detect = synthetic.detect\n",
+        encoding="utf-8",
     )
     started = []
 
@@ -109,7 +116,7 @@ def test_the_grid_takes_the_nearest_frame(times):
     tracked = [
         SimpleNamespace(frame=SimpleNamespace(time=t, duration=end - t)) for t, end in zip(times, ends, strict=True)
     ]
-    grid = list(preprocessing.on_grid(tracked))
+    grid = list(data_preprocess.on_grid(tracked))
     assert [n for n, _ in grid] == list(range(25))
     for n, chosen in grid:
         assert abs(chosen.frame.time - n / 25) == pytest.approx(np.abs(np.array(times) - n / 25).min(), abs=1e-6)
@@ -118,16 +125,16 @@ def test_the_grid_takes_the_nearest_frame(times):
 def test_the_grid_has_no_picture_for_holes():
     times = [0.11, 0.15, 0.19, 1.0, 1.04]  # starts late, and freezes
     tracked = [SimpleNamespace(frame=SimpleNamespace(time=t, duration=0.04)) for t in times]
-    chosen = {n: t.frame.time for n, t in preprocessing.on_grid(tracked)}
+    chosen = {n: t.frame.time for n, t in data_preprocess.on_grid(tracked)}
     assert chosen == {2: 0.11, 3: 0.11, 4: 0.15, 5: 0.19, 6: 0.19, 24: 1.0, 25: 1.0, 26: 1.04}
 
 
 @pytest.mark.parametrize("fps", [25, 30, 50])
 def test_jpg_n_is_time_n_over_25(tmp_path, monkeypatch, quick, fps):
     whole = np.array([0.0, 0.0, 128.0, 128.0])
-    monkeypatch.setattr(faces, "crop_box", lambda *_: whole)  # so that the crops show their numbers
+    monkeypatch.setattr(cropping, "crop_box", lambda *_: whole)  # so that the crops show their numbers
     source = clip(tmp_path / "a.mp4", 2, fps)
-    assert preprocessing.preprocess_clip(source, tmp_path / "out", 96) is None
+    assert data_preprocess.preprocess_clip(source, tmp_path / "out", 96) is None
     assert numbers(tmp_path / "out") == list(range(50))
     for n in range(50):
         assert abs(number(crop(tmp_path / "out", n)) / fps - n / 25) <= 0.5 / fps + 1e-6
@@ -139,7 +146,7 @@ def test_jpg_n_is_time_n_over_25(tmp_path, monkeypatch, quick, fps):
 
 def test_frames_without_a_face_leave_a_gap(tmp_path, quick):
     source = clip(tmp_path / "a.mp4", 1.2, draw=lambda i: picture(i, face=not 10 <= i < 15))
-    assert preprocessing.preprocess_clip(source, tmp_path / "out", 96) is None
+    assert data_preprocess.preprocess_clip(source, tmp_path / "out", 96) is None
     expected = [n for n in range(30) if not 10 <= n < 15]
     assert numbers(tmp_path / "out") == expected
     with np.load(tmp_path / "out" / "landmarks.npz") as saved:
@@ -156,7 +163,7 @@ FLASH = {"25": (steady(25, 1.6), 20), "29.97": (steady(30000 / 1001, 1.6), 25), 
 
 @pytest.fixture(scope="module")
 def puppet():
-    return puppets.load_puppet(next(iter(puppets.shipped_photos().values())))
+    return photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
 
 
 @pytest.fixture(scope="module", params=FLASH)
@@ -174,7 +181,7 @@ def flash(request, puppet, tmp_path_factory):
 
     sound = beeps([(start, end)], 1.6, 44100, tone=1000)
     synthetic.write(folder / "a.mp4", times, 1.6, draw, (sound, 44100), size=(256, 256))
-    assert preprocessing.preprocess_clip(folder / "a.mp4", folder / "out", 96) is None
+    assert data_preprocess.preprocess_clip(folder / "a.mp4", folder / "out", 96) is None
     return SimpleNamespace(path=folder / "a.mp4", folder=folder / "out", start=start, end=end)
 
 
@@ -184,7 +191,7 @@ def test_flash_and_beep_stay_in_their_place(flash):
     bright = np.flatnonzero(forehead > 200)
     assert len(bright) in (1, 2) and np.all(np.abs(bright / 25 - flash.start) <= 0.04), bright
     assert np.median(forehead) < 150
-    assert onset(audio.load_audio(flash.folder / "audio.wav")) == pytest.approx(flash.start, abs=0.005)
+    assert onset(audio_file.load_audio(flash.folder / "audio.wav")) == pytest.approx(flash.start, abs=0.005)
     with np.load(flash.folder / "mels.npz") as saved:
         mel = saved["spec"]
     assert mel.dtype == np.float32 and mel.shape == (80, 1 + 16000 * 1.6 // 200)
@@ -195,9 +202,9 @@ def test_flash_and_beep_stay_in_their_place(flash):
 
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
 def test_training_hears_the_beep_at_the_flash(flash, kind):
-    data = dataset.Dataset([dataset.Clip(flash.folder)], ModelConfig("basic", kind, 0.125), 4, pairs=False)
+    data = Dataset([Clip(flash.folder)], ModelConfig("basic", kind, 0.125), 4, pairs=False)
     forehead = [data.picture(0, i)[:5].mean() for i in range(40)]
-    middles = np.array([data.window(0, i)[:, audio.WINDOW_SHAPE[kind][1] // 2, 0] for i in range(40)])
+    middles = np.array([data.window(0, i)[:, WINDOW_SHAPE[kind][1] // 2, 0] for i in range(40)])
     assert np.abs(middles - np.median(middles, axis=0)).sum(1).argmax() in np.flatnonzero(np.array(forehead) > 200)
 
 
@@ -224,7 +231,7 @@ def touch(root, *names):
 
 
 def found(root, split="train", filelists=None):
-    return {str(s.relative_to(root)): str(n) for s, n in preprocessing.find_videos(root, split, filelists)}
+    return {str(s.relative_to(root)): str(n) for s, n in data_preprocess.find_videos(root, split, filelists)}
 
 
 def test_every_video_below_the_root(tmp_path):
@@ -286,7 +293,7 @@ def test_bad_list_files(tmp_path, text):
     if text is not None:
         (tmp_path / "train.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match="train.txt"):
-        preprocessing.find_videos(tmp_path, "train", tmp_path)
+        data_preprocess.find_videos(tmp_path, "train", tmp_path)
 
 
 # Finished, half-written, foreign
@@ -294,10 +301,10 @@ def test_bad_list_files(tmp_path, text):
 
 def test_what_is_finished(tmp_path, quick):
     source = clip(tmp_path / "a.mp4")
-    assert preprocessing.finished(tmp_path / "a", 96) is None
-    assert preprocessing.preprocess_clip(source, tmp_path / "a", 96) is None
-    assert preprocessing.finished(tmp_path / "a", 96) == "finished"
-    assert "--img_size" in preprocessing.finished(tmp_path / "a", 128)
+    assert data_preprocess.finished(tmp_path / "a", 96) is None
+    assert data_preprocess.preprocess_clip(source, tmp_path / "a", 96) is None
+    assert data_preprocess.finished(tmp_path / "a", 96) == "finished"
+    assert "--img_size" in data_preprocess.finished(tmp_path / "a", 128)
     for name, content in [
         ("mels.npz", b""),
         ("landmarks.npz", b""),
@@ -307,7 +314,7 @@ def test_what_is_finished(tmp_path, quick):
         foreign = tmp_path / f"{len(content)}{name}"
         touch(foreign, "0.jpg", name)
         (foreign / name).write_bytes(content)
-        assert "not made by this program" in preprocessing.finished(foreign, 96)
+        assert "not made by this program" in data_preprocess.finished(foreign, 96)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +332,7 @@ def test_what_is_finished(tmp_path, quick):
 def test_a_bad_video_says_why_and_leaves_nothing(tmp_path, quick, make, reason):
     source = tmp_path / "bad.mp4"
     make(source)
-    said = preprocessing.preprocess_clip(source, tmp_path / "out" / "bad", 96)
+    said = data_preprocess.preprocess_clip(source, tmp_path / "out" / "bad", 96)
     assert said.startswith(f"{source}: ") and reason in said and "\n" not in said and "Error" not in said
     assert not list(tmp_path.glob("out/*"))
 
@@ -336,7 +343,7 @@ def test_a_bad_video_says_why_and_leaves_nothing(tmp_path, quick, make, reason):
 def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     """The real program, with its real detector and its workers."""
     root, out = tmp_path / "in", tmp_path / "out"
-    puppets.make_clips(root, 1, seconds=0.6)
+    clips.make_clips(root, 1, seconds=0.6)
     name = next(root.glob("main/*/*.mp4")).relative_to(root).with_suffix("")
     (root / "main" / "bad").mkdir()
     (root / "main" / "bad" / "text.mp4").write_text("not a video\n" * 50, encoding="utf-8")
@@ -469,7 +476,7 @@ def test_bad_input_gets_one_line(tmp_path, capfd):
 
 def test_none_of_the_videos_works(tmp_path, capfd, monkeypatch):
     touch(tmp_path, "in/a.mp4", "in/b.mp4")
-    monkeypatch.setattr(preprocessing, "_run", lambda todo, *_: ((source, "is empty") for source, _ in todo))
+    monkeypatch.setattr(data_preprocess, "_run", lambda todo, *_: ((source, "is empty") for source, _ in todo))
     result = synthetic.call(
         "preprocess.py", "--videos_data_root", tmp_path / "in", "--final_data_root", tmp_path / "out", capfd=capfd
     )
@@ -483,15 +490,15 @@ def test_a_full_disc_is_a_reason(tmp_path, quick, monkeypatch):
     def full(path, image):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(preprocessing, "write_jpeg", full)
-    said = preprocessing.preprocess_clip(source, tmp_path / "out", 96)
+    monkeypatch.setattr(data_preprocess, "write_jpeg", full)
+    said = data_preprocess.preprocess_clip(source, tmp_path / "out", 96)
     assert "No space left" in said and "free some space" in said and not (tmp_path / "out").exists()
     assert partials(tmp_path) == []
 
 
 def test_default_flags_are_the_originals(monkeypatch):
     seen = []
-    monkeypatch.setattr(preprocessing, "preprocess", seen.append)
+    monkeypatch.setattr(data_preprocess, "preprocess", seen.append)
     monkeypatch.setattr(sys, "argv", ["preprocess.py", "--videos_data_root", "a", "--final_data_root", "b"])
     import preprocess
 

@@ -10,9 +10,18 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import audio, cli, dataset, metrics, people, puppets, video
-from lipgan_keras import faces as detector
-from lipgan_keras.cli import UserError
+from lipgan_keras.data import clip_folder
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.face import aperture, detector, regions
+from lipgan_keras.face import photos as face_photos
+from lipgan_keras.media import audio_file, probe, video_reader
+from lipgan_keras.puppets import __main__, speech
+from lipgan_keras.puppets import clips as puppets_clips
+from lipgan_keras.puppets import photos as puppets_photos
+from lipgan_keras.puppets.camera import Place
+from lipgan_keras.puppets.face import Puppet
+from lipgan_keras.utils import cli
+from lipgan_keras.utils.errors import UserError
 
 NAMES = ["grace_hopper", "astronaut"]
 
@@ -20,7 +29,7 @@ NAMES = ["grace_hopper", "astronaut"]
 @pytest.fixture(scope="module")
 def faces():
     """The shipped photos as puppets."""
-    return {name: puppets.load_puppet(file) for name, file in puppets.shipped_photos().items()}
+    return {name: puppets_photos.load_puppet(file) for name, file in face_photos.shipped_photos().items()}
 
 
 def mouth(image):
@@ -37,12 +46,12 @@ def darkest(image):
 def test_speech_is_what_the_mouth_says():
     correlations = []
     for seed in range(4):
-        wave, opening, width = puppets.synthesise_speech(6.0, np.random.default_rng(seed))
+        wave, opening, width = speech.synthesise_speech(6.0, np.random.default_rng(seed))
         assert wave.shape == (96000,) and wave.dtype == np.float32 and 0.2 < np.abs(wave).max() <= 1
         assert opening.shape == width.shape == (150,) and opening.dtype == width.dtype == np.float32
         assert opening.min() == 0 and 0.75 < opening.max() <= 1 and opening.std() > 0.15
         assert -1 <= width.min() < -0.3 and 0.3 < width.max() <= 1
-        heard = puppets.articulation_from_speech(wave)
+        heard = speech.articulation_from_speech(wave)
         level = np.sqrt((wave.reshape(150, 640) ** 2).mean(1))
         assert level[opening > 0.5].mean() > 3 * level[opening < 0.02].mean()
         correlations.append([np.corrcoef(opening, heard[0])[0, 1], np.corrcoef(width, heard[1])[0, 1]])
@@ -50,7 +59,7 @@ def test_speech_is_what_the_mouth_says():
 
 
 def test_the_first_formant_follows_the_opening():
-    wave, opening, _ = puppets.synthesise_speech(20.0, np.random.default_rng(3))
+    wave, opening, _ = speech.synthesise_speech(20.0, np.random.default_rng(3))
     spectra = np.abs(np.fft.rfft(wave.reshape(-1, 640) * np.hanning(640), axis=1)) ** 2  # 25 Hz a bin
     voiced = spectra[:, 4:120].sum(1) > np.median(spectra[:, 4:120].sum(1))
     centroid = (spectra[:, 8:45] * np.arange(8, 45)).sum(1) / spectra[:, 8:45].sum(1) * 25
@@ -59,19 +68,19 @@ def test_the_first_formant_follows_the_opening():
 
 
 def test_speech_is_deterministic_and_takes_any_rate():
-    first, again = (puppets.synthesise_speech(2.0, np.random.default_rng(5)) for _ in range(2))
+    first, again = (speech.synthesise_speech(2.0, np.random.default_rng(5)) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(first[0], puppets.synthesise_speech(2.0, np.random.default_rng(6))[0])
-    wave, opening, width = puppets.synthesise_speech(2.0, np.random.default_rng(5), fps=30)
+    assert not np.array_equal(first[0], speech.synthesise_speech(2.0, np.random.default_rng(6))[0])
+    wave, opening, width = speech.synthesise_speech(2.0, np.random.default_rng(5), fps=30)
     assert len(wave) == 32000 and len(opening) == len(width) == 60
-    wave, opening, width = puppets.synthesise_speech(0.01, np.random.default_rng(5))
+    wave, opening, width = speech.synthesise_speech(0.01, np.random.default_rng(5))
     assert len(wave) == 640 and len(opening) == len(width) == 1
 
 
 @pytest.mark.parametrize("samples", [0, 1, 300, 640, 16000])
 def test_silence_keeps_the_mouth_shut(samples):
-    opening, width = puppets.articulation_from_speech(np.zeros(samples, np.float32))
+    opening, width = speech.articulation_from_speech(np.zeros(samples, np.float32))
     assert len(opening) == len(width) == max(1, samples // 640)
     assert np.all(opening == 0) and np.all(width == 0)
 
@@ -102,7 +111,7 @@ def test_a_smile_with_teeth_is_closed(faces):
 
     puppet = faces["astronaut"]
     untouched = dataclasses.replace(puppet.geometry, lower=puppet.geometry.upper, rest_width=1.0)
-    smile = puppets.Puppet(puppet.photo, untouched)  # the teeth are taken for a part of the lower lip
+    smile = Puppet(puppet.photo, untouched)  # the teeth are taken for a part of the lower lip
     assert teeth(smile.render(0, 0)) > 40 and teeth(puppet.render(0.3, 1)) > 40
     assert teeth(puppet.render(0, 0)) < 15 and teeth(puppet.render(0, -1)) < 15
 
@@ -116,15 +125,15 @@ def test_mirror_and_light(faces):
     assert np.abs(frame[:, 1:].astype(float) - other[:, :-1]).mean() < 3
     varied = puppet.varied(np.random.default_rng(2)).render(0.6, 0.3)
     assert 1 < np.abs(frame.astype(float) - varied).mean() < 40
-    moved = puppet.render(0.6, 0.3, people.Place(shift=(5, -3)))
+    moved = puppet.render(0.6, 0.3, Place(shift=(5, -3)))
     assert np.abs(moved[:-3, 5:].astype(float) - frame[3:, :-5])[20:-20, 20:-20].mean() < 2
 
 
 def test_the_lip_line_of_a_given_photo_is_found():
-    photo = cv2.imread(str(puppets.shipped_photos()["grace_hopper"]))
+    photo = cv2.imread(str(face_photos.shipped_photos()["grace_hopper"]))
     landmarks = np.array([[220, 190], [308, 186], [268, 237], [232, 277], [304, 273]], float)
-    found = puppets._find_mouth(photo, (178, 110, 351, 330), landmarks)
-    by_hand = puppets._SHIPPED["grace_hopper"]
+    found = puppets_photos._find_mouth(photo, (178, 110, 351, 330), landmarks)
+    by_hand = puppets_photos._SHIPPED["grace_hopper"]
     for x in (250, 268, 290):
         line = [
             np.mean([np.interp(x, *zip(*edge, strict=True)) for edge in (g.upper, g.lower)]) for g in (found, by_hand)
@@ -133,13 +142,13 @@ def test_the_lip_line_of_a_given_photo_is_found():
 
 
 def test_clip_is_in_time(tmp_path, faces):
-    wave, opening, width = puppets.synthesise_speech(3.0, np.random.default_rng(0))
+    wave, opening, width = speech.synthesise_speech(3.0, np.random.default_rng(0))
     path = tmp_path / "new" / "clip.mp4"
-    puppets.write_clip(path, faces["astronaut"], wave, opening, width, np.random.default_rng(1))
-    info = video.probe(path)
+    puppets_clips.write_clip(path, faces["astronaut"], wave, opening, width, np.random.default_rng(1))
+    info = probe.probe(path)
     assert (info.width, info.height, info.has_audio) == (256, 256, True)
     assert info.fps == pytest.approx(25) and info.duration == pytest.approx(3.0, abs=0.001)
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert [round(frame.time * 25, 3) for frame in frames] == list(range(75))
     dark = [darkest(frame.image) for frame in frames]
     at = [
@@ -147,7 +156,7 @@ def test_clip_is_in_time(tmp_path, faces):
         for lag in (-2, -1, 0, 1, 2)
     ]
     assert max(at) == at[2] > 0.8
-    sound = audio.load_audio(path)
+    sound = audio_file.load_audio(path)
     assert abs(len(sound) - 48000) <= 1024
     lags = np.correlate(sound[:40000], wave[800:39200], "valid")
     assert abs(np.argmax(lags) - 800) < 160  # 10 ms
@@ -159,45 +168,45 @@ def test_clip_is_in_time(tmp_path, faces):
 
 
 def test_make_clips(tmp_path):
-    paths = puppets.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
+    paths = puppets_clips.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
     names = [f"main/{name}" for name in (*NAMES, "grace_hopper_mirrored", "astronaut_mirrored")]
     expected = [*(f"{name}/00001.mp4" for name in names), "main/grace_hopper/00002.mp4"]
     assert [str(path.relative_to(tmp_path / "a")) for path in paths] == expected
     contents = [path.read_bytes() for path in paths]
     assert len(set(contents)) == 5
     # Again in another place, by two processes: the same bytes.
-    again = puppets.make_clips(tmp_path / "b", 5, seed=3, seconds=0.6, num_workers=2)
+    again = puppets_clips.make_clips(tmp_path / "b", 5, seed=3, seconds=0.6, num_workers=2)
     assert [path.read_bytes() for path in again] == contents
     # A rerun makes what is missing or was made otherwise, and nothing else.
     before = [path.stat().st_mtime_ns for path in paths]
     paths[1].unlink()
     paths[2].with_suffix(".npz").write_bytes(b"broken")
-    puppets.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
+    puppets_clips.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
     changed = [path.stat().st_mtime_ns != time for path, time in zip(paths, before, strict=True)]
     assert changed == [False, True, True, False, False]
     assert [path.read_bytes() for path in paths] == contents
-    puppets.make_clips(tmp_path / "a", 1, seed=4, seconds=0.6)
+    puppets_clips.make_clips(tmp_path / "a", 1, seed=4, seconds=0.6)
     assert paths[0].read_bytes() != contents[0]
 
 
 def test_given_speech_moves_the_mouth(tmp_path):
-    wave, _, _ = puppets.synthesise_speech(4.0, np.random.default_rng(8))
-    audio.save_wav(tmp_path / "speech.wav", wave)
-    (path,) = puppets.make_clips(tmp_path, 1, seconds=2.0, speech=[tmp_path / "speech.wav"])
-    sound = audio.load_audio(path)[:32000]
+    wave, _, _ = speech.synthesise_speech(4.0, np.random.default_rng(8))
+    audio_file.save_wav(tmp_path / "speech.wav", wave)
+    (path,) = puppets_clips.make_clips(tmp_path, 1, seconds=2.0, speech=[tmp_path / "speech.wav"])
+    sound = audio_file.load_audio(path)[:32000]
     first = np.argmax(np.correlate(wave, sound[:16000], "valid"))
     with np.load(path.with_suffix(".npz")) as truth:
         opening = truth["opening"]
     assert len(opening) == 50
-    expected, _ = puppets.articulation_from_speech(wave[first : first + 32000])
+    expected, _ = speech.articulation_from_speech(wave[first : first + 32000])
     assert np.corrcoef(opening, expected)[0, 1] > 0.95
 
 
 def test_a_varied_sound_is_speech_noise_or_silence_and_only_speech_moves_the_mouth():
-    real, _, _ = puppets.synthesise_speech(5.0, np.random.default_rng(1))
+    real, _, _ = speech.synthesise_speech(5.0, np.random.default_rng(1))
     kinds = set()
     for seed in range(50):
-        sound = puppets._draw_sound(1.0, [real], np.random.default_rng(seed))
+        sound = speech.draw_utterance(1.0, [real], np.random.default_rng(seed))
         kinds |= {(sound.numbers["sound"], sound.numbers.get("besides"))}
         assert sound.wave.shape == (16000,) and np.abs(sound.wave).max() <= 1
         assert sound.opening.shape == sound.width.shape == (25,)
@@ -205,12 +214,12 @@ def test_a_varied_sound_is_speech_noise_or_silence_and_only_speech_moves_the_mou
         assert not sound.opening.any() and not sound.width.any() if still else sound.opening.max() > 0.2
     assert {kind for kind, _ in kinds} == {"synthesised", "speech", "music", "silence"}
     assert {besides for _, besides in kinds} == {None, "music", "noise"}
-    assert puppets._draw_sound(1.0, [], np.random.default_rng(7)).numbers["sound"] != "speech"
+    assert speech.draw_utterance(1.0, [], np.random.default_rng(7)).numbers["sound"] != "speech"
 
 
 def test_voices_vary():
     def spectrum(seed):
-        wave, opening, _ = puppets.synthesise_speech(3.0, np.random.default_rng(seed), varied=True)
+        wave, opening, _ = speech.synthesise_speech(3.0, np.random.default_rng(seed), varied=True)
         assert np.isfinite(wave).all() and np.abs(wave).max() <= 1 and opening.max() > 0.5
         power = (np.abs(np.fft.rfft(wave)) ** 2).reshape(-1)[: 8000 * 3]
         return (power * np.arange(len(power)) / 3).sum() / power.sum()
@@ -223,39 +232,39 @@ def test_voices_vary():
 def crops(tmp_path_factory):
     """Varied crops, 1.6 s each, and their folder."""
     root = tmp_path_factory.mktemp("crops")
-    return root, puppets.make_clips(root, 12, seed=2, seconds=1.6, varied=True, crops=True)
+    return root, puppets_clips.make_clips(root, 12, seed=2, seconds=1.6, varied=True, crops=True)
 
 
 def test_crops_are_what_training_reads(crops):
     root, paths = crops
     assert paths[0] == root / "main" / "grace_hopper" / "00001" and len(set(paths)) == 12
-    clips = dataset.find_clips(root, "mel", progress=False)
+    clips = clip_folder.find_clips(root, "mel", progress=False)
     assert [clip.folder for clip in clips] == sorted(paths)
     for clip in clips[:2]:
         assert clip.layout == "lipgan_keras" and list(clip.frames) == list(range(40))
         np.testing.assert_allclose(clip.start * 25, np.arange(40), atol=1e-6)
         assert clip.picture(3, 96).shape == (96, 96, 3) and clip.saved_size == 96
-        assert np.abs(clip.landmarks - detector.default_landmarks()).max() < 15
-        assert np.all(np.abs(clip.landmarks[:, 3:].mean(1) - detector.default_landmarks()[3:].mean(0)) < 5)
+        assert np.abs(clip.landmarks - regions.default_landmarks()).max() < 15
+        assert np.all(np.abs(clip.landmarks[:, 3:].mean(1) - regions.default_landmarks()[3:].mean(0)) < 5)
         assert len(clip.wave()) == 25600 and clip.features("mel").shape[0] == 80
         with np.load(f"{clip.folder}.npz") as truth:
             assert truth["opening"].shape == (40,) and truth["landmarks"].shape == (40, 5, 2)
             assert {"person", "camera", "sound"} <= json.loads(str(truth["drawn"])).keys()
     other, again = root / "other", [path for path in paths[:2]]
-    fresh = puppets.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
+    fresh = puppets_clips.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
     for new, old in zip(fresh, again, strict=False):
         for name in sorted(os.listdir(old)):
             if not name.endswith(".npz"):
                 assert (new / name).read_bytes() == (old / name).read_bytes()
     # Kept as they are; made anew with another seed; what somebody else made is left alone.
     before = (fresh[0] / "0.jpg").stat().st_mtime_ns
-    puppets.make_clips(other, 1, seed=2, seconds=1.6, varied=True, crops=True)
+    puppets_clips.make_clips(other, 1, seed=2, seconds=1.6, varied=True, crops=True)
     assert (fresh[0] / "0.jpg").stat().st_mtime_ns == before
-    puppets.make_clips(other, 1, seed=9, seconds=0.4, varied=True, crops=True)
+    puppets_clips.make_clips(other, 1, seed=9, seconds=0.4, varied=True, crops=True)
     assert len(list(fresh[0].glob("*.jpg"))) == 10
     (fresh[1] / "landmarks.npz").unlink()
     with pytest.raises(UserError, match="00001: is there"):
-        puppets.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
+        puppets_clips.make_clips(other, 2, seed=2, seconds=1.6, varied=True, crops=True)
 
 
 def drawn(paths):
@@ -306,9 +315,9 @@ def mouth_seen(clip, i):
 
 
 def test_clear_puppets_grin_where_nobody_hears_it(tmp_path):
-    photos = [puppets.shipped_photos()["grace_hopper"]]
-    puppets.make_clips(tmp_path, 12, seed=1, seconds=1.6, crops=True, clear=True, photos=photos)
-    clips = dataset.find_clips(tmp_path, "mel", progress=False)
+    photos = [face_photos.shipped_photos()["grace_hopper"]]
+    puppets_clips.make_clips(tmp_path, 12, seed=1, seconds=1.6, crops=True, clear=True, photos=photos)
+    clips = clip_folder.find_clips(tmp_path, "mel", progress=False)
     grinning = [clip for clip in clips if len(clip.frames) > clip.shown]
     assert len(clips) == 12 and 4 <= len(grinning) <= 11 and {clip.shown for clip in clips} == {40}
     wider, brighter = [], []
@@ -329,24 +338,24 @@ def test_clear_puppets_grin_where_nobody_hears_it(tmp_path):
 def test_the_opening_can_be_seen(crops):
     seen = []
     for path in crops[1]:
-        clip = dataset.Clip(path)
+        clip = Clip(path)
         with np.load(f"{path}.npz") as truth:
             opening = truth["opening"]
         if opening.std() > 0.1:
             pictures = np.stack([clip.picture(i, 96) for i in range(len(opening))])
-            seen.append(np.corrcoef(metrics.mouth_opening(pictures, clip.landmarks), opening)[0, 1])
+            seen.append(np.corrcoef(aperture.mouth_opening(pictures, clip.landmarks), opening)[0, 1])
     assert len(seen) >= 8 and np.mean(seen) > 0.9 and min(seen) > 0.5
 
 
 def test_crops_agree_with_those_of_the_video(tmp_path, crops):
     pytest.importorskip("mtcnn")
-    from lipgan_keras import preprocessing
+    from lipgan_keras.data import preprocess
 
     for path, video_path in zip(
-        crops[1], puppets.make_clips(tmp_path, 2, seed=2, seconds=1.6, varied=True), strict=False
+        crops[1], puppets_clips.make_clips(tmp_path, 2, seed=2, seconds=1.6, varied=True), strict=False
     ):
         target = tmp_path / "crops" / path.parent.name
-        assert preprocessing.preprocess_clip(video_path, target, 96) is None
+        assert preprocess.preprocess_clip(video_path, target, 96) is None
         with np.load(path / "landmarks.npz") as ours, np.load(target / "landmarks.npz") as theirs:
             assert ours.keys() - theirs.keys() == {"made_with"}
             np.testing.assert_array_equal(ours["frames"], theirs["frames"])
@@ -370,7 +379,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
     def said(*flags):
         monkeypatch.setattr(sys, "argv", ["puppets", "--out", str(tmp_path / "out"), *flags])
         with pytest.raises(SystemExit) as stop:
-            cli.run(puppets.main)
+            cli.run(__main__.main)
         assert stop.value.code == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         return line
@@ -387,7 +396,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
 def test_shipped_photos_need_neither_detector_nor_tensorflow(tmp_path):
     program = (
         "import sys; sys.modules.update(mtcnn=None, tensorflow=None, keras=None)\n"
-        "from lipgan_keras import puppets; puppets.make_clips(sys.argv[1], 2, seconds=0.2)"
+        "from lipgan_keras.puppets import clips; clips.make_clips(sys.argv[1], 2, seconds=0.2)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True)
     assert len(list(tmp_path.rglob("*.mp4"))) == 2
@@ -396,7 +405,7 @@ def test_shipped_photos_need_neither_detector_nor_tensorflow(tmp_path):
 def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path, faces):
     pytest.importorskip("mtcnn")
     frames = [
-        puppet.render(opening, width, people.Place(angle=angle))
+        puppet.render(opening, width, Place(angle=angle))
         for puppet in faces.values()
         for opening, width, angle in ((0, 0, -3), (0.2, -1, 0), (0.3, 1, 3), (1, 0, -3), (1, -0.6, 3))
     ]
@@ -407,18 +416,18 @@ def test_the_detector_finds_puppets_and_refuses_a_photo_without_a_face(tmp_path,
         assert np.all(np.abs(corners - [128, 158]) < [35, 14])
     cv2.imwrite(str(tmp_path / "noise.png"), np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
     with pytest.raises(UserError, match="noise.png: no face"):
-        puppets.load_puppet(tmp_path / "noise.png")
+        puppets_photos.load_puppet(tmp_path / "noise.png")
     # Of a video the frame with the lips shut is taken.
     opening = np.ones(8)
     opening[5] = 0
     rng = np.random.default_rng(0)
-    puppets.write_clip(tmp_path / "v.mp4", faces["astronaut"], np.zeros(5120), opening, np.zeros(8), rng)
-    image, _ = puppets.shut_lips(tmp_path / "v.mp4")
-    frames = [frame.image for frame in video.read_frames(tmp_path / "v.mp4")]
+    puppets_clips.write_clip(tmp_path / "v.mp4", faces["astronaut"], np.zeros(5120), opening, np.zeros(8), rng)
+    image, _ = puppets_photos.shut_lips(tmp_path / "v.mp4")
+    frames = [frame.image for frame in video_reader.read_frames(tmp_path / "v.mp4")]
     assert [np.array_equal(image, frame) for frame in frames] == [i == 5 for i in range(8)]
     # A copy of a shipped photo is a given photo: the mouth is found by the detector.
-    photo = cv2.imread(str(puppets.shipped_photos()["grace_hopper"]))
+    photo = cv2.imread(str(face_photos.shipped_photos()["grace_hopper"]))
     cv2.imwrite(str(tmp_path / "my photo.png"), photo)
-    given = puppets.load_puppet(tmp_path / "my photo.png")
+    given = puppets_photos.load_puppet(tmp_path / "my photo.png")
     assert given.name == "my_photo"
     assert np.abs(mouth(given.render(1, 0)) - mouth(given.render(0, 0))).mean() > 12

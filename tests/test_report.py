@@ -1,5 +1,6 @@
 import base64
 import copy
+import csv
 import html.parser
 import io
 import json
@@ -14,8 +15,10 @@ import synthetic
 from conftest import assert_one_line
 from synthetic import call
 
-from lipgan_keras import audio, judging, report, video
-from lipgan_keras.cli import UserError
+from lipgan_keras.config import SAMPLE_RATE
+from lipgan_keras.evaluation import mean_opinion, report, report_clips, report_plots
+from lipgan_keras.media import audio_file, probe, video_reader
+from lipgan_keras.utils.errors import UserError
 
 DARK, LIGHT = 40, 200  # of the generated pictures and of the true ones, below the cells that number them
 TONES = {"truth": 500, "generated": 2000}  # Hz
@@ -142,8 +145,8 @@ def embedded(path, name):
 
 def tone(path):
     """Hz that is loudest."""
-    wave = audio.load_audio(path)
-    return float(np.fft.rfftfreq(len(wave), 1 / audio.SAMPLE_RATE)[np.abs(np.fft.rfft(wave)).argmax()])
+    wave = audio_file.load_audio(path)
+    return float(np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)[np.abs(np.fft.rfft(wave)).argmax()])
 
 
 def test_page_holds_all_and_asks_for_nothing(page):
@@ -197,10 +200,10 @@ def test_still_of_the_worst_frame_beside_the_true_one_of_its_time(page):
 def test_case_clip_shows_both_at_the_worst_frame_with_the_sound_of_the_result(page, tmp_path):
     path = tmp_path / "case.mp4"
     path.write_bytes(base64.b64decode(embedded(page, "clips")["case0"]))
-    info = video.probe(path)
-    assert (info.height, info.width) == (64, 128) and info.fps == report.FASTEST
+    info = probe.probe(path)
+    assert (info.height, info.width) == (64, 128) and info.fps == report_clips.FASTEST
     assert info.duration == pytest.approx(0.6, abs=0.05)
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     middle = frames[len(frames) // 2]
     left, right = np.split(middle.image, 2, axis=1)
     assert abs(synthetic.number(right) - 41) <= 1 and abs(synthetic.number(left) - 20) <= 1
@@ -217,8 +220,8 @@ def test_sheet_clips_are_alike_but_for_what_they_show(page, tmp_path):
         for which in "01":
             path = tmp_path / f"{pair}{which}.mp4"
             path.write_bytes(base64.b64decode(clips[pair + which]))
-            side = "truth" if next(video.read_frames(path)).image[32:].mean() > 120 else "generated"
-            seen[side] = video.probe(path)
+            side = "truth" if next(video_reader.read_frames(path)).image[32:].mean() > 120 else "generated"
+            seen[side] = probe.probe(path)
             first.setdefault(pair, side)
             assert tone(path) == pytest.approx(TONES[side], abs=20)
         assert seen["truth"] == seen["generated"]
@@ -268,7 +271,7 @@ def test_nothing_measured(measured, tmp_path):
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0, 2.0], [1e6, 2e6], [-3e-9, 5e-9], [0.0]])
 def test_histograms_of_any_values(values):
-    drawn = report._histogram("x", values, {"unit": "", "better": None})
+    drawn = report_plots._histogram("x", values, {"unit": "", "better": None})
     numbers = re.findall(r' (?:x|y|width|height)="([^"]*)"', drawn)
     assert numbers and np.isfinite([float(n) for n in numbers]).all()
     assert sum(int(n) for n in re.findall(rf"(\d+) of {len(values)}: ", drawn)) == len(values)
@@ -276,7 +279,7 @@ def test_histograms_of_any_values(values):
 
 def test_ticks_are_round_and_inside():
     for low, high in [(0, 1), (0.0312, 0.0781), (28.4, 32.7), (-1e-9, 1e-9), (0, 3000)]:
-        ticks = report._ticks(low, high)
+        ticks = report_plots._ticks(low, high)
         assert 3 <= len(ticks) <= 6, ticks
         for value, label in ticks:
             assert low <= value <= high and float(label) == pytest.approx(value, abs=1e-12)
@@ -438,7 +441,7 @@ def test_judging_in_a_browser(page, browser, tmp_path):
     (path,) = until(lambda: list((tmp_path / "downloads").glob("*.csv")))
 
     # What was exported is what was shown and pressed, and the summary reads it.
-    rows = list(judging.csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert (
         len(rows) == 8
         and {row["judge"] for row in rows} == {'Eve, "E"'}
@@ -449,7 +452,7 @@ def test_judging_in_a_browser(page, browser, tmp_path):
         assert row["sync"] + row["quality"] + row["overall"] == marks[position, row["side"]]
         assert row["name"] == ("truth" if shown[position - 1][not left] > 120 else "generated"), shown
     assert {row["pair"] for row in rows} == {"Ann/1", "Ann/2", "Bob <i>&", 'Bob, "4"'}
-    scores = judging.summarise(judging.read(path))["scores"]
+    scores = mean_opinion.summarise(mean_opinion.read(path))["scores"]
     assert scores["truth"]["sync"]["n"] == scores["generated"]["sync"]["n"] == 4
 
     # Other judges see other orders, and the same clip on either side.

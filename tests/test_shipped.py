@@ -7,7 +7,12 @@ import h5py
 import numpy as np
 from conftest import assert_one_line
 
-from lipgan_keras import LipSync, audio, checkpoints, demo, live, puppets, sync_accuracy
+from lipgan_keras import LipSync, checkpoints
+from lipgan_keras.evaluation import sync_accuracy
+from lipgan_keras.face import photos
+from lipgan_keras.live import show
+from lipgan_keras.media import audio_file
+from lipgan_keras.puppets import demo, speech
 
 MIB = 1 << 20
 UNHEARD = 777  # seed of a sound that no clip had
@@ -29,24 +34,25 @@ def test_it_is_small_and_holds_both_networks():
 
 def opening_of(path):
     """How open the mouth is in each frame, read at one place."""
-    from lipgan_keras import faces, metrics, tracking, video
+    from lipgan_keras.face import aperture, cropping, tracking
+    from lipgan_keras.media import video_reader
 
-    seen = list(tracking.follow(video.read_frames(path)))
-    crops = np.stack([faces.extract(frame.image, seen[0][1].box) for frame, _ in seen])
-    points = faces.to_crop(seen[0][1].face.landmarks, seen[0][1].box)
-    return metrics.mouth_opening(crops, np.broadcast_to(points, (len(crops), 5, 2)))
+    seen = list(tracking.follow(video_reader.read_frames(path)))
+    crops = np.stack([cropping.extract(frame.image, seen[0][1].box) for frame, _ in seen])
+    points = cropping.to_crop(seen[0][1].face.landmarks, seen[0][1].box)
+    return aperture.mouth_opening(crops, np.broadcast_to(points, (len(crops), 5, 2)))
 
 
 def test_a_photo_speaks_and_is_silent(tmp_path):
     """A face that it was not trained on follows a sound that it never heard;
     noise of a quiet room leaves its mouth still.
     """
-    photo = puppets.shipped_photos()["astronaut"]
-    wave, opening, _ = puppets.synthesise_speech(4.0, np.random.default_rng(UNHEARD))
+    photo = photos.shipped_photos()["astronaut"]
+    wave, opening, _ = speech.synthesise_speech(4.0, np.random.default_rng(UNHEARD))
     hush = 1e-3 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
     seen = {}
     for name, sound in (("speech", wave), ("hush", hush)):
-        audio.save_wav(tmp_path / "a.wav", sound)
+        audio_file.save_wav(tmp_path / "a.wav", sound)
         LipSync().run(photo, tmp_path / "a.wav", tmp_path / f"{name}.mp4")
         seen[name] = opening_of(tmp_path / f"{name}.mp4")
     frames = min(len(seen["speech"]), len(opening))
@@ -71,7 +77,7 @@ def test_a_demo_of_no_face(tmp_path, script):
 
 
 def test_live_speaks_with_it(tmp_path):
-    audio.save_wav(tmp_path / "a.wav", puppets.synthesise_speech(1.0, np.random.default_rng(UNHEARD))[0])
-    face = puppets.shipped_photos()["astronaut"]
-    summary = live.live(None, face, tmp_path / "a.wav", tmp_path / "a.mp4")
+    audio_file.save_wav(tmp_path / "a.wav", speech.synthesise_speech(1.0, np.random.default_rng(UNHEARD))[0])
+    face = photos.shipped_photos()["astronaut"]
+    summary = show.live(None, face, tmp_path / "a.wav", tmp_path / "a.mp4")
     assert summary.shown > 10

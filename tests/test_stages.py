@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lipgan_keras.stages import Stages
+from lipgan_keras.inference.pipeline import Stages
 
 
 def alive(name):

@@ -8,29 +8,32 @@ import pytest
 from conftest import assert_one_line
 from test_dataset import find, make_clip, make_root
 
-from lipgan_keras import checkpoints, dataset, networks, sync_accuracy
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import checkpoints, networks
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import scoring
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.evaluation import sync_accuracy
+from lipgan_keras.utils.errors import UserError
 
 CONFIG = ModelConfig("basic", "mel", 0.125, sync_frames=3, sync_width=0.125)
 
 
 def test_the_best_threshold_and_its_accuracy():
     synced, unsynced = np.array([0.9, 0.8, 0.4]), np.array([0.1, 0.5, 0.3])
-    threshold = sync_accuracy.best_threshold(synced, unsynced)
+    threshold = scoring.best_threshold(synced, unsynced)
     assert 0.3 < threshold < 0.4 or 0.5 < threshold < 0.8
-    assert sync_accuracy.accuracy(synced, unsynced, threshold) == pytest.approx(5 / 6)
-    assert sync_accuracy.accuracy(unsynced, synced, threshold) < 0.5
-    assert sync_accuracy.accuracy(synced, synced, sync_accuracy.best_threshold(synced, synced)) == 0.5
+    assert scoring.accuracy(synced, unsynced, threshold) == pytest.approx(5 / 6)
+    assert scoring.accuracy(unsynced, synced, threshold) < 0.5
+    assert scoring.accuracy(synced, synced, scoring.best_threshold(synced, synced)) == 0.5
     apart = np.array([2.0, 3.0]), np.array([-1.0, 1.0])
-    assert sync_accuracy.accuracy(*apart, sync_accuracy.best_threshold(*apart)) == 1
+    assert scoring.accuracy(*apart, scoring.best_threshold(*apart)) == 1
 
 
 def test_each_run_gives_one_synced_and_one_shifted_pair(tmp_path):
     """A judge that knows the answer is always right, a blind one half of the time."""
     make_root(tmp_path, clips=2, frames=range(30), seconds=2.0)
     config = ModelConfig("basic", "mel", sync_frames=3)
-    data = dataset.Dataset(find(tmp_path), config, 2, generator=False, sync=True)
+    data = Dataset(find(tmp_path), config, 2, generator=False, sync=True)
 
     class Knowing:
         def predict_on_batch(self, inputs):
@@ -46,9 +49,9 @@ def test_each_run_gives_one_synced_and_one_shifted_pair(tmp_path):
         def predict_on_batch(self, inputs):
             return np.ones((len(inputs[0]), 1))
 
-    scores = sync_accuracy.score({"sync": Knowing(), "discriminator": Blind()}, sync_accuracy.draw(data, 30))
+    scores = scoring.score({"sync": Knowing(), "discriminator": Blind()}, scoring.draw(data, 30))
     assert len(scores.runs) == 30 and (scores.synced["sync"] == 1).all() and (scores.unsynced["sync"] == 0).all()
-    assert sync_accuracy.held_out_accuracy(scores, scores) == {"sync": 1.0, "discriminator": 0.5}
+    assert scoring.held_out_accuracy(scores, scores) == {"sync": 1.0, "discriminator": 0.5}
     distance = np.abs(scores.runs[:, 1] - scores.runs[:, 2])
     assert distance.min() >= 3
 

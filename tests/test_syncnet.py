@@ -11,8 +11,13 @@ import pytest
 import synthetic
 from conftest import GOLDEN, assert_one_line
 
-from lipgan_keras import audio, faces, syncnet, video
-from lipgan_keras.cli import UserError
+from lipgan_keras.evaluation import syncnet, syncnet_weights
+from lipgan_keras.evaluation.syncnet import SyncNet
+from lipgan_keras.face import detector
+from lipgan_keras.face.detector import Face
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.media.video_reader import Frame
+from lipgan_keras.utils.errors import UserError
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
@@ -30,10 +35,10 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network(weights):
-    return syncnet.SyncNet(weights)
+    return SyncNet(weights)
 
 
-class Vectors(syncnet.SyncNet):
+class Vectors(SyncNet):
     """In place of the network: vectors that tell the frame's grey and the sound's level, once each."""
 
     def __init__(self):
@@ -102,12 +107,12 @@ def test_golden_scores(network, golden, real_clips, monkeypatch):
 
 @pytest.mark.real
 def test_real_faces_are_cropped(real_clips):
-    frames = video.read_frames(real_clips / "portrait_700p30.mp4", exact=False)
+    frames = video_reader.read_frames(real_clips / "portrait_700p30.mp4", exact=False)
     crops = list(syncnet.face_crops(f for f, _ in zip(syncnet.at_25_fps(frames), range(24), strict=False)))
     assert len(crops) == 24 and {stretch for _, stretch in crops} == {0}
     assert {image.shape for image, _ in crops} == {(224, 224, 3)}
     for image, _ in crops[::8]:
-        (face,) = faces.detect([image])[0]
+        (face,) = detector.detect([image])[0]
         width, height = face.box[2:] - face.box[:2]
         assert max(width, height) == pytest.approx(224 / 1.4 * 0.5 * 2, rel=0.1)  # 2 s of 2.8 s
         assert face.box[1] == pytest.approx(0, abs=16)
@@ -119,7 +124,7 @@ def test_mfcc_of_python_speech_features(golden):
         100: [19.708, -2.965, -1.444, 30.6, 20.361, -14.255, -24.769, 4.419, 0.573, -4.477, 9.053, -13.903, -0.819],
         -1: [10.335, -9.788, 14.184, 13.135, 11.316, 10.555, 4.443, 12.323, 9.727, 14.656, -0.958, -0.795, 2.512],
     }
-    wave = audio.load_audio(golden / "bbaf2n.wav")
+    wave = audio_file.load_audio(golden / "bbaf2n.wav")
     ours = syncnet.mfcc(wave)
     assert ours.shape == (297, 13)
     for step, values in theirs.items():
@@ -178,7 +183,7 @@ def test_convert_says_what_to_install(tmp_path, monkeypatch):
     path.write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match="syncnet_v2.model.*pip install torch"):
-        syncnet.convert(path, tmp_path / "out.h5")
+        syncnet_weights.convert(path, tmp_path / "out.h5")
 
 
 def test_wrong_weights_are_named(network, weights, tmp_path):
@@ -194,7 +199,7 @@ def test_wrong_weights_are_named(network, weights, tmp_path):
                 file["lip"] = h5py.ExternalLink(str(weights), "/lip")
     for path in (tmp_path / "missing.h5", text, other, shape, link, tmp_path):
         with pytest.raises(UserError, match=f"{path}.*convert"):
-            syncnet._load(network.models, path)
+            syncnet_weights.load_weights(network.models, path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -252,8 +257,7 @@ def test_only_runs_that_show_the_face_count():
 
 def shown(times, end):
     frames = [
-        video.Frame(np.full((1, 1), i), t, u - t)
-        for i, (t, u) in enumerate(zip(times, [*times[1:], end], strict=False))
+        Frame(np.full((1, 1), i), t, u - t) for i, (t, u) in enumerate(zip(times, [*times[1:], end], strict=False))
     ]
     found = list(syncnet.at_25_fps(frames))
     np.testing.assert_allclose([f.time for f in found], np.arange(len(found)) / 25)
@@ -275,7 +279,7 @@ def test_at_25_fps():
 def face_in(box):
     corners = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
     box = np.array(box, np.float32)
-    return faces.Face(box, (box[:2] + corners * (box[2:] - box[:2])).astype(np.float32), 0.9)
+    return Face(box, (box[:2] + corners * (box[2:] - box[:2])).astype(np.float32), 0.9)
 
 
 def seen(monkeypatch, boxes):
@@ -288,8 +292,8 @@ def seen(monkeypatch, boxes):
         held.append(len(images))
         return [[face_in(box)] if box else [] for box in boxes[sum(held) - len(images) : sum(held)]]
 
-    monkeypatch.setattr(faces, "detect", detect)
-    return list(syncnet.face_crops(video.Frame(image.copy(), i / 25, 0.04) for i in range(len(boxes))))
+    monkeypatch.setattr(detector, "detect", detect)
+    return list(syncnet.face_crops(Frame(image.copy(), i / 25, 0.04) for i in range(len(boxes))))
 
 
 def test_the_crop_is_the_authors(monkeypatch):
@@ -321,7 +325,7 @@ def test_frames_without_a_face(monkeypatch):
 
 
 def test_few_pictures_are_held(monkeypatch):
-    monkeypatch.setattr(faces, "detect", lambda images: [[face_in((8, 8, 24, 30))] for _ in images])
+    monkeypatch.setattr(detector, "detect", lambda images: [[face_in((8, 8, 24, 30))] for _ in images])
     alive, most = weakref.WeakSet(), 0
 
     class Picture(np.ndarray):
@@ -333,7 +337,7 @@ def test_few_pictures_are_held(monkeypatch):
             image = np.zeros((32, 32, 3), np.uint8).view(Picture)
             alive.add(image)
             most = max(most, len(alive))
-            yield video.Frame(image, i / 25, 0.04)
+            yield Frame(image, i / 25, 0.04)
 
     assert sum(1 for _ in syncnet.face_crops(syncnet.at_25_fps(read()))) == 400
     assert most < 80
@@ -354,14 +358,14 @@ def test_quick_colours_are_those_of_opencv(tmp_path):
 
     path = synthetic.write(tmp_path / "colours.mp4", synthetic.steady(25, 0.2), 0.2, draw)
     capture = cv2.VideoCapture(str(path))
-    exact = list(video.read_frames(path))
-    for quick, accurate in zip(video.read_frames(path, exact=False), exact, strict=True):
+    exact = list(video_reader.read_frames(path))
+    for quick, accurate in zip(video_reader.read_frames(path, exact=False), exact, strict=True):
         theirs = capture.read()[1].astype(int)
         assert np.abs(quick.image - theirs).mean() < 0.1 * np.abs(accurate.image - theirs).mean()
 
 
 def test_scores_of_files(network, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(faces, "detect", synthetic.detect)
+    monkeypatch.setattr(detector, "detect", synthetic.detect)
     monkeypatch.setattr(syncnet, "SyncNet", lambda path: network)
     good, short = clip(tmp_path / "good.mp4", 30, 0.6), clip(tmp_path / "short.mp4", 25, 0.2)
     silent = clip(tmp_path / "silent.mp4", 25, 0.4, sound=False)

@@ -5,10 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import faces, puppets, tracking, video
-from lipgan_keras.cli import UserError
-from lipgan_keras.faces import Face
-from lipgan_keras.video import Frame
+from lipgan_keras.face import cropping, detector, identities, photos, regions, sampling, smoothing, tracking
+from lipgan_keras.face.detector import Face
+from lipgan_keras.media import video_reader
+from lipgan_keras.media.video_reader import Frame
+from lipgan_keras.media.video_writer import VideoWriter
+from lipgan_keras.utils.errors import UserError
 
 FRONTAL = np.array([[30, 30], [70, 30], [50, 52], [35, 75], [65, 75]], np.float32)  # a face in a box of 100 x 130
 INFERENCE = {"every": 4, "bridge": 5, "fade": 3, "upright": True}
@@ -41,7 +43,7 @@ def track(monkeypatch):
             run.looks += seen
             return [faces_of(i) for i in seen]
 
-        monkeypatch.setattr(faces, "detect", detect)
+        monkeypatch.setattr(detector, "detect", detect)
         result = list(tracking.track(frames, **arguments))
         assert [numbers[id(t.frame)] for t in result] == list(range(len(frames)))  # each once, in order
         return result
@@ -70,8 +72,8 @@ def test_tracking_steadies_the_box(track):
     rng = np.random.default_rng(0)
     jitter = rng.normal(0, 1, (60, 5, 2)).astype(np.float32)
     moving = [face(i, 0, landmarks=FRONTAL + jitter[i]) for i in range(60)]
-    ideal = np.array([faces.crop_box(face(i)) for i in range(60)])
-    raw = np.array([faces.crop_box(f) for f in moving]) - ideal
+    ideal = np.array([cropping.crop_box(face(i)) for i in range(60)])
+    raw = np.array([cropping.crop_box(f) for f in moving]) - ideal
     smooth, rough = (
         np.array([t.faces[0].box for t in track(noise_frames(60), lambda i: [moving[i]], smooth=smooth)]) - ideal
         for smooth in (True, False)
@@ -136,7 +138,7 @@ def test_the_same_person_is_followed(track):
 
 def test_another_person_is_taken_when_the_first_is_gone(track):
     result = track(noise_frames(60), lambda i: [face(0, 0)] if i < 20 else [face(300, 0)])
-    assert lefts(result) == [0] * 20 + [None] * tracking.PATIENCE + [300] * (40 - tracking.PATIENCE)
+    assert lefts(result) == [0] * 20 + [None] * identities.PATIENCE + [300] * (40 - identities.PATIENCE)
 
 
 def test_after_a_cut_the_largest_is_taken(track):
@@ -331,7 +333,7 @@ def test_upright_crops(track, degrees):
     ((one,),) = (t.faces for t in track(noise_frames(1), lambda i: [tilted(angle)], upright=True, pads=pads))
     ((straight,),) = (t.faces for t in track(noise_frames(1), lambda i: [tilted(0)], upright=True, pads=pads))
     assert one.angle == pytest.approx(angle, abs=1e-5) and straight.angle == pytest.approx(0, abs=1e-6)
-    found, wanted = (faces.to_crop(f.face.landmarks, f.box, 96, f.angle) for f in (one, straight))
+    found, wanted = (cropping.to_crop(f.face.landmarks, f.box, 96, f.angle) for f in (one, straight))
     np.testing.assert_allclose(found, wanted, atol=0.01)
     ((plain,),) = (t.faces for t in track(noise_frames(1), lambda i: [tilted(angle)]))
     assert plain.angle == 0
@@ -340,22 +342,24 @@ def test_upright_crops(track, degrees):
 def test_roll_of_faces_that_turn_aside():
     """In profile eyes and corners lie close together, on any line."""
     profile = np.array([[60, 20], [62, 23], [74, 40], [60, 60], [62, 57]], np.float32)
-    assert abs(np.degrees(tracking.roll(profile))) < 3
-    assert np.isfinite(tracking.roll(np.zeros((5, 2))))
+    assert abs(np.degrees(smoothing.roll(profile))) < 3
+    assert np.isfinite(smoothing.roll(np.zeros((5, 2))))
 
 
 # The same crop throughout
 
 
 def test_a_fixed_box_needs_no_detector(monkeypatch):
-    monkeypatch.setattr(faces, "detect", None)
+    monkeypatch.setattr(detector, "detect", None)
     frames = noise_frames(3)
     result = list(tracking.fixed_box(frames, (20, 110, 30, 120)))
     assert [t.frame for t in result] == frames
     for t in result:
         (one,) = t.faces
         np.testing.assert_array_equal(one.box, (30, 20, 120, 110))
-        np.testing.assert_allclose(faces.to_crop(one.face.landmarks, one.box), faces.default_landmarks(96), atol=1e-4)
+        np.testing.assert_allclose(
+            cropping.to_crop(one.face.landmarks, one.box), regions.default_landmarks(96), atol=1e-4
+        )
         assert (one.angle, one.strength, one.index) == (0, 1, 0)
     ((one,),) = (t.faces for t in tracking.fixed_box(frames[:1], (20, 110, 30, 120), "dlib", (1, 2, 3, 4)))
     np.testing.assert_array_equal(one.box, (27, 19, 124, 112))
@@ -377,8 +381,8 @@ class Watched(Frame):
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("held", [1 << 28, 10 * 120 * 160 * 3])
 def test_few_frames_are_held(monkeypatch, every, held):
-    monkeypatch.setattr(faces, "detect", lambda images: [[face()] for _ in images])
-    monkeypatch.setattr(tracking, "HELD_BYTES", held)
+    monkeypatch.setattr(detector, "detect", lambda images: [[face()] for _ in images])
+    monkeypatch.setattr(sampling, "HELD_BYTES", held)
     frames, alive = [Watched(f.image, f.time, f.duration) for f in noise_frames(200)], weakref.WeakSet()
     frames.reverse()
 
@@ -389,7 +393,7 @@ def test_few_frames_are_held(monkeypatch, every, held):
             yield frame
 
     most = max(len(alive) for _ in tracking.track(read(), every=every, bridge=5, fade=3, batch_size=8))
-    ahead = 5 + tracking.FLASH + tracking.SMOOTH_FRAMES
+    ahead = 5 + smoothing.FLASH + smoothing.SMOOTH_FRAMES
     assert most <= min(8 * every, held // (120 * 160 * 3)) + ahead + 2
 
 
@@ -404,22 +408,22 @@ def test_retrace_finds_the_same_faces(track):
 
 def test_follow_gives_the_frames_with_a_face(track, monkeypatch):
     frames = noise_frames(5)
-    monkeypatch.setattr(faces, "detect", lambda images: [[face()] * (i != 2) for i in range(len(images))])
+    monkeypatch.setattr(detector, "detect", lambda images: [[face()] * (i != 2) for i in range(len(images))])
     assert [frame.time for frame, _ in tracking.follow(frames)] == [frames[i].time for i in (0, 1, 3, 4)]
 
 
 @pytest.mark.parametrize("arguments", [{}, INFERENCE])
 def test_real_detection_follows_a_moving_photo(tmp_path, arguments):
     """The whole way: a video of a photo that shifts, tracked from the file."""
-    photo = video.read_image(next(iter(puppets.shipped_photos().values())))
+    photo = video_reader.read_image(next(iter(photos.shipped_photos().values())))
     small = cv2.resize(photo, (240, 280), interpolation=cv2.INTER_AREA)
     path = tmp_path / "a.mp4"
-    with video.VideoWriter(path, 320, 280, 25) as writer:
+    with VideoWriter(path, 320, 280, 25) as writer:
         for i in range(24):
             picture = np.full((280, 320, 3), 90, np.uint8)
             picture[:, i : i + 240] = small
             writer.write(picture, i / 25)
-    boxes = np.array([t.faces[0].box for t in tracking.track(video.read_frames(path), **arguments)])
+    boxes = np.array([t.faces[0].box for t in tracking.track(video_reader.read_frames(path), **arguments)])
     shift = (boxes[16, :] - boxes[8, :])[[0, 2]]
     np.testing.assert_allclose(shift, 8, atol=2)
 
@@ -431,10 +435,10 @@ def test_real_detection_follows_a_moving_photo(tmp_path, arguments):
 def test_crops_of_real_people(real_clips, golden, monkeypatch):
     known = np.load(golden / "dlib_faces.npz")
     overlaps = []
-    detect = faces.detect
+    detect = detector.detect
     for path in sorted(real_clips.glob("*.mp*")):
-        frames, found = list(video.read_frames(path)), {}
-        monkeypatch.setattr(faces, "detect", lambda images, found=found: _remember(images, detect(images), found))
+        frames, found = list(video_reader.read_frames(path)), {}
+        monkeypatch.setattr(detector, "detect", lambda images, found=found: _remember(images, detect(images), found))
         full = list(tracking.track(frames))
         assert all(t.faces for t in full), path
         people = [t.faces[0] for t in full]
@@ -445,12 +449,12 @@ def test_crops_of_real_people(real_clips, golden, monkeypatch):
         assert margin.min() > 0.04 and np.median(margin) < 0.16
         assert ((lip[:, 1] - boxes[:, 1]) / side).min() > 0.51  # the lower half holds the lips
         for one in people:
-            corners = faces.to_crop(one.face.landmarks[3:], one.box, 1)
+            corners = cropping.to_crop(one.face.landmarks[3:], one.box, 1)
             assert ((corners > 0.2) & (corners < 0.8)).all()
         middle = (boxes[:, :2] + boxes[:, 2:]) / 2
         bends = middle[1:-1] - (middle[:-2] + middle[2:]) / 2
         assert np.sqrt((bends**2).mean()) < 0.001 * side.mean()
-        dlib = np.array([faces.crop_box(one.face, "dlib") for one in people])
+        dlib = np.array([cropping.crop_box(one.face, "dlib") for one in people])
         shared = np.clip(np.minimum(dlib[:, 2:], rectangle[:, 2:]) - np.maximum(dlib[:, :2], rectangle[:, :2]), 0, None)
         area = sum(np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (dlib, rectangle)) - shared.prod(1)
         overlaps.append(shared.prod(1) / area)
@@ -466,7 +470,7 @@ def _remember(images, faces_of, found):
 def _check_sparse(frames, full, found, monkeypatch):
     """A look at every fourth frame misses nobody, and puts the landmarks where looking at all of them does."""
     looks = itertools.count()
-    monkeypatch.setattr(faces, "detect", lambda images: [found[id(image)] for image in images if next(looks) >= 0])
+    monkeypatch.setattr(detector, "detect", lambda images: [found[id(image)] for image in images if next(looks) >= 0])
     sparse = list(tracking.track(frames, **INFERENCE))
     assert all(len(t.faces) == 1 and t.faces[0].strength == 1 for t in sparse)
     pairs = [(a.faces[0].face, b.faces[0].face) for a, b in zip(full, sparse, strict=True)]

@@ -21,10 +21,18 @@ from test_dataset import make_clip, make_root
 from test_gan import without_tensorflow
 
 import train as script_module
-from lipgan_keras import checkpoints, cli, dataset, gan, loading, networks, training
-from lipgan_keras.backend import keras
-from lipgan_keras.checkpoints import ModelConfig
-from lipgan_keras.cli import UserError
+from lipgan_keras import checkpoints, gan, networks
+from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import clip_folder, splits
+from lipgan_keras.data.dataset import Dataset
+from lipgan_keras.data.loader import Loader
+from lipgan_keras.gan import LipGAN
+from lipgan_keras.training import callbacks, trainer
+from lipgan_keras.training import validation as training_validation
+from lipgan_keras.training.validation import Validation
+from lipgan_keras.utils import errors as utils_errors
+from lipgan_keras.utils.backend import keras
+from lipgan_keras.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
@@ -64,9 +72,9 @@ def traces():
 def unbroken(root, tmp_path_factory, traces):
     """The logdir of a run that nothing happened to."""
     logdir = tmp_path_factory.mktemp("unbroken") / "log"
-    step = gan.LipGAN._iteration
+    step = LipGAN._iteration
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gan.LipGAN, "_iteration", lambda *args: traces.append(1) or step(*args))
+        patch.setattr(LipGAN, "_iteration", lambda *args: traces.append(1) or step(*args))
         flags = [*TINY, "--data_root", root, "--logdir", logdir, *JOINT]
         patch.setattr(sys, "argv", ["train.py", *map(str, flags)])
         script_module.main()
@@ -267,7 +275,7 @@ def assert_goes_on(train, unbroken, step, flags):
 
 def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch):
     """With every part that there is, and the running means behind the share."""
-    monkeypatch.setattr(training, "SOUND_USED", 0.0)  # at the first checkpoint
+    monkeypatch.setattr(training_validation, "SOUND_USED", 0.0)  # at the first checkpoint
     flags = [*WHOLE, *OPTIMISED, "--lip_share", 0.3, "--checkpoint_freq", 2, "--steps", 6]
     unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
@@ -445,11 +453,11 @@ def test_jax_without_tensorflow(script, root, unbroken, tmp_path):
 
 def test_fit_runs_the_step_of_train_iteration(unbroken, root, monkeypatch):
     """The first batches of a run of `fit`, given to `train_iteration` by hand: the losses of the first row."""
-    clips = dataset.find_clips(root, "mel", progress=False)
-    data = dataset.Dataset(dataset.split_clips(clips, 0.25, 0)[0], ModelConfig("basic"), 4)
+    clips = clip_folder.find_clips(root, "mel", progress=False)
+    data = Dataset(splits.split_clips(clips, 0.25, 0)[0], ModelConfig("basic"), 4)
     keras.utils.set_random_seed(0)
     generator = networks.build_generator("basic", width=0.125)
-    model = gan.LipGAN(generator, networks.build_discriminator(width=0.125))
+    model = LipGAN(generator, networks.build_discriminator(width=0.125))
     losses = []
     for number in range(4):
         (batch,) = data.batch(number)
@@ -473,7 +481,7 @@ def prepared(train, monkeypatch):
     def fit(model, *arguments, callbacks, **options):
         raise Fitted(model, callbacks[0].config)
 
-    monkeypatch.setattr(gan.LipGAN, "fit", fit)
+    monkeypatch.setattr(LipGAN, "fit", fit)
 
     def run(*arguments, **options):
         with pytest.raises(Fitted) as caught:
@@ -484,17 +492,19 @@ def prepared(train, monkeypatch):
 
 
 def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerly, monkeypatch):
-    monkeypatch.setattr(training, "has_gpu", lambda: True)
+    for module in (trainer, callbacks):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
     loaders = []
-    loader = loading.Loader
+    loader = Loader
     monkeypatch.setattr(
-        loading, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1]
+        callbacks, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1]
     )
     flags = ["--recipe", "unet", "--steps", 2, "--num_workers", 2]
     train(tmp_path / "log", *flags)
     assert checkpoints.read_config(tmp_path / "log" / "checkpoint.h5").step == 2
     assert [(loader.workers, loader.blocks is not None) for loader in loaders] == [(2, True)]
-    monkeypatch.setattr(training, "has_gpu", lambda: False)
+    for module in (trainer, callbacks):
+        monkeypatch.setattr(module, "has_gpu", lambda: False)
     train(tmp_path / "threads", *flags)
     assert [loader.blocks is not None for loader in loaders] == [True, False]
     assert_same_rows(rows_of(tmp_path / "log"), rows_of(tmp_path / "threads"))
@@ -569,7 +579,7 @@ def test_a_damaged_checkpoint_in_the_logdir(train, unbroken, tmp_path):
 def test_a_file_that_turns_out_bad_during_training(train, tmp_path):
     """Raised in a thread, within a generator that TensorFlow runs: still the one line."""
     root = make_root(tmp_path / "data", clips=5)
-    data = dataset.Dataset(dataset.find_clips(root, "mel", progress=False), ModelConfig("basic"), 4)
+    data = Dataset(clip_folder.find_clips(root, "mel", progress=False), ModelConfig("basic"), 4)
     late = {data._target(i) for i in range(60, 70)} - {data._target(i) for i in range(60)}
     assert late
     folder = root / "main" / "video"
@@ -604,7 +614,7 @@ def test_a_full_disc(train, unbroken, tmp_path, small_files, eagerly):
         with pytest.raises(OSError) as error:
             train(logdir, *JOINT, "--steps", 14, "--checkpoint_freq", 1)
         small_files(resource.RLIM_INFINITY)
-        assert cli.describe_os_error(error.value).startswith(f"{logdir}: File too large")
+        assert utils_errors.describe_os_error(error.value).startswith(f"{logdir}: File too large")
         assert checkpoints.read_config(logdir / "checkpoint.h5").step == 12
         assert not any(logdir.rglob(".*"))
     train(logdir, *JOINT, "--steps", 13)
@@ -670,8 +680,8 @@ def test_validation_measures_lips_under_both_sounds(tmp_path):
         np.savez(folder / "mels.npz", spec=np.full((80, 200), level))
         for n in range(14):
             cv2.imwrite(str(folder / f"{n}.jpg"), np.full((96, 96, 3), round((level + 4) / 8 * 255), "uint8"))
-    clips = dataset.find_clips(tmp_path, "mel", progress=False)
-    validation = training.Validation(clips, clips, ModelConfig("basic"), 0, {"generator": Loudness()})
+    clips = clip_folder.find_clips(tmp_path, "mel", progress=False)
+    validation = Validation(clips, clips, ModelConfig("basic"), 0, {"generator": Loudness()})
     values = validation()
     assert validation.sound_used and list(values) == validation.columns
     assert values["val_mae"] < 0.02 and values["val_lip_mae"] < 0.02

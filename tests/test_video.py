@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lipgan_keras import video
-from lipgan_keras.cli import UserError
+from lipgan_keras.media import demux, probe, video_reader
+from lipgan_keras.media.video_reader import Frame
+from lipgan_keras.media.video_writer import VideoWriter
+from lipgan_keras.utils.errors import UserError
 
 COLOURS = [
     (0, 0, 255),
@@ -57,7 +59,7 @@ def corners(width=96, height=64):
 
 
 def write(path, frames=30, fps=25, size=(64, 48), audio=None, **arguments):
-    with video.VideoWriter(path, *size, fps, audio=audio, **arguments) as writer:
+    with VideoWriter(path, *size, fps, audio=audio, **arguments) as writer:
         for i in range(frames):
             writer.write(numbered(i % 100, *size), i / fps, 1 / fps)
     return path
@@ -77,7 +79,7 @@ def encode(path, images, codec, pix_fmt, fps=25, options=None, colorspace=None, 
                 "dst_colorspace": "ITU709" if colorspace == 1 else "ITU601",
                 "src_color_range": "JPEG",
                 "dst_color_range": "JPEG" if full else "MPEG",
-                "interpolation": video._ACCURATE,
+                "interpolation": video_reader.ACCURATE,
             }
         if colorspace is not None:
             stream.codec_context.colorspace, stream.codec_context.color_range = colorspace, color_range
@@ -128,10 +130,10 @@ def loud_at(wave, rate):
 @pytest.mark.parametrize("size", [(640, 360), (1280, 720), (333, 251)])
 def test_round_trip_keeps_colours_and_times(tmp_path, size):
     path, image = tmp_path / "a.mp4", bars(*size)
-    with video.VideoWriter(path, *size, 25) as writer:
+    with VideoWriter(path, *size, 25) as writer:
         for i in range(12):
             writer.write(image, i / 25, 1 / 25)
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert len(frames) == 12
     np.testing.assert_allclose([f.time for f in frames], np.arange(12) / 25, atol=1e-3)
     np.testing.assert_allclose([f.duration for f in frames], 1 / 25, atol=1e-3)
@@ -139,7 +141,7 @@ def test_round_trip_keeps_colours_and_times(tmp_path, size):
     for i, colour in enumerate(COLOURS):
         found = frames[5].image[size[1] // 2, (2 * i + 1) * size[0] // 16]
         np.testing.assert_allclose(found, colour, atol=3)
-    info = video.probe(path)
+    info = probe.probe(path)
     assert (info.fps, info.is_still, info.has_audio) == (25, False, False)
     assert info.duration == pytest.approx(12 / 25, abs=1e-3)
 
@@ -147,9 +149,9 @@ def test_round_trip_keeps_colours_and_times(tmp_path, size):
 def test_odd_sizes_repeat_the_last_row_and_column(tmp_path):
     image = np.zeros((51, 33, 3), np.uint8)
     image[-1], image[:, -1] = 200, 200
-    with video.VideoWriter(tmp_path / "a.mp4", 33, 51, 25, crf=0) as writer:
+    with VideoWriter(tmp_path / "a.mp4", 33, 51, 25, crf=0) as writer:
         writer.write(image, 0, 1)
-    found = next(video.read_frames(tmp_path / "a.mp4")).image
+    found = next(video_reader.read_frames(tmp_path / "a.mp4")).image
     assert found.shape == (52, 34, 3)
     np.testing.assert_allclose(found[-1, :, 1].astype(float), 200, atol=6)
     np.testing.assert_allclose(found[:, -1, 1].astype(float), 200, atol=6)
@@ -169,21 +171,21 @@ def test_mp4_plays_in_browsers(tmp_path):
 
 def test_variable_frame_times_and_last_duration(tmp_path):
     times = [0.033, 0.1, 0.134, 0.2, 0.6]
-    with video.VideoWriter(tmp_path / "a.mp4", 64, 48, 22.5, audio=(np.zeros(12000), 16000)) as writer:
+    with VideoWriter(tmp_path / "a.mp4", 64, 48, 22.5, audio=(np.zeros(12000), 16000)) as writer:
         for i, time in enumerate(times):
             writer.write(numbered(10 * i), time, 0.15)
-    frames = list(video.read_frames(tmp_path / "a.mp4"))
+    frames = list(video_reader.read_frames(tmp_path / "a.mp4"))
     np.testing.assert_allclose([f.time for f in frames], times, atol=1e-3)
     np.testing.assert_allclose([f.duration for f in frames], [*np.diff(times), 0.15], atol=1e-3)
     assert [number(f.image) for f in frames] == [0, 10, 20, 30, 40]
-    assert video.probe(tmp_path / "a.mp4").duration == pytest.approx(0.75, abs=2e-3)
+    assert probe.probe(tmp_path / "a.mp4").duration == pytest.approx(0.75, abs=2e-3)
 
 
 def test_sample_aspect_ratio_is_kept(tmp_path):
     path = write(tmp_path / "a.mp4", 3, sample_aspect_ratio=Fraction(16, 15))
-    assert video.probe(path).sample_aspect_ratio == Fraction(16, 15)
+    assert probe.probe(path).sample_aspect_ratio == Fraction(16, 15)
     set_matrix(path, 0, 1, -1, 0)
-    assert video.probe(path).sample_aspect_ratio == Fraction(15, 16)
+    assert probe.probe(path).sample_aspect_ratio == Fraction(15, 16)
 
 
 @pytest.mark.parametrize("rate, kept", [(44100, 44100), (16000, 16000), (22050, 22050), (11000, 11025), (48000, 48000)])
@@ -251,7 +253,7 @@ def test_sound_is_muxed_along(tmp_path):
 
 
 def test_writer_refuses_a_frame_of_another_size(tmp_path):
-    with pytest.raises(ValueError), video.VideoWriter(tmp_path / "a.mp4", 64, 48, 25) as writer:
+    with pytest.raises(ValueError), VideoWriter(tmp_path / "a.mp4", 64, 48, 25) as writer:
         writer.write(np.zeros((48, 66, 3), np.uint8), 0)
 
 
@@ -261,7 +263,7 @@ def test_writer_names_audio_without_sound(tmp_path):
     text.write_text("not a sound\n" * 100)
     for source, words in ((silent, "no sound"), (tmp_path / "none.wav", "no such file"), (text, "no sound")):
         with pytest.raises(UserError, match=words) as caught:
-            video.VideoWriter(tmp_path / "a.mp4", 64, 48, 25, audio=source)
+            VideoWriter(tmp_path / "a.mp4", 64, 48, 25, audio=source)
         assert str(source) in str(caught.value)
 
 
@@ -272,7 +274,7 @@ def test_a_full_disc_is_an_os_error(tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "a.mp4"
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(OSError) as caught, video.VideoWriter(path, 320, 240, 25) as writer:
+        with pytest.raises(OSError) as caught, VideoWriter(path, 320, 240, 25) as writer:
             for i in range(60):
                 writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8), i / 25)
     finally:
@@ -283,7 +285,7 @@ def test_a_full_disc_is_an_os_error(tmp_path):
 
 def test_writing_to_no_folder_is_an_os_error(tmp_path):
     with pytest.raises(OSError) as caught:
-        video.VideoWriter(tmp_path / "none" / "a.mp4", 64, 48, 25)
+        VideoWriter(tmp_path / "none" / "a.mp4", 64, 48, 25)
     assert caught.value.errno == errno.ENOENT and "none" in caught.value.filename
 
 
@@ -304,16 +306,16 @@ def test_writing_to_no_folder_is_an_os_error(tmp_path):
 )
 def test_display_matrix(tmp_path, matrix, upright):
     path, image = tmp_path / "a.mp4", corners()
-    with video.VideoWriter(path, 96, 64, 25) as writer:
+    with VideoWriter(path, 96, 64, 25) as writer:
         for i in range(3):
             writer.write(image, i / 25)
     if matrix != (1, 0, 0, 1):
         set_matrix(path, *matrix)
-    found = list(video.read_frames(path))[1].image
+    found = list(video_reader.read_frames(path))[1].image
     wanted = upright(image)
     assert found.shape == wanted.shape
     assert np.abs(found.astype(int) - wanted).mean() < 6
-    info = video.probe(path)
+    info = probe.probe(path)
     assert (info.height, info.width) == wanted.shape[:2]
 
 
@@ -334,7 +336,7 @@ def test_tagged_matrix_and_range(tmp_path, size, colorspace, color_range):
     path = encode(
         tmp_path / "a.mkv", [bars(*size)] * 2, "libx264", "yuv420p", colorspace=colorspace, color_range=color_range
     )
-    found = next(video.read_frames(path)).image
+    found = next(video_reader.read_frames(path)).image
     for i, colour in enumerate(COLOURS):
         np.testing.assert_allclose(found[size[1] // 2, (2 * i + 1) * size[0] // 16], colour, atol=4)
 
@@ -351,7 +353,7 @@ def test_untagged_matrix_goes_by_height(tmp_path, size, matrix):
         source.pts, source.time_base = 0, Fraction(1, 25)
         container.mux(stream.encode(source))
         container.mux(stream.encode(None))
-    found = next(video.read_frames(tmp_path / "a.mkv")).image
+    found = next(video_reader.read_frames(tmp_path / "a.mkv")).image
     for i, colour in enumerate(COLOURS):
         np.testing.assert_allclose(found[size[1] // 2, (2 * i + 1) * size[0] // 16], colour, atol=3)
 
@@ -373,7 +375,7 @@ def test_untagged_matrix_goes_by_height(tmp_path, size, matrix):
 def test_formats(tmp_path, codec, pix_fmt, name):
     options = {"qscale": "2"} if codec in ("mjpeg", "mpeg2video", "mpeg4") else {}
     path = encode(tmp_path / name, [bars(320, 240)] * 10, codec, pix_fmt, options=options)
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert len(frames) == 10
     assert frames[0].time == pytest.approx(0, abs=1e-3)  # whatever the container's first time stamp
     np.testing.assert_allclose(np.diff([f.time for f in frames]), 1 / 25, atol=2e-3)
@@ -384,14 +386,14 @@ def test_formats(tmp_path, codec, pix_fmt, name):
 def test_grey_video(tmp_path):
     ramp = np.repeat(np.linspace(0, 255, 256).astype(np.uint8)[None], 64, 0)[..., None].repeat(3, 2)
     path = encode(tmp_path / "a.mkv", [ramp] * 2, "ffv1", "gray")
-    np.testing.assert_allclose(next(video.read_frames(path)).image.astype(int), ramp, atol=2)
+    np.testing.assert_allclose(next(video_reader.read_frames(path)).image.astype(int), ramp, atol=2)
 
 
 def test_transparent_video_lies_on_white(tmp_path):
     image = np.zeros((48, 64, 4), np.uint8)
     image[:, :32] = (0, 0, 200, 255)
     path = encode(tmp_path / "a.mov", [image] * 2, "png", "rgba")
-    found = next(video.read_frames(path)).image
+    found = next(video_reader.read_frames(path)).image
     np.testing.assert_array_equal(found[10, 10], (0, 0, 200))
     np.testing.assert_array_equal(found[10, 50], (255, 255, 255))
 
@@ -405,24 +407,24 @@ def test_stills(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), image)
     shutil.copy(tmp_path / "a.png", tmp_path / "a.mp4")  # the content decides
     for name in ("a.png", "a.mp4"):
-        np.testing.assert_array_equal(video.read_image(tmp_path / name), image)
-        info = video.probe(tmp_path / name)
+        np.testing.assert_array_equal(video_reader.read_image(tmp_path / name), image)
+        info = probe.probe(tmp_path / name)
         assert info.is_still and not info.has_audio and (info.width, info.height) == (80, 60)
-        frames = list(video.read_frames(tmp_path / name))
+        frames = list(video_reader.read_frames(tmp_path / name))
         assert len(frames) == 1 and frames[0].time == 0
-        assert len(list(video.read_frames_reversed(tmp_path / name))) == 1
-        assert len(list(video.sample_frames(tmp_path / name))) == 1
+        assert len(list(video_reader.read_frames_reversed(tmp_path / name))) == 1
+        assert len(list(video_reader.sample_frames(tmp_path / name))) == 1
 
     cv2.imwrite(str(tmp_path / "grey.png"), image[..., 0])
-    np.testing.assert_array_equal(video.read_image(tmp_path / "grey.png"), image[..., :1].repeat(3, 2))
+    np.testing.assert_array_equal(video_reader.read_image(tmp_path / "grey.png"), image[..., :1].repeat(3, 2))
     cv2.imwrite(str(tmp_path / "deep.png"), image.astype(np.uint16) * 257)
-    np.testing.assert_allclose(video.read_image(tmp_path / "deep.png").astype(int), image, atol=1)
+    np.testing.assert_allclose(video_reader.read_image(tmp_path / "deep.png").astype(int), image, atol=1)
     alpha = np.full((60, 80), 255, np.uint8)
     alpha[:, :40] = 0
     for name, scale in (("alpha.png", 1), ("deep_alpha.png", 257)):
         dtype = np.uint8 if scale == 1 else np.uint16
         cv2.imwrite(str(tmp_path / name), np.dstack([image, alpha]).astype(dtype) * dtype(scale))
-        found = video.read_image(tmp_path / name)
+        found = video_reader.read_image(tmp_path / name)
         assert (found[:, :40] == 255).all()
         np.testing.assert_allclose(found[:, 40:].astype(int), image[:, 40:], atol=1)
 
@@ -445,7 +447,7 @@ def test_exif_orientation(tmp_path, orientation):
     exif = b"Exif\0\0" + tiff
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
-    found = video.read_image(path)
+    found = video_reader.read_image(path)
     assert found.shape == turned.shape
     assert np.abs(found.astype(int) - turned).mean() < 6
 
@@ -455,15 +457,15 @@ def test_animations_are_videos(tmp_path):
     frames = [Image.fromarray(np.full((48, 64, 3), c, np.uint8)) for c in (0, 100, 200, 250)]
     for name in ("a.gif", "a.png", "a.webp"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=100, lossless=True)
-        found = list(video.read_frames(tmp_path / name))
+        found = list(video_reader.read_frames(tmp_path / name))
         assert [round(float(f.image.mean()) / 50) * 50 for f in found] == [0, 100, 200, 250], name
         np.testing.assert_allclose([f.time for f in found], [0, 0.1, 0.2, 0.3], atol=2e-3)
-        info = video.probe(tmp_path / name)
+        info = probe.probe(tmp_path / name)
         assert not info.is_still and info.fps == pytest.approx(10, rel=0.01), name
-        back = list(video.read_frames_reversed(tmp_path / name))
+        back = list(video_reader.read_frames_reversed(tmp_path / name))
         assert [f.time for f in back] == [f.time for f in found[::-1]]
     frames[0].save(tmp_path / "one.gif")
-    assert video.probe(tmp_path / "one.gif").is_still
+    assert probe.probe(tmp_path / "one.gif").is_still
 
 
 # Time, seeking, backwards
@@ -476,14 +478,14 @@ def test_seeking_and_backwards(tmp_path, name, codec):
     pix_fmt = "yuv420p"
     options = {"qscale": "2"} if codec.startswith("mpeg") else {}
     path = encode(tmp_path / name, [numbered(i) for i in range(100)], codec, pix_fmt, options=options, gop=30)
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert [number(f.image) for f in frames] == list(range(100))
     for start in (0.01, 1.0, 2.21, 3.96):
-        part = list(video.read_frames(path, start))
+        part = list(video_reader.read_frames(path, start))
         expected = [f.time for f in frames if f.time >= start - 0.02]
         np.testing.assert_allclose([f.time for f in part], expected, atol=1e-6)
         assert number(part[0].image) == 100 - len(expected)
-    back = list(video.read_frames_reversed(path, chunk=16))
+    back = list(video_reader.read_frames_reversed(path, chunk=16))
     assert [number(f.image) for f in back] == list(range(99, -1, -1))
     np.testing.assert_allclose([f.time for f in back], [f.time for f in frames[::-1]], atol=1e-6)
     np.testing.assert_allclose([f.duration for f in back], [f.duration for f in frames[::-1]], atol=1e-6)
@@ -492,10 +494,10 @@ def test_seeking_and_backwards(tmp_path, name, codec):
 def test_backwards_with_uneven_times(tmp_path):
     """40 frames in the first second, then one each second."""
     times = [*np.arange(40) / 40, *np.arange(1, 11)]
-    with video.VideoWriter(tmp_path / "a.mp4", 64, 48, 5) as writer:
+    with VideoWriter(tmp_path / "a.mp4", 64, 48, 5) as writer:
         for i, time in enumerate(times):
             writer.write(numbered(i), time, 1.0)
-    back = list(video.read_frames_reversed(tmp_path / "a.mp4", chunk=8))
+    back = list(video_reader.read_frames_reversed(tmp_path / "a.mp4", chunk=8))
     np.testing.assert_allclose([f.time for f in back], times[::-1], atol=1e-3)
 
 
@@ -503,7 +505,7 @@ def test_backwards_holds_few_frames(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4", 100)
     alive, most = [0], [0]
 
-    class Counted(video.Frame):
+    class Counted(Frame):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             alive[0] += 1
@@ -512,21 +514,21 @@ def test_backwards_holds_few_frames(tmp_path, monkeypatch):
         def __del__(self):
             alive[0] -= 1
 
-    monkeypatch.setattr(video, "Frame", Counted)
-    assert sum(1 for _ in video.read_frames_reversed(path, chunk=10)) == 100
+    monkeypatch.setattr(video_reader, "Frame", Counted)
+    assert sum(1 for _ in video_reader.read_frames_reversed(path, chunk=10)) == 100
     assert most[0] <= 13
 
 
 def test_sample_frames(tmp_path):
     path = encode(tmp_path / "a.mp4", [numbered(i) for i in range(110)], "libx264", "yuv420p", gop=10)
-    found = [number(f.image) for f in video.sample_frames(path, 5)]
+    found = [number(f.image) for f in video_reader.sample_frames(path, 5)]
     assert len(found) == 5 and found[0] == 0 and found[-1] >= 70 and (np.diff(found) > 0).all()
 
 
 def test_time_stamps_that_run_backwards_are_mended(tmp_path):
     path = write(tmp_path / "a.mp4", 30)
-    with video._open(path) as (container, stream):
-        pictures = list(video._pictures(path, container, stream))
+    with demux.open_media(path) as (container, stream):
+        pictures = list(demux.timed_pictures(path, container, stream))
 
         class Stub:
             key_frame, pict_type, is_corrupt, dts, duration, time_base = True, 1, False, None, 0, Fraction(1, 25)
@@ -535,8 +537,8 @@ def test_time_stamps_that_run_backwards_are_mended(tmp_path):
                 self.pts = pts
 
         def times(stamps, monkeypatch):
-            monkeypatch.setattr(video, "_decoded", lambda *_: (Stub(s) for s in stamps))
-            return [time for time, _, _ in video._pictures(path, container, stream)]
+            monkeypatch.setattr(demux, "decoded_pictures", lambda *_: (Stub(s) for s in stamps))
+            return [time for time, _, _ in demux.timed_pictures(path, container, stream)]
 
         with pytest.MonkeyPatch.context() as patch:
             assert times([0, 1, None, 3], patch) == pytest.approx([0, 0.04, 0.08, 0.12])
@@ -553,7 +555,7 @@ def test_a_change_of_size_is_scaled_to_the_first(tmp_path):
         encode(tmp_path / f"{i}.m2v", [numbered(10 * i, *size)] * 5, "mpeg2video", "yuv420p", options={"qscale": "2"})
     path = tmp_path / "a.m2v"
     path.write_bytes((tmp_path / "0.m2v").read_bytes() + (tmp_path / "1.m2v").read_bytes())
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert {f.image.shape for f in frames} == {(48, 64, 3)}
     assert {number(f.image) for f in frames} == {0, 10}
 
@@ -564,7 +566,7 @@ def test_a_cut_between_keyframes_starts_clean(tmp_path):
     path = encode(tmp_path / "a.ts", images, "mpeg2video", "yuv420p", options={"qscale": "3"}, gop=20)
     data = path.read_bytes()
     path.write_bytes(data[len(data) // 188 // 6 * 188 :])
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert 20 <= len(frames) < 60
     for frame, image in zip(frames, images[-len(frames) :], strict=True):
         assert np.abs(frame.image.astype(int) - image).mean() < 8
@@ -586,13 +588,13 @@ def test_bad_input_is_named(tmp_path):
     }
     for name, (data, words) in files.items():
         (tmp_path / name).write_bytes(data)
-        for function in (video.probe, video.read_image, lambda p: list(video.read_frames(p))):
+        for function in (probe.probe, video_reader.read_image, lambda p: list(video_reader.read_frames(p))):
             with pytest.raises(UserError, match=words) as caught:
                 function(tmp_path / name)
             assert str(caught.value).startswith(f"{tmp_path / name}: ") and ";" in str(caught.value)
     for path, words in ((tmp_path, "folder"), (tmp_path / "none.mp4", "no such file")):
         with pytest.raises(UserError, match=words):
-            video.probe(path)
+            probe.probe(path)
 
 
 def test_sound_only_is_named(tmp_path):
@@ -607,7 +609,7 @@ def test_sound_only_is_named(tmp_path):
             container.mux(sound.encode(frame))
             container.mux(sound.encode(None))
         with pytest.raises(UserError, match="sound only"):
-            video.probe(tmp_path / name)
+            probe.probe(tmp_path / name)
 
 
 def test_mp4_without_its_index_is_cut_off(tmp_path):
@@ -618,16 +620,16 @@ def test_mp4_without_its_index_is_cut_off(tmp_path):
     assert data.index(b"mdat") < data.index(b"moov")
     path.write_bytes(data[: data.index(b"moov") - 4])
     with pytest.raises(UserError, match="moov"):
-        video.probe(path)
+        probe.probe(path)
 
 
 @pytest.mark.parametrize("name, codec", [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.avi", "mpeg4")])
 def test_other_containers_cut_off(tmp_path, name, codec):
     path = encode(tmp_path / name, [numbered(i) for i in range(30)], codec, "yuv420p")
-    assert video.probe(path).width == 64
+    assert probe.probe(path).width == 64
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(UserError, match="cut off"):
-        video.probe(path)
+        probe.probe(path)
 
 
 def test_damage_in_the_middle_names_the_second(tmp_path):
@@ -640,10 +642,10 @@ def test_damage_in_the_middle_names_the_second(tmp_path):
     path.write_bytes(data)
     seen = []
     with pytest.raises(UserError, match=r"breaks at 1\.\d\d s") as caught:
-        seen.extend(f.time for f in video.read_frames(path))
+        seen.extend(f.time for f in video_reader.read_frames(path))
     assert str(path) in str(caught.value)
     with pytest.raises(UserError):
-        for frame in video.read_frames(path):
+        for frame in video_reader.read_frames(path):
             last = frame.time
     assert 0.8 < last < 1.8
 
@@ -652,7 +654,7 @@ def test_odd_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a:b.mp4", "-x.mp4", "per%03dcent.mp4", "sp ace 'q' \u00fc.mp4"):
         write(name, 3)
-        assert len(list(video.read_frames(name))) == 3
+        assert len(list(video_reader.read_frames(name))) == 3
 
 
 def test_a_name_that_is_no_utf_8_is_named(tmp_path):
@@ -660,36 +662,36 @@ def test_a_name_that_is_no_utf_8_is_named(tmp_path):
     path = tmp_path / os.fsdecode(b"bad\xff.mp4")
     path.write_bytes(b"")
     with pytest.raises(UserError, match="not UTF-8; rename"):
-        video.probe(path)
+        probe.probe(path)
 
 
 def test_nothing_is_printed(tmp_path, capfd):
     path = write(tmp_path / "a.mp4", 10, audio=(np.zeros(8000), 16000))
-    list(video.read_frames(path))
+    list(video_reader.read_frames(path))
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(UserError):
-        video.probe(path)
+        probe.probe(path)
     for name in ("b.jpg", "b.png", "b.tiff"):
         data = cv2.imencode(name[1:], bars(64, 48))[1].tobytes()
         (tmp_path / name).write_bytes(data[: len(data) // 2])
         with pytest.raises(UserError, match="damaged"):
-            video.read_image(tmp_path / name)
+            video_reader.read_image(tmp_path / name)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.real
 def test_real_clips(real_clips):
-    info = video.probe(real_clips / "bbaf2n.mpg")
+    info = probe.probe(real_clips / "bbaf2n.mpg")
     assert (info.width, info.height, info.fps, info.has_audio) == (360, 288, 25, True)
     for path in sorted(real_clips.glob("*.mpg")):
-        frames = list(video.read_frames(path))
+        frames = list(video_reader.read_frames(path))
         np.testing.assert_allclose([f.time for f in frames], np.arange(75) / 25, atol=1e-3)
     path = real_clips / "portrait_700p30.mp4"
-    frames = list(video.read_frames(path))
+    frames = list(video_reader.read_frames(path))
     assert len(frames) == 135 and frames[0].time == pytest.approx(0.033, abs=1e-3)
     gaps = np.diff([f.time for f in frames])
     assert {round(1000 * gap) for gap in gaps} == {33, 67}
     assert frames[-1].time + frames[-1].duration == pytest.approx(6.133, abs=1e-3)
-    back = list(video.read_frames_reversed(path, chunk=20))[::-1]
+    back = list(video_reader.read_frames_reversed(path, chunk=20))[::-1]
     assert [f.time for f in back] == [f.time for f in frames]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(back[::10], frames[::10], strict=True))

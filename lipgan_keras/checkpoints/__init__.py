@@ -1,0 +1,381 @@
+"""Checkpoints: the project's own (one HDF5 file with weights and configuration) and those of Keras 2.2.4.
+
+A project checkpoint holds arrays and two JSON strings, nothing else:
+    attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes
+                from)
+    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a
+                network's weights are averages over training, also `raw/<network>/<index>`, those that training goes on
+                with
+No object is deserialised and no code is run when one is read.
+
+    python -m lipgan_keras.checkpoints info FILE
+    python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
+    python -m lipgan_keras.checkpoints export FILE OUT [--float16] [--sync]  # generator (and lip-sync
+                                                                             # discriminator) alone
+    python -m lipgan_keras.checkpoints split FILE                            # FILE.part1, FILE.part2, ...
+                                                                             # of at most 16 MB
+    python -m lipgan_keras.checkpoints join FILE                             # FILE of those
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from ..config import IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
+from ..utils import files
+from ..utils.errors import UserError
+from . import keras2
+from .keras2 import config_of_shapes, paired_layers, refuse_misfit
+
+if TYPE_CHECKING:
+    from ..utils.backend import keras
+
+
+FORMAT = 1
+STATE = ("optimizers", "raw")  # groups that are no networks
+PART_BYTES = 16_000_000
+PART_MAGIC = b"lipgan_keras part "
+# By benchmarks/default_checkpoint.py; see docs/model_card.md
+SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
+
+
+def save_checkpoint(
+    path: str | os.PathLike,
+    models: dict[str, keras.Model],
+    config: ModelConfig,
+    optimizers: dict[str, keras.optimizers.Optimizer] | None = None,
+    training: dict | None = None,
+    raw: dict[str, list[np.ndarray]] | None = None,
+    float16: bool = False,
+) -> None:
+    """Write one file, all or nothing: a run killed at any moment leaves the old file or the new one.
+
+    Args:
+        models: networks by name, "generator", "discriminator", "sync" and "quality".
+        optimizers: by the same names, for an exact continuation.
+        training: anything JSON can hold; `read_training` gives it back.
+        raw: where `models` hold averages, the weights to go on with, by the same names; `load_raw` gives them back.
+        float16: keep kernels in half precision, compressed: 45 % of the size. What is small stays as it is.
+    """
+    from ..utils.backend import keras
+
+    # Made in memory: HDF5 that meets a full disc ends in a crash, not in an error.
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        file.attrs["lipgan_keras"] = FORMAT
+        file.attrs["config"] = json.dumps(dataclasses.asdict(config))
+        if training is not None:
+            file.attrs["training"] = json.dumps(training)
+        for network, model in models.items():
+            for layer, weights in model_weights(model).items():
+                for name, variable in weights.items():
+                    value = keras.ops.convert_to_numpy(variable)
+                    half = float16 and value.ndim > 1 and np.abs(value).max() < np.finfo("float16").max
+                    packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if half else {}
+                    file.create_dataset(
+                        f"{network}/{layer}/{name}", data=value.astype("float16") if half else value, **packed
+                    )
+        for network, optimizer in (optimizers or {}).items():
+            for index, variable in enumerate(optimizer.variables):
+                file[f"optimizers/{network}/{index:04d}"] = keras.ops.convert_to_numpy(variable)
+        for network, values in (raw or {}).items():
+            for index, value in enumerate(values):
+                file[f"raw/{network}/{index:04d}"] = value
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())  # the rename must not reach the disc before the data
+
+
+def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
+    """`path`, or for None the checkpoint that ships with the project.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if path is None and not SHIPPED.is_file():
+        raise UserError(
+            f"{SHIPPED}: the checkpoint that ships is missing; get the project anew, or name one with --checkpoint_path"
+        )
+    return SHIPPED if path is None else path
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
+    """Read into `model` (any of `networks`) the weights of a project or Keras 2.2.4 checkpoint.
+
+    Layers of one kind are matched in the order of their numbers, which need not start at 1 and may have gaps. Nothing
+    is changed if the file does not fit.
+
+    Returns:
+        The file's configuration; for a Keras 2.2.4 file what its shapes tell.
+
+    Raises:
+        UserError: no such file, not a checkpoint, cut short, or of another model: then the first layer that differs is
+            named, and what the file holds where that can be told.
+    """
+    with _open(path) as file:
+        config = _config(file, path)
+        stored = _stored_weights(file, path, model.name)
+        wanted = model_weights(model)
+        refuse_misfit(model.name, wanted, stored, path)
+        values = [
+            (variable, _read(stored[theirs][name], path))
+            for ours, theirs in paired_layers(wanted, stored)
+            for name, variable in wanted[ours].items()
+        ]
+    for variable, value in values:
+        variable.assign(value)
+    return config
+
+
+def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None) -> tuple[keras.Model, ModelConfig]:
+    """Build the generator that a checkpoint holds and load it; `audio_offset_ms` overrides the file's.
+
+    Raises:
+        UserError: see `load_weights`.
+    """
+    config = read_config(path)
+    model = config.build_generator()
+    load_weights(model, path)
+    if audio_offset_ms is not None:
+        config.audio_offset_ms = audio_offset_ms
+    return model, config
+
+
+def read_config(path: str | os.PathLike) -> ModelConfig:
+    """The configuration of a checkpoint, without its weights."""
+    with _open(path) as file:
+        return _config(file, path)
+
+
+def read_networks(path: str | os.PathLike) -> list[str]:
+    """The names of the networks that a checkpoint of this project holds; none for a Keras 2.2.4 file."""
+    with _open(path) as file:
+        _config(file, path)
+        return _networks(file) if "lipgan_keras" in file.attrs else []
+
+
+def _networks(file):
+    return [name for name in file if name not in STATE]
+
+
+def check_holds(path: str | os.PathLike, network: str) -> None:
+    """Raise the UserError of `load_weights` if a checkpoint holds no such network."""
+    with _open(path) as file:
+        if "lipgan_keras" not in file.attrs:
+            raise UserError(f"{path}: holds no {keras2.CALLED[network]}; choose a checkpoint of this project with one")
+        _config(file, path)
+        _stored_weights(file, path, network)
+
+
+def read_training(path: str | os.PathLike) -> dict | None:
+    """What `save_checkpoint` was given as `training`."""
+    with _open(path) as file:
+        try:
+            return json.loads(file.attrs.get("training", "null"))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: what it says of its training cannot be read, the file is damaged") from error
+
+
+def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str | os.PathLike) -> None:
+    """Restore built optimizers from a project checkpoint.
+
+    Raises:
+        UserError: the file has none, or they do not fit.
+    """
+    with _open(path) as file:
+        for network, optimizer in optimizers.items():
+            for index, variable in enumerate(optimizer.variables):
+                key = f"optimizers/{network}/{index:04d}"
+                if key not in file or file[key].shape != tuple(variable.shape):
+                    raise UserError(f"{path}: holds no state of the {network}'s optimizer that fits; use --resume_gen")
+                variable.assign(_read(file[key], path))
+
+
+def load_raw(models: dict[str, keras.Model], path: str | os.PathLike) -> None:
+    """Put the weights to go on with in place of the averages that `load_weights` read.
+
+    Raises:
+        UserError: the file has none, or they do not fit.
+    """
+    with _open(path) as file:
+        for network, model in models.items():
+            keys = [f"raw/{network}/{index:04d}" for index in range(len(model.weights))]
+            for key, variable in zip(keys, model.weights, strict=True):
+                if key not in file or file[key].shape != tuple(variable.shape):
+                    raise UserError(
+                        f"{path}: holds no weights of the {network} beside its averages that fit; use --resume_gen"
+                    )
+            model.set_weights([_read(file[key], path) for key in keys])
+
+
+def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = False, sync: bool = False) -> ModelConfig:
+    """Write what inference needs of a checkpoint: the generator, and with `sync` the lip-sync discriminator.
+
+    Raises:
+        UserError: the file does not hold them.
+    """
+    generator, config = load_generator(path)
+    models = {"generator": generator}
+    if sync:
+        check_holds(path, "sync")
+        models["sync"] = config.build_sync_discriminator()
+        load_weights(models["sync"], path)
+    save_checkpoint(out, models, config, float16=float16)
+    return config
+
+
+def split(path: str | os.PathLike, size: int = PART_BYTES) -> list[str]:
+    """Write `<path>.part1`, ... of at most `size` bytes each; parts of before that are left over are removed.
+
+    Each begins with one line: its number, how many there are, and a checksum of the whole. Returns their names.
+    """
+    with _open(path):
+        pass
+    with open(path, "rb") as file:
+        data = file.read()
+    check = hashlib.sha256(data).hexdigest()
+    room = size - 128  # for that line
+    pieces = [data[start : start + room] for start in range(0, len(data), room)]
+    names = [f"{path}.part{number}" for number in range(1, len(pieces) + 1)]
+    for number, (name, piece) in enumerate(zip(names, pieces, strict=True), 1):
+        with files.replacing(name) as temporary:
+            temporary.write_bytes(PART_MAGIC + f"{number} of {len(pieces)} sha256 {check}\n".encode() + piece)
+    for number in itertools.count(len(pieces) + 1):
+        if not os.path.exists(f"{path}.part{number}"):
+            return names
+        os.remove(f"{path}.part{number}")
+
+
+def join(path: str | os.PathLike) -> None:
+    """Write `path` of its parts, see `split`.
+
+    Raises:
+        UserError: one is missing, or of another file.
+    """
+    pieces, first, count = [], None, 1
+    while len(pieces) < count:
+        name = f"{path}.part{len(pieces) + 1}"
+        try:
+            with open(name, "rb") as file:
+                line, _, piece = file.read().partition(b"\n")
+        except FileNotFoundError as error:
+            known = f"of {count}" if pieces else f"; python -m lipgan_keras.checkpoints split {path} makes the parts"
+            raise UserError(f"{name}: no such file {known}") from error
+        found = re.fullmatch(rb"(\d+) of (\d+) sha256 ([0-9a-f]{64})", line.removeprefix(PART_MAGIC))
+        first = first or (found and found.groups()[1:])
+        if not line.startswith(PART_MAGIC) or not found or found.groups() != (b"%d" % (len(pieces) + 1), *first):
+            raise UserError(f"{name}: is not that part of this checkpoint; split it again")
+        count = int(found[2])
+        pieces.append(piece)
+    data = b"".join(pieces)
+    if hashlib.sha256(data).hexdigest().encode() != first[1]:
+        raise UserError(f"{path}.part1 to .part{count}: are damaged; split it again")
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
+    """{layer: {weight: variable}} of the layers that have weights, in the order in which they were made."""
+    weights = {layer.name: {v.name: v for v in layer.weights} for layer in model.layers if layer.weights}
+    return {name: weights[name] for name in sorted(weights, key=_order)}
+
+
+def _order(layer):
+    kind, number = keras2.LAYER.fullmatch(layer).groups()
+    return keras2.KINDS.index(kind), int(number or 0)
+
+
+def _open(path):
+    if not os.path.exists(path):
+        raise UserError(f"{path}: no such file; {keras2.NOT_ONE}")
+    if os.path.isdir(path):
+        raise UserError(f"{path}: is a folder; {keras2.NOT_ONE}")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if not os.access(path, os.R_OK):
+            raise UserError(f"{path}: cannot be read (permission denied)") from error
+        raise UserError(f"{path}: is not an HDF5 file, or is cut short; {keras2.NOT_ONE}") from error
+
+
+def _read(dataset, path):
+    try:
+        return np.asarray(dataset[()], "int64" if dataset.dtype.kind in "iu" else "float32")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: {dataset.name} cannot be read, the file is damaged; {keras2.NOT_ONE}") from error
+
+
+def _stored_weights(file, path, network=None):
+    """{layer: {weight: dataset}} of a network in a project file, or of the one model in a Keras 2.2.4 file."""
+    if "lipgan_keras" in file.attrs:
+        if network not in file:
+            held = " and ".join(keras2.CALLED.get(name, name) for name in _networks(file)) or "nothing"
+            called = keras2.CALLED.get(network, network)
+            raise UserError(f"{path}: holds no {called} (it holds: {held}); choose a checkpoint with one")
+        file = file[network]
+    elif "model_weights" in file:
+        file = file["model_weights"]
+    weights = {}
+
+    def visit(group, layer):
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise UserError(f"{path}: links to other files or places, which no checkpoint does; {keras2.NOT_ONE}")
+            item = group[name]
+            # A file of a model within a model nests its layers; the first name that is a layer's counts.
+            here = layer or (name if keras2.LAYER.fullmatch(name) else None)
+            if isinstance(item, h5py.Group):
+                visit(item, here)
+            elif here:
+                if item.external or item.is_virtual:
+                    raise UserError(f"{path}: keeps data in other files, which no checkpoint does; {keras2.NOT_ONE}")
+                weights.setdefault(here, {})[name.split(":")[0]] = item
+
+    try:
+        visit(file, None)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path}: is damaged ({' '.join(str(error).split())[:80]}); {keras2.NOT_ONE}") from error
+    if not weights:
+        raise UserError(f"{path}: holds no layer of LipGAN; {keras2.NOT_ONE}")
+    return {name: weights[name] for name in sorted(weights, key=_order)}
+
+
+def _config(file, path):
+    if "lipgan_keras" not in file.attrs:
+        return config_of_shapes(_stored_weights(file, path), path)
+    if int(file.attrs["lipgan_keras"]) > FORMAT:
+        raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
+    try:
+        values = json.loads(file.attrs["config"])
+        names = [field.name for field in dataclasses.fields(ModelConfig)]
+        # Files of before there was a lip-sync discriminator do not name its fields.
+        config = ModelConfig(**{name: values[name] for name in names if name in values or not name.startswith("sync_")})
+        valid = (
+            config.variant in VARIANTS
+            and config.audio in WINDOW_SHAPE
+            and 0 < float(config.width) <= 8
+            and config.img_size in IMG_SIZES
+            and config.alignment in ("centred", "released")
+            and config.crop in ("lipgan_keras", "dlib")
+            and abs(float(config.audio_offset_ms)) < 1e6
+            and int(config.step) >= 0
+            and 0 < int(config.sync_frames) < 1000
+            and 0 < float(config.sync_width) <= 8
+        )
+    except (KeyError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise UserError(f"{path}: its configuration cannot be read, or is not of this version; {keras2.NOT_ONE}")
+    return config

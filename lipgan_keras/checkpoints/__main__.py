@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+from .. import checkpoints
+from ..utils import cli
+from ..utils.cli import ArgumentParser
+from . import export, join, load_generator, read_config, save_checkpoint, split
+
+
+def main() -> None:
+    parser = ArgumentParser(
+        prog="lipgan_keras.checkpoints", description="Show, convert, export, split or join a checkpoint."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    info = commands.add_parser("info", help="print a checkpoint's configuration")
+    info.add_argument("file")
+    convert = commands.add_parser("convert", help="write a generator as a checkpoint of this project")
+    convert.add_argument("file")
+    convert.add_argument("out")
+    convert.add_argument("--audio_offset_ms", type=cli.finite, help="kept in the file; positive is a later window")
+    slim = commands.add_parser("export", help="write the generator alone, for inference")
+    slim.add_argument("file")
+    slim.add_argument("out")
+    slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
+    slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
+    parts = commands.add_parser(
+        "split", help=f"write FILE.part1, ... of at most {checkpoints.PART_BYTES // 10**6} MB each"
+    )
+    parts.add_argument("file")
+    whole = commands.add_parser("join", help="write FILE of FILE.part1, ...")
+    whole.add_argument("file")
+    args = parser.parse_args()
+    if args.command == "info":
+        print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
+    elif args.command == "export":
+        config = export(args.file, args.out, args.float16, args.sync)
+        print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
+    elif args.command == "split":
+        names = split(args.file)
+        print(f"{names[0]} to .part{len(names)}")
+    elif args.command == "join":
+        join(args.file)
+        print(f"{args.file}: {read_config(args.file)}")
+    else:
+        model, config = load_generator(args.file, args.audio_offset_ms)
+        save_checkpoint(args.out, {"generator": model}, config)
+        print(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,150 @@
+"""Random changes of training audio: louder, softer, and noisier."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..media import audio_file
+from ..utils.errors import UserError
+from .music import music
+from .noise import coloured_noise, level, mixing_factor
+
+GAIN_DB = (-12.0, 6.0)
+SNR_DB = (0.0, 20.0)
+PIECES, PIECE_SECONDS = 24, 8.0  # of synthesised music
+COLOURED = 6  # pieces of noise besides
+FILE_SECONDS = 60.0  # are used of each file of a noise folder, fewer where there are many
+FOLDER_SECONDS = 16000.0  # of all files together: 1 GiB
+MOST_FILES = 4000
+
+
+@dataclass(frozen=True)
+class Change:
+    """A draw of `Sound`: called with a stretch of sound and the level of its clip it gives what is heard instead.
+
+    Attributes:
+        gain: factor.
+        piece, piece_level: noise and its root mean square; None: none is added.
+        at: 0..1, where in the piece the noise begins: stretches of one length get the same.
+        snr_db: of speech over noise.
+    """
+
+    gain: float
+    piece: np.ndarray | None = None
+    piece_level: float = 0.0
+    at: float = 0.0
+    snr_db: float = 0.0
+
+    @property
+    def noisy(self) -> bool:
+        return self.piece is not None
+
+    def __call__(self, wave: np.ndarray, rms: float) -> np.ndarray:
+        """(n,) in [-1, 1] and the level (root mean square) of the speech in its whole clip -> float32 (n,),
+        clipped to [-1, 1].
+        """
+        return hear([self], np.array(wave, np.float32)[None], [rms])[0]
+
+
+def hear(changes: Sequence[Change], stretches: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Change stretches of sound in place.
+
+    Args:
+        changes: n.
+        stretches: (n, m) float32 in [-1, 1].
+        levels: n root mean squares, of the speech in the whole clip of each.
+
+    Returns:
+        (n, m), clipped to [-1, 1].
+    """
+    count, samples = stretches.shape
+    stretches *= np.array([[change.gain] for change in changes], np.float32)
+    noisy = [i for i, change in enumerate(changes) if change.noisy]
+    if noisy:
+        noise = np.empty((len(noisy), samples), np.float32)
+        for row, i in zip(noise, noisy, strict=True):
+            change = changes[i]
+            start = int(change.at * max(0, len(change.piece) - samples + 1))
+            piece = change.piece[start : start + samples]
+            row[...] = piece if len(piece) == samples else np.resize(piece, samples)
+        own = np.sqrt(np.einsum("nm,nm->n", noise, noise) / samples)
+        scales = np.zeros(count)
+        for i, rms in zip(noisy, own.tolist(), strict=True):
+            change = changes[i]
+            scales[i] = mixing_factor(change.gain * levels[i], max(change.piece_level, rms), change.snr_db)
+        noise *= scales[noisy, None].astype(np.float32)
+        if len(noisy) == count:
+            stretches += noise
+        else:
+            stretches[noisy] += noise
+    return np.clip(stretches, -1, 1, out=stretches)
+
+
+class Sound:
+    """Changes of sound: "gain", evenly in GAIN_DB, and for every second sample "noise", at an SNR evenly in SNR_DB.
+
+    Noise is music, synthesised when it is first needed, now and then coloured noise, or else what is in a folder.
+    Quieter parts of a piece stay quieter, so that the SNR is what was drawn or, there, better.
+
+    Args:
+        names: those of NAMES that are wanted; those for pictures are ignored.
+        noise_dir: folder of sound files, anywhere below it; anything that `audio_file.load_audio` reads.
+        seed: decides the synthesised pieces.
+
+    Raises:
+        UserError: no such folder, or none of its files has sound.
+    """
+
+    def __init__(self, names: Collection[str], noise_dir: str | os.PathLike | None = None, seed: int = 0):
+        self.gain, self.noise = "gain" in names, "noise" in names
+        self.seed = seed
+        self.files = None if noise_dir is None else _files(noise_dir)
+        self.count = PIECES + COLOURED if self.files is None else len(self.files)
+        self._pieces = {}  # number -> (wave, its level); threads that make the same one at once do no harm
+        if self.files is not None and not any(self._piece(number)[1] for number in range(self.count)):
+            raise UserError(f"{noise_dir}: none of its files holds sound; give a folder of music or noise")
+
+    def change(self, rng: np.random.Generator) -> Change | None:
+        """One draw of the changes, for all sound of a sample; None where nothing was drawn."""
+        change = self.changes(rng, 1)[0]
+        return change if change.noisy or self.gain else None
+
+    def changes(self, rng: np.random.Generator, count: int) -> list[Change]:
+        """So many draws at once."""
+        drawn = []
+        for gain, noise, number, at, snr in rng.random((count, 5)).tolist():
+            gain = 10 ** ((GAIN_DB[0] + (GAIN_DB[1] - GAIN_DB[0]) * gain) / 20) if self.gain else 1.0
+            if not self.noise or noise < 0.5:
+                drawn.append(Change(gain))
+                continue
+            number = int(number * self.count)
+            while not self._piece(number)[1]:  # a file without sound
+                number = (number + 1) % self.count
+            drawn.append(Change(gain, *self._piece(number), at, SNR_DB[0] + (SNR_DB[1] - SNR_DB[0]) * snr))
+        return drawn
+
+    def _piece(self, number: int) -> tuple[np.ndarray, float]:
+        if number not in self._pieces:
+            piece = self._make(number)
+            self._pieces[number] = piece, level(piece)
+        return self._pieces[number]
+
+    def _make(self, number):
+        if self.files is None:
+            make = music if number < PIECES else coloured_noise
+            return make(PIECE_SECONDS, np.random.default_rng([self.seed, number]))
+        try:
+            return audio_file.load_audio(self.files[number], min(FILE_SECONDS, FOLDER_SECONDS / self.count))
+        except UserError:
+            return np.zeros(0, np.float32)
+
+
+def _files(folder):
+    """The files below a folder, sorted; evenly thinned out to MOST_FILES."""
+    if not os.path.isdir(folder):
+        raise UserError(f"{folder}: no such folder; give one with sound files")
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return files[:: max(1, -(-len(files) // MOST_FILES))]

@@ -1,0 +1,243 @@
+"""One preprocessed clip, by whichever program, and finding all below a folder."""
+
+import io
+import os
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .. import audio as audio_module
+from ..config import FPS, WINDOW_SHAPE
+from ..media import audio_file
+from ..utils.errors import UserError
+from . import pack
+
+MIN_FRAMES = 12  # shorter clips are left out, as in the reference
+CUT = 30  # grey levels by which the middle of a picture's parts change at a cut
+
+
+class Clip:
+    """One preprocessed clip, by whichever program; a folder, or what a pack holds of one (see `pack`).
+
+    The layouts, told apart by what is in the folder:
+        "lipgan_keras": N.jpg, audio.wav, mels.npz and landmarks.npz (each saved frame's source time and landmarks);
+        "lipgan_mel": N.jpg (video frame N+4), audio.wav, mels.npz;
+        "lipgan_mfcc": N.jpg (video frame N+4) and N.npz, its MFCC window; no sound;
+        "wav2lip": N.jpg (video frame N), audio.wav.
+    In a pack audio.flac stands for audio.wav, and mels.npz may be missing: features are then computed.
+
+    Attributes:
+        frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
+        start, end: (n,) float seconds on the sound's clock, when each frame is shown.
+        shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity
+            frames.
+        front_ends: those of "mel" and "mfcc" that the clip can train.
+        landmarks: (n,5,2) float32 in pixels of the saved pictures, or None where the folder has none.
+        saved_size: side of the saved pictures in pixels, or None where the folder does not say it.
+        has_sound: whether there is a sound to change, and not its features alone; its file is `sound_file`, or None.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        self.packed = None if self.folder.is_dir() else _packed(self.folder)
+        names = set(os.listdir(folder) if self.packed is None else self.packed)
+        numbers = [int(name[:-4]) for name in names if name.endswith(".jpg") and name[:-4].isdecimal()]
+        self.frames = np.array(sorted(numbers), dtype=np.int64)
+        self.landmarks = self.saved_size = None
+        self.sound_file = next((name for name in ("audio.wav", pack.SOUND) if name in names), None)
+        self.has_sound = self.sound_file is not None
+        self.has_mel = "mels.npz" in names
+        shift = 0
+        if "landmarks.npz" in names:
+            self.layout = "lipgan_keras"
+        elif self.has_mel:
+            self.layout, shift = "lipgan_mel", 4
+        elif any(f"{number}.npz" in names for number in numbers):
+            self.layout, shift = "lipgan_mfcc", 4
+            self.frames = np.array([n for n in self.frames if f"{n}.npz" in names], dtype=np.int64)
+        else:
+            self.layout = "wav2lip"
+        if self.layout == "lipgan_mfcc":
+            self.front_ends = {"mfcc"}
+        elif self.has_sound:
+            self.front_ends = {"mel", "mfcc"}
+        else:
+            self.front_ends = {"mel"} if self.has_mel else set()
+        self.start = (self.frames + shift) / FPS
+        self.end = self.start + 1 / FPS
+        self.shown = len(self.frames)
+        if self.layout == "lipgan_keras":
+            self._read_landmarks()
+
+    def __getstate__(self):
+        return self.__dict__ | {"packed": None if self.packed is None else ()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if self.packed is not None:
+            self.packed = _packed(self.folder)
+
+    def read(self, name: str) -> bytes | memoryview:
+        """What one of its files holds.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return (self.folder / name).read_bytes() if self.packed is None else self.packed[name]
+
+    def _read_landmarks(self):
+        path = self.folder / "landmarks.npz"
+        arrays = self._load_npz("landmarks.npz", "frames", "landmarks", "time", "duration", "img_size")
+        frames, landmarks, time, duration, size = arrays
+        n = frames.size
+        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), ()] or not size > 0:
+            raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
+        self.frames, _, rows = np.intersect1d(self.frames, frames.astype(np.int64), return_indices=True)
+        self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)
+        self.start = time[rows].astype(float)
+        self.end = self.start + duration[rows]
+        self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
+
+    def features(self, kind: str) -> np.ndarray:
+        """(80,T) or (12,T) float32 of the whole sound."""
+        if kind == "mel" and self.has_mel:
+            (mel,) = self._load_npz("mels.npz", "spec")
+            if mel.ndim == 2 and 80 in mel.shape:
+                return (mel if mel.shape[0] == 80 else mel.T).astype("float32")
+            raise UserError(
+                f"{self.folder / 'mels.npz'}: spec has shape {mel.shape}, not (80,T); preprocess this clip again"
+            )
+        return audio_module.features(self.wave(), kind)
+
+    def picture(self, index: int, size: int) -> np.ndarray:
+        """(size,size,3) uint8 BGR."""
+        name = f"{self.frames[index]}.jpg"
+        try:
+            data = np.frombuffer(self.read(name), np.uint8)
+        except OSError:
+            data = ()
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        if image is None:
+            raise UserError(f"{self.folder / name}: cannot be read as a picture; preprocess this clip again")
+        if image.shape[:2] != (size, size):
+            shrinks = min(image.shape[:2]) > size
+            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return image
+
+    def points(self, index: int | slice, size: int) -> np.ndarray | None:
+        """(5,2) or (n,5,2) float32, the landmarks of frames in a picture of `size`; None where the folder has none."""
+        if self.landmarks is None:
+            return None
+        return self.landmarks[index] * np.float32(size / self.saved_size)
+
+    def wave(self) -> np.ndarray:
+        """(samples,) float32, 16 kHz mono."""
+        return audio_file.load_audio(
+            self.folder / self.sound_file, data=None if self.packed is None else self.read(self.sound_file)
+        )
+
+    def samples(self) -> np.ndarray:
+        """`wave`, or 32768 times that as int16 and memory-mapped."""
+        samples = audio_file.pcm(self.folder / self.sound_file) if self.packed is None else None
+        return self.wave() if samples is None else samples
+
+    def saved_window(self, index: int) -> np.ndarray:
+        """(12,35) float32, the MFCC window that the original saved with a frame."""
+        path = self.folder / f"{self.frames[index]}.npz"
+        (saved,) = self._load_npz(path.name, "mfcc")
+        window = np.squeeze(saved).astype("float32")
+        if window.shape != WINDOW_SHAPE["mfcc"]:
+            raise UserError(f"{path}: mfcc has shape {saved.shape}, not (12,35); preprocess this clip again")
+        return window
+
+    def _load_npz(self, name, *keys):
+        return _load_npz(self.folder / name, *keys, read=lambda path: self.read(path.name))
+
+
+# numpy parses an array's header with `ast`, and in Python 3.11 that fails now and then while another thread does so too
+# (python/cpython#106905): threads take turns, and where TensorFlow was the other one they try again.
+_READING = threading.Lock()
+
+
+def _load_npz(path, *keys, read=Path.read_bytes):
+    """The arrays `keys` of an npz file; all of them numbers."""
+    try:
+        data = read(path)
+        for again in reversed(range(5)):
+            try:
+                with _READING, np.load(io.BytesIO(data), allow_pickle=False) as saved:
+                    missing = [key for key in keys if key not in saved.files]
+                    arrays = [saved[key] for key in keys if not missing]
+                break
+            except SystemError:
+                if not again:
+                    raise
+        if any(array.dtype.kind not in "fiu" for array in arrays):
+            raise ValueError("not numbers")
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
+    if missing:
+        raise UserError(f"{path}: has no array {missing[0]!r}; preprocess this clip again")
+    return arrays
+
+
+def _packed(folder):
+    path = pack.file_of(folder)
+    found = pack.read(path).get(folder) if path else None
+    if found is None:
+        raise UserError(f"{folder}: no such clip; give a folder that preprocess.py wrote, or one in a pack of them")
+    return found
+
+
+def find_clips(
+    data_root: str | os.PathLike, audio: str, progress: bool = True, broken: dict[Path, str] | None = None
+) -> list[Clip]:
+    """Every clip below `data_root`, a folder or a pack, that can train the front end `audio`, sorted by path.
+
+    Args:
+        broken: takes in the folders that cannot be read, and why; without it they are an error.
+
+    Raises:
+        UserError: no such folder, no clip in it, none for this front end, all of under 12 frames, or one is broken.
+    """
+    clips = []
+    for folder in tqdm(pack.clip_folders(data_root), "clips", unit="clip", disable=not progress, leave=False, delay=1):
+        try:
+            clips.append(Clip(folder))
+        except UserError as error:
+            if broken is None:
+                raise
+            broken[Path(folder)] = str(error)
+    if not clips:
+        raise UserError(
+            f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first"
+        )
+    usable = [clip for clip in clips if audio in clip.front_ends]
+    if not usable:
+        raise UserError(f"{data_root}: none of its {len(clips)} clips has sound for --audio {audio}; try the other one")
+    long = [clip for clip in usable if clip.shown >= MIN_FRAMES]
+    if not long:
+        raise UserError(
+            f"{data_root}: all of its {len(usable)} clips have under {MIN_FRAMES} frames; training needs longer ones"
+        )
+    return long
+
+
+def is_cut(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two neighbouring crops, (H,W,3) uint8, show different scenes: then most of the picture changes."""
+    a, b = (cv2.resize(x, (12, 12), interpolation=cv2.INTER_AREA).astype("float32") for x in (a, b))
+    return float(np.median(np.abs(a - b).max(axis=-1))) > CUT

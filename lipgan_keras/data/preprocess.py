@@ -1,0 +1,265 @@
+"""What preprocess.py does: videos -> folders of face crops, sound and landmarks that `clip_folder` reads.
+
+A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/<clip>/`:
+    N.jpg           the face crop at time N/25 s: that of the source frame nearest in time; no number where no face was
+                    found; but see landmarks.npz
+    audio.wav       16 kHz mono, 16 bit; sample 0 is the container's time 0
+    mels.npz        `spec` (80,T) float32
+    landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2
+                    y2 of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and
+                    `img_size`. (Last pictures of duration 0, which puppets have, are not shown: they only serve as
+                    identity frames.)
+The folder appears under its name when it is complete.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .. import audio
+from ..face import cropping, tracking
+from ..face.tracking import Tracked
+from ..media import audio_file, probe, video_reader
+from ..utils import errors, files, processes
+from ..utils.errors import UserError
+from . import pack
+
+FPS = 25
+MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no picture
+JPEG_QUALITY = 95
+VIDEO_SUFFIXES = frozenset(
+    [".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg"]
+    + [".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"]
+)
+
+
+def preprocess(args: argparse.Namespace) -> None:
+    """Preprocess every video that the flags of preprocess.py name, and print a summary.
+
+    Raises:
+        UserError: no videos, an output folder that cannot be written to, or not one clip that worked.
+    """
+    jobs = find_videos(args.videos_data_root, args.split, args.filelists)
+    out = Path(args.final_data_root)
+    files.check_writable(out)
+    todo, done, failures = [], 0, []
+    for source, name in jobs:
+        target = out / name
+        state = finished(target, args.img_size)
+        if state == "finished":
+            continue
+        if state:
+            failures.append((source, state))
+        else:
+            todo.append((source, target))
+    skipped = len(jobs) - len(todo) - len(failures)
+
+    workers = max(1, min(args.num_workers, len(todo), os.cpu_count() or 1))
+    with (
+        tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
+        contextlib.closing(_run(todo, args.img_size, workers)) as results,
+    ):
+        for source, reason in results:
+            if reason:
+                failures.append((source, reason))
+                bar.write(reason if str(source) in reason else f"{source}: {reason}", file=sys.stderr)
+            else:
+                done += 1
+            bar.update()
+
+    print(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed")
+    for source, reason in sorted(failures):
+        print(f"  failed: {reason if str(source) in reason else f'{source}: {reason}'}")
+    if failures and not done and not skipped:
+        raise UserError(f"{args.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above")
+
+
+def pack_clips(args: argparse.Namespace) -> None:
+    """Write what preprocess.py --pack names, and say how large it is.
+
+    Raises:
+        UserError: no clips, or too many.
+    """
+    root = args.final_data_root
+    if not os.path.isdir(root):
+        raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
+    folders = pack.clip_folders(root)
+    if args.filelists:
+        lists = [pack.read_list(Path(args.filelists) / name) for name in ("train.txt", "val.txt")]
+        names = set().union(*(names for names in lists if names))
+        folders = [folder for folder in folders if pack.is_named(folder, names)]
+        if not folders:
+            raise UserError(
+                f"{args.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them "
+                "first"
+            )
+    size = pack.write(root, folders, args.pack, int(args.pack_mb * 1e6))
+    print(f"{args.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
+
+
+def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLike | None) -> list[tuple[Path, Path]]:
+    """[(video file, its folder in the output, relative)], sorted.
+
+    With a list file `<filelists>/<split>.txt` of `<video>/<clip>` lines (a second column is ignored) those clips,
+    looked for below `<root>/<split>`, `<root>/main` and `<root>`, as LRS2 is laid out; else every video below the root.
+
+    Raises:
+        UserError: no such folder or list, or no video.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the folder that holds the videos")
+    if filelists is None and Path("filelists", f"{split}.txt").is_file():
+        filelists = "filelists"
+    if filelists is not None:
+        return _listed_videos(root, Path(filelists) / f"{split}.txt", split)
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    paths = [p for p in paths if p.is_file()]
+    if not paths:
+        raise UserError(f"{root}: holds no video file; give the folder that holds the videos")
+    names = [p.relative_to(root).with_suffix("") for p in paths]
+    # Each clip needs a folder of its own: where two videos differ in the suffix only, or one bears the name of
+    # a folder of others, the suffix stays.
+    count = collections.Counter(names)
+    taken = {name for name, times in count.items() if times > 1} | {folder for name in count for folder in name.parents}
+    return [(p, p.relative_to(root) if name in taken else name) for p, name in zip(paths, names, strict=True)]
+
+
+def _listed_videos(root, path, split):
+    try:
+        lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists, --split"
+        ) from error
+    if not lines:
+        raise UserError(f"{path}: is empty; it should hold <video>/<clip> lines")
+    for line in lines:
+        if Path(line).is_absolute() or ".." in Path(line).parts:
+            raise UserError(f"{path}: {line} leads out of the data root; its lines should be <video>/<clip>")
+    jobs = []
+    lines = [line.removesuffix(".mp4").strip("/") for line in lines]
+    for line in dict.fromkeys(lines):
+        for folder in (split, "main", "."):  # LRS2's `pretrain` is a folder too, its other splits are lists of `main`
+            found = [root / folder / (line + suffix) for suffix in (".mp4", *sorted(VIDEO_SUFFIXES), "")]
+            source = next((p for p in found if p.is_file()), None)
+            if source:
+                break
+        else:  # reported as a failure, like any other bad video
+            source, folder = root / "main" / f"{line}.mp4", "main"
+        jobs.append((source, Path(folder) / line))
+    return jobs
+
+
+def finished(target: Path, img_size: int) -> str | None:
+    """ "finished", None if the clip is still to be done, or why it cannot be."""
+    if not target.exists():
+        return None
+    try:
+        with np.load(target / "landmarks.npz", allow_pickle=False) as saved:
+            size = int(saved["img_size"])
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        return f"{target}: is there, but not made by this program; choose another --final_data_root"
+    if size != img_size:
+        return f"{target}: was preprocessed with --img_size {size}; choose another --final_data_root"
+    return "finished"
+
+
+def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
+    """Preprocess in parallel; yields (video, None or the reason why it failed) as they end."""
+    with contextlib.closing(processes.run(functools.partial(_work, img_size), todo, workers)) as results:
+        for (source, target), reason in results:
+            if reason is None:
+                _remove_partial(target)
+                reason = f"{source}: {processes.DIED}"
+            yield source, reason or None
+
+
+def _work(img_size, job):
+    return preprocess_clip(*job, img_size) or ""
+
+
+def _partial(target):
+    return target.parent / f".{target.name}.partial"
+
+
+def _remove_partial(target):
+    shutil.rmtree(_partial(target), ignore_errors=True)
+
+
+def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
+    """Make one clip's folder; returns None, or the reason why it could not be made."""
+    partial = _partial(target)
+    if finished(target, img_size) == "finished":
+        return None
+    try:
+        probe.probe(source)  # says best what is wrong with a file
+        _remove_partial(target)  # half-written by a run that was killed
+        partial.mkdir(parents=True)
+        wave = audio_file.load_audio(source)
+        write_sound(partial, wave)
+        saved = []
+        for number, tracked in on_grid(tracking.track(video_reader.read_frames(source))):
+            frame = tracked.frame
+            for one in tracked.faces:
+                write_jpeg(partial / f"{number}.jpg", cropping.extract(frame.image, one.box, img_size))
+                points = cropping.to_crop(one.face.landmarks, one.box, img_size)
+                saved.append((number, points, one.box, frame.time, frame.duration))
+        if not saved:
+            return f"{source}: no face found in any frame"
+        names = ("frames", "landmarks", "box", "time", "duration")
+        arrays = {name: np.array(column) for name, column in zip(names, zip(*saved, strict=True), strict=True)}
+        np.savez(partial / "landmarks.npz", img_size=img_size, **arrays)
+        os.rename(partial, target)
+        return None
+    except UserError as error:
+        return str(error)
+    except OSError as error:
+        return errors.describe_os_error(error)
+    except Exception as error:  # noqa: BLE001 - one bad video never stops the run
+        return f"{source}: {type(error).__name__}: {error}"
+    finally:
+        _remove_partial(target)
+
+
+def on_grid(tracked: Iterable[Tracked]) -> Iterator[tuple[int, Tracked]]:
+    """(N, frame) for each N/25 s that the video covers: the frame nearest in time, if it is within 60 ms."""
+    before, number = None, 0
+    for after in tracked:
+        if before is not None:
+            until = (before.frame.time + after.frame.time) / 2
+            while number / FPS <= until + 1e-6:
+                if abs(number / FPS - before.frame.time) <= MAX_DISTANCE:
+                    yield number, before
+                number += 1
+        before = after
+    if before is not None:
+        while number / FPS < before.frame.time + before.frame.duration - 1e-3:
+            if abs(number / FPS - before.frame.time) <= MAX_DISTANCE:
+                yield number, before
+            number += 1
+
+
+def write_sound(folder: Path, wave: np.ndarray) -> None:
+    """A clip's audio.wav, of (n,) in [-1, 1], and mels.npz of what that file holds, which is rounded."""
+    audio_file.save_wav(folder / "audio.wav", wave)
+    np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio_file.load_audio(folder / "audio.wav")))
+
+
+def write_jpeg(path: Path, image: np.ndarray) -> None:
+    """As crops are saved: (H, W, 3) uint8 BGR."""
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise UserError(f"{path}: the picture cannot be encoded")
+    path.write_bytes(data)

@@ -1,0 +1,258 @@
+"""Measure what a generator makes of a preprocessed clip."""
+
+import contextlib
+import functools
+import zlib
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from .. import audio
+from ..config import SAMPLE_RATE, ModelConfig
+from ..data import music as data_music
+from ..data import noise, scoring
+from ..data.clip_folder import Clip
+from ..data.dataset import Dataset
+from ..face import cropping, regions
+from ..media.video_writer import VideoWriter
+from ..utils import files
+from ..utils.errors import UserError
+from . import jobs, loaded
+from .jobs import Job, Settings, finite, shown
+from .metrics import movement, register
+from .metrics import sound as metrics_sound
+from .metrics.register import Frames
+from .tally import Openings, VideoScores, add_lse
+
+
+class ClipGenerator:
+    """A preprocessed clip whose mouths are made anew, from any sound.
+
+    The identity frame is the clip's first frame; `targets` are those that come at least IDENTITY_DISTANCE frames later,
+    so that the generator never sees the true mouth, nor one like it.
+
+    Args:
+        settings: say what makes the mouths.
+        job: names the clip.
+
+    Raises:
+        UserError: the clip is too short, or one of its files cannot be read.
+    """
+
+    def __init__(self, settings: Settings, job: Job):
+        self.clip, self.baseline = Clip(job.clip), settings.baseline
+        if self.baseline:
+            self.config, self.generator = loaded.generator_config(settings.checkpoint, settings.audio_offset_ms), None
+        else:
+            self.generator = loaded.generator(settings.checkpoint, settings.audio_offset_ms)
+            self.config = self.generator.config
+        if self.config.audio not in self.clip.front_ends:
+            raise UserError(
+                f"{job.clip}: has no sound for a generator that hears {self.config.audio}; preprocess it again"
+            )
+        numbers = self.clip.frames[: self.clip.shown]
+        self.targets = np.flatnonzero(numbers >= numbers[0] + jobs.IDENTITY_DISTANCE) if len(numbers) else []
+        if len(self.targets) < jobs.LEAST:
+            raise UserError(
+                f"{job.clip}: has under {jobs.LEAST} frames that are {jobs.IDENTITY_DISTANCE} after its first; "
+                "use longer clips"
+            )
+        self.data = self.dataset(self.config)
+        self.other = None
+        if job.other:
+            self.other = Dataset([Clip(job.other)], self.config, 1, pairs=False, cache_bytes=1 << 26)
+        self.identity = self.data.picture(0, 0)
+        self.seed = zlib.crc32(job.name.encode())
+
+    @functools.cached_property
+    def music(self) -> np.ndarray:
+        """A piece as long and as loud as the clip."""
+        wave = self.clip.wave()
+        piece = data_music.music(len(wave) / SAMPLE_RATE, np.random.default_rng(self.seed))
+        return piece * (noise.level(wave) / max(noise.level(piece), 1e-9))
+
+    def dataset(self, config: ModelConfig) -> Dataset:
+        """The clip as a network with this configuration sees and hears it."""
+        return Dataset([self.clip], config, 1, pairs=False, cache_bytes=1 << 26)
+
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        """(n,5,2) float32, landmarks in crops of SIZE."""
+        return np.stack([self.data.points(0, i) for i in indices]) * np.float32(jobs.SIZE / self.config.img_size)
+
+    def say(self, indices: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        """(n,S,S,3) uint8: frames of the clip with the mouths that say the sound (n,80,27,1) or (n,12,35,1)."""
+        truth = [self.data.picture(0, i) for i in indices]
+        if self.baseline == "source":
+            return np.stack(truth)
+        if self.baseline == "aligned":
+            poses = [cropping.pose(self.data.points(0, 0), self.data.points(0, i)) for i in indices]
+            return np.stack([moved(self.identity, pose) for pose in poses])
+        if self.baseline == "frozen":
+            return np.stack([self.identity] * len(indices))
+        inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in truth])
+        return np.clip(np.rint(self.generator(inputs, windows) * 255), 0, 255).astype("uint8")
+
+    def wrong_sounds(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """{name: function of indices of frames that gives them windows of a wrong sound}.
+
+        "3", "5" and "10": so many frames later, and at the clip's end earlier; "other": another clip's.
+        """
+        found = {}
+        for shift in jobs.SHIFTS:
+            found[str(shift)] = lambda i, shift=shift: self.data.windows(
+                0, shifted(self.clip.frames[: self.clip.shown], i, shift)
+            )
+        if self.other:
+            length = self.other.clips[0].shown
+            found["other"] = lambda i: self.other.windows(0, i % length)
+        return found
+
+    def hear_music(self, indices: np.ndarray) -> np.ndarray:
+        """Windows of `music`, without the clip's own sound."""
+        centres = [
+            audio.window_centre(
+                self.clip.start[i], self.clip.end[i], self.config.alignment, self.config.audio_offset_ms
+            )
+            for i in indices
+        ]
+        return audio.windows_of(self.music, centres, self.config.audio)
+
+    def chunks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """The targets' indices, as `chunks` divides frames."""
+        numbers = self.clip.frames[self.targets]
+        for stretch in np.split(self.targets, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            for at in range(0, len(stretch), jobs.CHUNK):
+                yield stretch[max(0, at - 1) : at + jobs.CHUNK], int(at > 0)
+
+
+def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:
+    """Indices of the frames that come so many frames later; at the end, of those as much earlier.
+
+    Args:
+        numbers: (n,), rising, of a clip's frames; where those wanted are missing, the nearest one further away is
+            taken.
+        indices: (m,) into them.
+    """
+    later = np.searchsorted(numbers, numbers[indices] + shift)
+    earlier = np.searchsorted(numbers, numbers[indices] - shift, side="right") - 1
+    return np.where(later < len(numbers), later, np.maximum(earlier, 0))
+
+
+def moved(image: np.ndarray, pose: np.ndarray | None) -> np.ndarray:
+    """A picture, moved by a (2,3) matrix."""
+    if pose is None:
+        return image
+    return cv2.warpAffine(image, pose, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def scaled(images: np.ndarray, size: int = jobs.SIZE) -> np.ndarray:
+    """Pictures (n,S,S,3) of another size."""
+    if images.shape[1] == size:
+        return images
+    how = cv2.INTER_AREA if images.shape[1] > size else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(image, (size, size), interpolation=how) for image in images])
+
+
+def measure_clip(settings: Settings, job: Job, record: dict) -> None:
+    """Generate a preprocessed clip's frames from its sound, and measure them; see `Speaker`.
+
+    Raises:
+        UserError: the clip is too short, or one of its files cannot be read.
+    """
+    speaker = ClipGenerator(settings, job)
+    clip, data, size = speaker.clip, speaker.data, speaker.config.img_size
+    if not settings.baseline and speaker.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
+        record["notes"].append(f"the checkpoint was trained on crops like {speaker.config.crop}'s, which these are not")
+    if clip.landmarks is None:
+        record["notes"].append("has no landmarks: the lips are taken to be where they are on average")
+    missing = int(np.ptp(clip.frames[speaker.targets])) + 1 - len(speaker.targets)
+    if missing:
+        record["notes"].append(f"no crop of {missing} of {missing + len(speaker.targets)} true frames")
+    unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)
+    if unheard:
+        record["notes"].append(f"no {' and no '.join(unheard)}: the clip has features of its sound only")
+    tally = VideoScores(settings, record)
+    if tally.listener and tally.listener.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
+        record["notes"].append(
+            f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not"
+        )
+    others = [Sensitivity(speaker)] if jobs.SENSITIVITY & set(settings.metrics) else []
+    if "murmur" in settings.metrics and speaker.clip.has_sound:
+        others.append(Murmur(speaker))
+    judged = speaker.dataset(tally.listener.config) if tally.listener else None
+    begin, end = clip.start[speaker.targets[0]], clip.end[speaker.targets[-1]]
+    sound = None
+    if clip.has_sound:
+        sound = clip.wave()[max(0, round(begin * SAMPLE_RATE)) :], SAMPLE_RATE
+    paths = {name: job.place(settings.out, f".{name}.mp4") for name in ("generated", "truth")}
+    with contextlib.ExitStack() as stack:
+        writers = []
+        for path in paths.values():
+            temporary = stack.enter_context(files.replacing(path))
+            writer = VideoWriter(temporary, size, size, jobs.FPS, sound, duration=end - begin if sound else None)
+            writers.append(stack.enter_context(writer))
+        for indices, overlap in speaker.chunks():
+            truth = np.stack([data.picture(0, i) for i in indices])
+            made = speaker.say(indices, data.windows(0, indices))
+            points = speaker.points(indices)
+            masks = np.stack([regions.lip_mask(p, jobs.SIZE) for p in points])
+            frames = Frames(scaled(truth), scaled(made), points, masks)
+            tally.add(frames, [record["frames"] - overlap + k for k in range(len(indices))], overlap)
+            record["frames"] += len(indices) - overlap
+            new, indices = slice(overlap, None), indices[overlap:]
+            for i, *both in zip(indices, made[new], truth[new], strict=True):
+                for writer, picture in zip(writers, both, strict=True):
+                    writer.write(picture, clip.start[i] - begin, clip.end[i] - clip.start[i])
+            if judged:
+                crops, heard = scaled(made[new], tally.listener.config.img_size), judged.windows(0, indices)
+                for i, crop, window in zip(indices, crops, heard, strict=True):
+                    tally.listener.add(int(clip.frames[i]), crop, judged.points(0, i), window)
+            for one in others:
+                one.add(indices, *(array[new] for array in (frames.truth, frames.generated, points, masks)))
+    record["files"] = {name: shown(path, settings.out) for name, path in paths.items()}
+    tally.finish(job)
+    for one in others:
+        one.finish(record)
+    if sound:
+        add_lse(settings, record, paths["generated"], crop=False)
+
+
+class Sensitivity:
+    """The lip error under wrong sound, over that under the right one."""
+
+    def __init__(self, speaker: ClipGenerator):
+        self.speaker, self.sounds = speaker, speaker.wrong_sounds()
+        self.errors = {name: [] for name in ("0", *self.sounds)}
+
+    def add(
+        self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray
+    ) -> None:
+        made = {name: scaled(self.speaker.say(indices, heard(indices))) for name, heard in self.sounds.items()}
+        for name, pictures in {"0": generated, **made}.items():
+            self.errors[name].append(scoring.lip_mae(masks, truth / 255, pictures / 255))
+
+    def finish(self, record: dict) -> None:
+        errors = {name: np.concatenate(found) for name, found in self.errors.items()}
+        found = {name: finite(register.mean(values)) for name, values in errors.items()}
+        record["curves"]["lip_error_other_sound"] = found.pop("other", None)
+        record["curves"]["lip_error_by_shift"] = found
+        for name, values in errors.items():
+            if f"sensitivity_{name}" in record["values"]:
+                record["values"][f"sensitivity_{name}"] = finite(metrics_sound.error_ratio(errors["0"], values))
+
+
+class Murmur:
+    """How much the mouth moves under music, over how much it does under the clip's own speech."""
+
+    def __init__(self, speaker: ClipGenerator):
+        self.speaker, self.openings = speaker, Openings()
+
+    def add(
+        self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray
+    ) -> None:
+        made = scaled(self.speaker.say(indices, self.speaker.hear_music(indices)))
+        self.openings.add(points, made, generated)
+
+    def finish(self, record: dict) -> None:
+        record["values"]["murmur"] = finite(movement.murmur(*self.openings.found()))

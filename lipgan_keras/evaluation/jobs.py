@@ -1,0 +1,117 @@
+"""What is measured, and by which networks; the record of each."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+SIZE = 96  # side of the crops that are measured
+FPS = 25  # of preprocessed clips, and of what the discriminator is shown
+CHUNK = 32  # frames at a time
+CHUNK_BYTES = 1 << 27  # of their full pictures
+PROBES = 12  # frames of a result in which a face is looked for
+JUST = 0.002  # seconds that do not count in the pairing of frames: containers round times
+LONGER = 0.06  # seconds by which two videos may differ in length without a word
+IDENTITY_DISTANCE = 12  # frames between the identity frame and the nearest that is measured
+LEAST = 5  # frames to measure
+LONGEST_NAME = 200  # bytes, of a file without its suffix; most file systems allow 255 with it
+SHIFTS = (3, 5, 10)  # frames by which wrong sound is shifted
+NEAREST, FURTHEST = 3, 25  # frames by which the discriminator's wrong sound is shifted
+FID_EVERY = 5  # frames; neighbours are nearly the same picture
+BASELINES = ("frozen", "aligned", "source")
+SENSITIVITY = {f"sensitivity_{name}" for name in (*SHIFTS, "other")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every video is measured with; paths are None where there is none.
+
+    Attributes:
+        mode: "generated", "checkpoint" or "filelist", as evaluate.py has them.
+        out: folder of the results.
+        metrics: names of those to measure.
+        checkpoint: a generator.
+        audio_offset_ms: overrides the checkpoint's.
+        baseline: of BASELINES, takes the place of the generator.
+        sync_checkpoint: one with a discriminator of ours.
+        syncnet, inception: files of weights.
+    """
+
+    mode: str
+    out: Path
+    metrics: tuple[str, ...]
+    checkpoint: str | None = None
+    audio_offset_ms: float | None = None
+    baseline: str | None = None
+    sync_checkpoint: str | None = None
+    syncnet: str | None = None
+    inception: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One result to be measured.
+
+    Attributes:
+        name: unique among the jobs; a relative path without suffix.
+        truth, generated: video files; or
+        clip: a preprocessed folder, and
+        other: that of another clip, for its sound.
+        problem: why it cannot be measured, where that is known already.
+    """
+
+    name: str
+    truth: Path | None = None
+    generated: Path | None = None
+    clip: Path | None = None
+    other: Path | None = None
+    problem: str | None = None
+
+    def place(self, out: Path, suffix: str) -> Path:
+        """Of a file that belongs to this job. Of a name too long for that, a digest takes the place of the end."""
+        *folders, name = self.name.split("/")
+        if len(os.fsencode(name)) > LONGEST_NAME:
+            digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+            name = f"{os.fsencode(name)[: LONGEST_NAME - 17].decode('utf-8', 'ignore')}_{digest}"
+        return out.joinpath("videos", *folders, f"{name}{suffix}")
+
+
+def empty(settings: Settings, job: Job) -> dict:
+    """A record that says nothing yet."""
+    return {
+        "name": job.name,
+        "status": "ok",
+        "reason": None,
+        "notes": [],
+        "frames": 0,
+        "faces": 0,
+        "files": {},
+        "values": dict.fromkeys(settings.metrics),
+        "curves": {},
+        "worst_frame": None,
+    }
+
+
+def fail(record: dict, reason: str) -> dict:
+    """Say of a record that its video could not be measured."""
+    record["status"], record["reason"] = "failed", " ".join(reason.split())
+    record["values"] = dict.fromkeys(record["values"])  # what was measured so far is of a part
+    return record
+
+
+def paired(settings: Settings) -> bool:
+    """Whether the truth shows the mouth that the result should have, and not one that says something else."""
+    return settings.mode != "filelist"
+
+
+def finite(value: float) -> float | None:
+    """As JSON holds it."""
+    return float(value) if np.isfinite(value) else None
+
+
+def shown(path: Path, out: Path) -> str:
+    """A path as results.json has it: relative to the results where it lies in them."""
+    path, out = path.resolve(), out.resolve()
+    return path.relative_to(out).as_posix() if path.is_relative_to(out) else str(path)

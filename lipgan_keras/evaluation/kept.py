@@ -1,0 +1,63 @@
+"""Records of an earlier run, which are not measured again while nothing changed."""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .. import __version__
+from ..data import pack
+from ..utils import files
+
+FORMAT = 1  # of the kept records
+ROOT = Path(__file__).parent.parent
+# Wings and modules that change no figure
+UNHEARD = ("training", "live", "puppets", "gan.py", "losses.py", "unsynced.py")
+UNHEARD += ("demo.py", "judging.py", "report.py", "sync_accuracy.py", "syncnet.py")
+UNHEARD += ("data/loader.py", "data/preprocess.py", "inference/batch.py", "inference/pipeline.py", "utils/processes.py")
+UNHEARD += tuple(
+    f"evaluation/{name}.py" for name in ("run", "find", "kept", "summary", "mean_opinion", "sync_accuracy")
+)
+UNHEARD += tuple(f"evaluation/{name}.py" for name in ("report", "report_clips", "report_plots"))
+
+
+def files_of(settings, job) -> Iterable[Path | str]:
+    """All that a record depends on."""
+    yield from (job.truth, job.generated)
+    for folder in (job.clip, job.other if job.clip else None):
+        if folder:
+            yield from sorted(folder.iterdir()) if folder.is_dir() else (folder, pack.file_of(folder))
+    yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception)
+
+
+@functools.cache
+def _code() -> str:
+    """Changes with the definition of any measure, and with what makes the videos."""
+    heard = [path for path in sorted(ROOT.rglob("*.py")) if not path.relative_to(ROOT).as_posix().startswith(UNHEARD)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in heard)).hexdigest()
+
+
+def key_of(*parts) -> str:
+    """Changes with any of the parts, of files with their size and time."""
+    told = [__version__, FORMAT, _code()]
+    for part in parts:
+        if isinstance(part, (str, Path)) and os.path.exists(part):
+            state = os.stat(part)
+            part = os.path.abspath(part), state.st_size, state.st_mtime_ns
+        told.append(part)
+    return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
+
+
+def read(path) -> dict:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def write(path, content):
+    with files.replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")

@@ -1,0 +1,121 @@
+"""How the mouth moves, and what moves that should not."""
+
+import cv2
+import numpy as np
+
+from ...face import cropping
+from . import register as metrics_register
+from .position import face_unit
+from .register import Frames, largest, register
+
+JAW = 0.25, 0.75, 0.8  # centre below the mouth, half width and half height of what speech may move, in `_unit`s
+
+
+_SPURIOUS = "mean |(g[t] - g[t-1]) - (s[t] - s[t-1])| of result g and source s, in grey, outside mouth and jaw"
+
+
+@register("spurious_motion", "Spurious motion", "grey levels", "lower", (0, 510), _SPURIOUS, needs_truth=False)
+def spurious_motion(frames: Frames) -> np.ndarray:
+    """Movement that the result has and the source has not, or the other way round, outside mouth and jaw: (n,) 0..510.
+
+    The mean absolute difference of the two pictures' temporal differences, in grey levels. Measured in the crop where
+    there are crops only; in whole pictures around the face too, in a square of twice the crop's side, at the crop's
+    scale, at the later frame's box. Left out is what speech may move: an ellipse around mouth, chin and cheeks (JAW).
+    Codecs give some to any result: encoding two real clips anew gave 0.2 and 0.8, shaking them by a pixel 1.2 and 2.7.
+    NaN for the first frame, which has none before it.
+    """
+    return frames.once("spurious_motion", _spurious_motion)
+
+
+@register(
+    "spurious_motion_worst",
+    "Spurious motion, worst frame",
+    "grey levels",
+    "lower",
+    (0, 510),
+    _SPURIOUS + "; the largest of all frames",
+    reduce=largest,
+    needs_truth=False,
+)
+def spurious_motion_worst(frames: Frames) -> np.ndarray:
+    """`spurious_motion`, of which the video's value is the largest."""
+    return spurious_motion(frames)
+
+
+def _spurious_motion(frames):
+    margin = metrics_register.SIZE // 2 if frames.has_pictures else 0
+    size = metrics_register.SIZE + 2 * margin
+    values = [np.nan] * min(len(frames), 1)
+    for i in range(1, len(frames)):
+        weight = ~_jaw(frames.landmarks[i] + margin, size)
+        if frames.has_pictures:
+            half = (frames.boxes[i][2:] - frames.boxes[i][:2]) / 2
+            box = frames.boxes[i] + np.concatenate([-half, half])
+            weight &= _within(frames.full_truth[i].shape, box, size)
+            full = frames.full_truth, frames.full_generated
+            pairs = [[cropping.extract(pictures[j], box, size) for j in (i - 1, i)] for pictures in full]
+        else:
+            pairs = [crops[i - 1 : i + 1] for crops in (frames.truth, frames.generated)]
+        then, now = ([cv2.cvtColor(pair[j], cv2.COLOR_BGR2GRAY).astype("float32") for pair in pairs] for j in (0, 1))
+        differences = np.abs((now[1] - then[1]) - (now[0] - then[0]))[weight]
+        values.append(float(differences.mean()) if len(differences) else np.nan)
+    return np.array(values)
+
+
+def _jaw(points, size):
+    """(size,size) bool: what speech may move."""
+    below, wide, high = (share * face_unit(points) for share in JAW)
+    mouth, eyes = points[3:].mean(0), points[:2].mean(0)
+    down = (mouth - eyes) / max(float(np.hypot(*(mouth - eyes))), 1e-6)
+    at = np.arange(size) + 0.5
+    x, y = np.meshgrid(at, at)
+    x, y = x - (mouth + below * down)[0], y - (mouth + below * down)[1]
+    return ((x * down[1] - y * down[0]) / wide) ** 2 + ((x * down[0] + y * down[1]) / high) ** 2 <= 1
+
+
+def _within(shape, box, size):
+    """(size,size) bool: which pixels of a crop lie in the picture."""
+    x, y = (box[i] + (np.arange(size) + 0.5) * ((box[i + 2] - box[i]) / size) for i in (0, 1))
+    return ((y >= 0) & (y < shape[0]))[:, None] & ((x >= 0) & (x < shape[1]))
+
+
+@register(
+    "opening_correlation",
+    "Correlation of the opening",
+    "",
+    "higher",
+    (-1, 1),
+    "Pearson's, of `mouth_opening` in generated and true frames",
+    per="video",
+)
+def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
+    """Pearson's correlation of (n,) openings by `mouth_opening`, of the same frames.
+
+    0 where the generated mouth does not move at all, as it tells nothing then; NaN where the true one does not.
+    """
+    found, truth = np.asarray(generated, "float64"), np.asarray(truth, "float64")
+    known = ~(np.isnan(found) | np.isnan(truth))
+    found, truth = found[known], truth[known]
+    if len(truth) < 2 or np.ptp(truth) < 1e-9:
+        return float("nan")
+    return float(np.corrcoef(found, truth)[0, 1]) if np.ptp(found) > 1e-9 else 0.0
+
+
+@register(
+    "murmur",
+    "Murmur under music",
+    "",
+    "lower",
+    (0, None),
+    "deviation of `mouth_opening` under music without speech / under the clip's speech",
+    per="video",
+)
+def murmur(music: np.ndarray, speech: np.ndarray) -> float:
+    """How much the mouth moves to music: the ratio of the standard deviations of its opening; NaN if it never moves.
+
+    Args:
+        music, speech: (n,) `mouth_opening` of the same frames, generated under music alone and under the clip's own
+            sound.
+    """
+    moved = float(np.std(speech))
+    return float(np.std(music)) / moved if moved > 1e-9 else float("nan")

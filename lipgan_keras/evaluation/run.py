@@ -1,0 +1,227 @@
+"""What evaluate.py does: find the results and their truths, measure each (`measure`), and sum up.
+
+The folder of results holds results.json and results.csv, and below videos/ what was made, and the record of each video,
+which is not measured again while its files and the settings stay as they are.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..utils import files, processes
+from ..utils.errors import UserError
+from . import jobs as evaluation_jobs
+from . import kept as evaluation_kept
+from . import loaded, measure
+from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
+from .jobs import Job, Settings
+from .metrics import register
+from .summary import printable, summary, summed_up, table
+
+MOST_WORKERS = 4  # by default, as each takes 1.5 GB
+SYNCNET_HELP = (
+    "give --syncnet; `python -m lipgan_keras.syncnet convert` makes that file of the released syncnet_v2.model"
+)
+IDENTITY = {
+    "generated": "not known here: results.json says nothing of how the videos were made",
+    "checkpoint": (
+        f"the clip's first frame; what is measured comes at least {evaluation_jobs.IDENTITY_DISTANCE} frames after it"
+    ),
+    "filelist": "each frame itself, unmasked, as in inference.py: its mouth says something else",
+}
+
+
+LSE = {"lse_d", "lse_c", "av_offset"}
+OF_A_GENERATOR = evaluation_jobs.SENSITIVITY | {"murmur"}
+
+
+def evaluate(args: argparse.Namespace) -> dict:
+    """Measure what the flags of evaluate.py name; writes and returns results.json.
+
+    Raises:
+        UserError: a flag or file that cannot be used; or, when all else is done and written, videos that could not be
+            measured.
+    """
+    mode = "filelist" if args.filelist else "generated" if args.generated else "checkpoint"
+    out = Path(args.out or Path("results", "evaluation", _title(args).replace(" ", "_")))
+    files.check_writable(out)
+    _check_whose(out, args)
+    settings, missing, facts = _settings(args, mode, out)
+    jobs = {"generated": paired_jobs, "checkpoint": held_out_jobs, "filelist": dubbed_jobs}[mode](args, out)
+    if args.max_videos and len(jobs) > args.max_videos:
+        facts["chosen_from"] = len(jobs)
+        jobs = [jobs[i] for i in np.linspace(0, len(jobs) - 1, args.max_videos).round().astype(int)]
+    if mode == "filelist":
+        jobs = dub(args, jobs, out)
+    records = _measure(settings, jobs, args.num_workers or min(MOST_WORKERS, processes.cores()))
+    results = summed_up(mode, _title(args), settings, missing, facts, jobs, records)
+    with files.replacing(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with files.replacing(out / "results.csv") as temporary:
+        temporary.write_text(table(results), encoding="utf-8", errors="backslashreplace", newline="")
+    if args.report:
+        from . import report
+
+        report.write(results, out, out / "report.html")
+    for line in summary(results):
+        print(printable(line))
+    print(printable(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if args.report else "")))
+    failed = results["counts"]["failed"]
+    if failed:
+        raise UserError(f"{out / 'results.csv'}: {failed} of {len(jobs)} could not be measured; it holds the reasons")
+    return results
+
+
+def _measured(args) -> dict[str, str]:
+    """What makes results those of one thing and not of another."""
+    paths = {name: getattr(args, name) for name in ("generated", "truth", "checkpoint", "data_root", "filelist")}
+    found = {name: os.path.abspath(path) for name, path in paths.items() if path}
+    return found | ({"baseline": args.baseline} if args.baseline else {})
+
+
+def _check_whose(out, args):
+    """Results of another thing are not written over.
+
+    Raises:
+        UserError: there are some.
+    """
+    there = evaluation_kept.read(out / "results.json").get("settings", {})
+    before, now = (there.get("of") if isinstance(there, dict) else None), _measured(args)
+    if isinstance(before, dict) and before != now:
+        name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
+        raise UserError(
+            f"{out / 'results.json'}: is of another --{name} ({before.get(name, 'none')}); give another --out"
+        )
+
+
+def _title(args) -> str:
+    """What the results are called, and their folder if no other is named."""
+    path = Path(os.path.abspath(args.generated or args.checkpoint))
+    name = path.name if args.generated else path.stem
+    if not args.generated and name == "checkpoint":  # as train.py calls all of them
+        name = path.parent.name
+    return (
+        name
+        + (f" {args.baseline}" if args.baseline else "")
+        + (f" {Path(args.filelist).stem}" if args.filelist else "")
+    )
+
+
+def _settings(args, mode, out) -> tuple[Settings, dict, dict]:
+    """What to measure; why not the rest; and what results.json says of the flags."""
+    from .. import checkpoints
+
+    wanted, missing = list(dict.fromkeys(args.metrics or register.METRICS)), {}
+    unknown = [name for name in wanted if name not in register.METRICS]
+    if unknown:
+        raise UserError(f"--metrics {unknown[0]}: is unknown; choose from {', '.join(register.METRICS)}")
+    judging = args.sync_checkpoint
+    if not judging and args.checkpoint and {"sync", "discriminator"} & set(checkpoints.read_networks(args.checkpoint)):
+        judging = args.checkpoint
+    for name in wanted:
+        if mode == "filelist" and register.METRICS[name].needs_truth:
+            missing[name] = "needs the true frames, which nobody has where a face says another's sound"
+        elif mode != "checkpoint" and name in OF_A_GENERATOR:
+            missing[name] = "needs the generator and preprocessed clips; give --checkpoint and --data_root"
+        elif name in LSE and not args.syncnet:
+            missing[name] = f"needs SyncNet's weights; {SYNCNET_HELP}"
+        elif name == "fid" and not args.inception:
+            missing[name] = "no InceptionV3 weights were given; give --inception"
+        elif name == "sync_accuracy" and not judging:
+            missing[name] = "needs a discriminator; give --sync_checkpoint, a checkpoint of train.py that holds one"
+        elif reason := register.METRICS[name].missing():
+            missing[name] = reason
+    chosen = tuple(name for name in wanted if name not in missing)
+    generator = args.checkpoint if mode != "generated" else None
+    used = Settings(
+        mode,
+        out,
+        chosen,
+        generator,
+        args.audio_offset_ms,
+        args.baseline,
+        judging if "sync_accuracy" in chosen else None,
+        args.syncnet if LSE & set(chosen) else None,
+        args.inception if "fid" in chosen else None,
+    )
+    # What is wrong with a file is said before hours of work.
+    if generator and not args.baseline:
+        checkpoints.read_config(generator)
+        held = checkpoints.read_networks(generator)
+        if held and "generator" not in held:
+            raise UserError(f"{generator}: holds no generator; give a checkpoint of train.py")
+    for load, path in (
+        (loaded.judge, used.sync_checkpoint),
+        (loaded.syncnet, used.syncnet),
+        (loaded.inception, used.inception),
+    ):
+        if path:
+            load(path)
+    flags = {name: value for name, value in vars(args).items() if value is not None and value is not False}
+    facts = {
+        "flags": flags,
+        "of": _measured(args),
+        "identity": IDENTITY[mode]
+        if not args.baseline
+        else f"{IDENTITY[mode]}; baseline {args.baseline}: {BASELINES[args.baseline]}",
+        "crops": "faces.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
+        "metrics": list(chosen),
+    }
+    if used.sync_checkpoint:
+        facts["discriminator"] = f"{loaded.judge(used.sync_checkpoint).name} of {used.sync_checkpoint}"
+    if used.syncnet:
+        cut = (
+            "the preprocessed crop, squeezed"
+            if mode == "checkpoint"
+            else "cut around the face as SyncNet's pipeline does"
+        )
+        facts["syncnet"] = f"{used.syncnet}; it sees {cut}"
+    if used.inception:
+        facts["fid"] = f"{used.inception}; of one crop in {evaluation_jobs.FID_EVERY} frames"
+    return used, missing, facts
+
+
+BASELINES = {
+    "frozen": "the identity frame itself",
+    "aligned": "the identity frame, moved so that eyes and nose lie on the true ones",
+    "source": "the true frame",
+}
+
+
+def _measure(settings: Settings, jobs: list[Job], workers: int) -> list[dict]:
+    """The records of all jobs, in their order; what can be is taken from the files of an earlier run."""
+    records, keys, todo = {}, {}, []
+    for job in jobs:
+        keys[job.name] = evaluation_kept.key_of(
+            dataclasses.asdict(settings) | {"out": None}, *evaluation_kept.files_of(settings, job)
+        )
+        kept = evaluation_kept.read(job.place(settings.out, ".json"))
+        there = kept.get("key") == keys[job.name] and kept["record"]["status"] == "ok"
+        needed = [settings.out / path for path in kept["record"]["files"].values()] if there else []
+        if "fid" in settings.metrics:
+            needed.append(job.place(settings.out, ".fid.npz"))
+        if there and all(path.is_file() for path in needed):
+            records[job.name] = kept["record"]
+        else:
+            todo.append(job)
+    work = functools.partial(measure.measure, settings)
+    with (
+        tqdm(total=len(jobs), initial=len(records), unit="video", dynamic_ncols=True) as bar,
+        contextlib.closing(processes.run(work, todo, workers, here=True)) as measured,
+    ):
+        for job, record in measured:
+            if record is None:
+                record = evaluation_jobs.fail(
+                    evaluation_jobs.empty(settings, job), f"{job.generated or job.clip}: {processes.DIED}"
+                )
+            evaluation_kept.write(job.place(settings.out, ".json"), {"key": keys[job.name], "record": record})
+            records[job.name] = record
+            bar.update()
+    return [records[job.name] for job in jobs]

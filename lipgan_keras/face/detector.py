@@ -1,0 +1,114 @@
+"""Face detection with MTCNN. (`tracking` follows faces through a video.)
+
+Images are (height, width, 3) BGR uint8. Points are (x, y) in pixels from the picture's top left corner, pixel i
+covering [i, i + 1). Boxes are (x1, y1, x2, y2) in the same units.
+"""
+
+import collections
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..utils.errors import UserError
+from ..utils.files import quiet_stderr
+from ..utils.processes import signals_put_off
+
+# MTCNN looks for faces of 20 pixels and more in pictures reduced to this many pixels on their longer side. The
+# second size is tried where the first shows no face. (Reducing is faster, and its landmarks are the steadier ones.)
+# A larger `min_face_size` must not be used instead: mtcnn 1.0 then makes its pyramid too deep and finds nothing.
+WORKING_SIZES = (240, 640)
+
+
+@dataclass
+class Face:
+    """A face.
+
+    Attributes:
+        box: (4,) float32, MTCNN's x1, y1, x2, y2.
+        landmarks: (5, 2) float32: eye, eye, nose, mouth corner, mouth corner; of each pair the left one in the
+            picture (of a frontal face) comes first.
+        score: 0..1.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+
+
+def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
+    """Find the faces in pictures with MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878).
+
+    Give many pictures of one size at a time, which is several times as fast as one by one.
+
+    Args:
+        images: (height, width, 3) BGR uint8 each.
+
+    Returns:
+        For each picture its faces, in no particular order.
+
+    Raises:
+        UserError: mtcnn is not installed, or Keras does not run on TensorFlow.
+    """
+    found: list[list[Face]] = [[] for _ in images]
+    for size in WORKING_SIZES:
+        groups = collections.defaultdict(list)
+        for i, image in enumerate(images):
+            # No second look at a picture that would not be larger in it.
+            if not found[i] and (size == WORKING_SIZES[0] or max(image.shape[:2]) > WORKING_SIZES[0]):
+                groups[image.shape].append(i)
+        for indices in groups.values():
+            for i, faces in zip(indices, _detect([images[i] for i in indices], size), strict=True):
+                found[i] = faces
+    return found
+
+
+def _detect(images, size) -> list[list[Face]]:
+    height, width = images[0].shape[:2]
+    scale = min(1.0, size / max(height, width))
+    if scale < 1:
+        reduced = (max(1, round(width * scale)), max(1, round(height * scale)))
+        images = [cv2.resize(image, reduced, interpolation=cv2.INTER_AREA) for image in images]
+    if min(images[0].shape[:2]) < 20:
+        return [[] for _ in images]
+    scales = np.array([width / images[0].shape[1], height / images[0].shape[0]], np.float32)
+    rows = _mtcnn().detect_faces(
+        [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images],
+        box_format="xyxy",
+        output_type="numpy",
+        fit_to_image=False,
+    )
+    found: list[list[Face]] = [[] for _ in images]
+    for row in np.asarray(rows, np.float32).reshape(-1, 16):  # picture, box, score, five x, five y
+        box = row[1:5].reshape(2, 2) * scales
+        landmarks = row[6:16].reshape(2, 5).T * scales
+        if np.all(box[1] > box[0]):
+            found[int(row[0])].append(Face(box.ravel(), landmarks, float(row[5])))
+    return found
+
+
+@functools.cache
+def _mtcnn():
+    from ..utils import backend
+
+    if backend.BACKEND != "tensorflow":
+        raise UserError("face detection (mtcnn) needs Keras on TensorFlow; set KERAS_BACKEND=tensorflow for this step")
+    try:
+        with signals_put_off(), quiet_stderr():
+            import mtcnn
+
+            return mtcnn.MTCNN()
+    except ImportError as error:
+        raise UserError(f"face detection needs {error.name}; run: pip install mtcnn tensorflow") from error
+
+
+def select(faces: Sequence[Face]) -> Face | None:
+    """The largest face, or None."""
+    return max(faces, key=area, default=None)
+
+
+def area(face: Face) -> float:
+    """Of its box, in square pixels."""
+    return float(np.prod(face.box[2:] - face.box[:2]))

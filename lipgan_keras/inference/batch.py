@@ -1,0 +1,84 @@
+"""Many faces and sounds, from a table, with the generator loaded once."""
+
+import csv
+import os
+from pathlib import Path
+
+from ..lipsync import LipSync
+from ..utils import errors
+from ..utils.errors import UserError
+
+HEADER = "its first line is to be face,audio,outfile"
+
+
+def read_pairs(path: str | os.PathLike, results_dir: str | os.PathLike) -> list[tuple[Path, Path, Path]]:
+    """(face, audio, outfile) of every row of a table; its paths are relative to the table's folder.
+
+    A row without an outfile gets `<results_dir>/<face>_<audio>.mp4`.
+
+    Raises:
+        UserError: no such table, columns are missing, or two rows would write one file.
+    """
+    path = Path(path)
+    pairs, lines = [], {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table; give a CSV file in UTF-8") from error
+    if not {"face", "audio"} <= set(reader.fieldnames):
+        raise UserError(f"{path}: has no columns face and audio; {HEADER}, with commas")
+    for number, row in rows:
+        face, audio, out = ((row.get(name) or "").strip() for name in ("face", "audio", "outfile"))
+        if not face or not audio or "\0" in face + audio + out:
+            raise UserError(f"{path}: line {number} names no face or no audio; {HEADER}")
+        face, audio = path.parent / face, path.parent / audio
+        out = path.parent / out if out else Path(results_dir) / f"{face.stem}_{audio.stem}.mp4"
+        same = os.path.realpath(out)
+        if same in lines:
+            raise UserError(f"{path}: lines {lines[same]} and {number} both write {out}; name another outfile")
+        lines[same] = number
+        pairs.append((face, audio, out))
+    for face, audio, _ in pairs:
+        for given in (face, audio):
+            if (number := lines.get(os.path.realpath(given))) is not None:
+                raise UserError(f"{path}: line {number} would write over {given}, an input; name another outfile")
+    if not pairs:
+        raise UserError(f"{path}: has no rows; {HEADER}, others a pair each")
+    return pairs
+
+
+def run(lipsync: LipSync, table: str | os.PathLike, results_dir: str | os.PathLike, **options) -> None:
+    """Make the video of every row that is not there yet; one that cannot be made is said, and the next one follows.
+
+    Raises:
+        UserError: the table cannot be read; or, in the end, some of its videos could not be made.
+    """
+    pairs = read_pairs(table, results_dir)
+    made, skipped, failed = 0, 0, []
+    try:
+        for number, (face, audio, out) in enumerate(pairs, 1):
+            if out.is_file():
+                skipped += 1
+                continue
+            print(f"[{number}/{len(pairs)}] {out}", flush=True)
+            try:
+                print(lipsync.run(face, audio, out, progress=True, **options), flush=True)
+                made += 1
+                continue
+            except UserError as error:
+                reason = str(error)
+            except OSError as error:
+                reason = errors.describe_os_error(error)
+            except Exception as error:  # noqa: BLE001 - one bad pair never stops the others
+                reason = f"{face}: {type(error).__name__}: {error}"
+            failed.append(" ".join(reason.split()))
+            print(f"failed: {failed[-1]}", flush=True)
+    finally:
+        print(f"{made} made, {skipped} skipped (there already), {len(failed)} failed")
+        for reason in failed:
+            print(f"  {reason}")
+    if failed:
+        raise UserError(f"{table}: {len(failed)} of {len(pairs)} could not be made; see above, and run it again")

@@ -1,0 +1,110 @@
+"""What runs a generator: OpenVINO on a CPU, Keras on a GPU or by choice.
+
+    engine = load("checkpoint.h5")
+    pictures = engine(faces, windows)
+
+OpenVINO is given a graph that is made from the Keras model once and kept beside the checkpoint; as long as that fits,
+neither Keras nor its backend is loaded.
+"""
+
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import checkpoints
+from ..config import ModelConfig
+from ..utils.batching import run_in_batches
+from ..utils.errors import UserError
+from . import openvino_graph
+
+ENGINES = ("auto", "openvino", "keras")
+BATCH_SIZE = 16
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # what Linux has for NVIDIA's, AMD's, and WSL's
+
+
+class Engine:
+    """A loaded generator. Calls from several threads take turns; other threads run on meanwhile.
+
+    Attributes:
+        config: what the checkpoint says of itself.
+        name: what runs it, such as "OpenVINO bfloat16" or "Keras tensorflow (GPU)".
+        batch_size: faces in one run.
+    """
+
+    def __init__(self, run: Callable[[list[np.ndarray]], np.ndarray], config: ModelConfig, name: str, batch_size: int):
+        self.config = config
+        self.name = name
+        self.batch_size = batch_size
+        self._run = run
+        self._lock = threading.Lock()
+
+    def __call__(self, faces: np.ndarray, sound: np.ndarray) -> np.ndarray:
+        """Generate faces.
+
+        Args:
+            faces: (n,96,96,6) or (n,192,192,6) float32 in 0..1, any n, as `networks.build_generator` describes them.
+            sound: (n,80,27,1) mel or (n,12,35,1) MFCC float32.
+
+        Returns:
+            (n,96,96,3) or (n,192,192,3) float32 in 0..1.
+        """
+        if not len(faces):
+            return np.zeros((0, *faces.shape[1:3], 3), np.float32)
+        with self._lock:
+            return run_in_batches(self._run, faces, sound, self.batch_size)
+
+
+def load(
+    checkpoint: str | os.PathLike,
+    engine: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    audio_offset_ms: float | None = None,
+) -> Engine:
+    """Load the generator of a checkpoint, of this project or of Keras 2.2.4.
+
+    OpenVINO's graph is kept as `<checkpoint>.openvino`, or in the user's cache folder ($XDG_CACHE_HOME or ~/.cache,
+    lipgan_keras/) where that cannot be written. It is made again when the checkpoint's content, the version of
+    OpenVINO, Keras or this package changes, and when it is damaged.
+
+    Args:
+        engine: "openvino"; "keras", on any backend; "auto": "keras" where that sees a GPU, else "openvino" if it is
+            installed. OpenVINO computes in bfloat16 where the CPU can and where that is within 0.01 of float32 on a
+            fixed probe (single pixels of real faces have then differed by up to 0.014, the mean pixel by 0.0015).
+        batch_size: faces in one run; more than about 8 gains little on a CPU.
+        audio_offset_ms: overrides the checkpoint's.
+
+    Raises:
+        UserError: no such engine, OpenVINO is asked for and missing, or what `checkpoints.load_generator` refuses.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"engine {engine!r} is unknown; choose one of {', '.join(ENGINES)}")
+    config = checkpoints.read_config(checkpoint)
+    if engine == "auto":
+        engine = "keras" if _sees_gpu() or not importlib.util.find_spec("openvino") else "openvino"
+    if engine == "keras":
+        model, config = checkpoints.load_generator(checkpoint)
+        name = _keras_name()
+        run = model.predict_on_batch
+    else:
+        run, name = openvino_graph.load_compiled(checkpoint, config, batch_size)
+    if audio_offset_ms is not None:
+        config.audio_offset_ms = audio_offset_ms
+    return Engine(run, config, name, batch_size)
+
+
+def _sees_gpu() -> bool:
+    if sys.platform == "linux" and not any(map(os.path.exists, GPU_DEVICES)):
+        return False  # without asking the backend, whose import takes seconds
+    from ..utils.backend import has_gpu
+
+    return has_gpu()
+
+
+def _keras_name():
+    from ..utils import backend
+
+    return f"Keras {backend.BACKEND}{' (GPU)' if _sees_gpu() else ''}"

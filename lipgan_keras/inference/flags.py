@@ -1,0 +1,49 @@
+"""Flags that inference.py and `lipgan_keras.live` share."""
+
+import argparse
+
+from ..utils.cli import at_least, finite
+
+
+def add_face_flags(parser: argparse._ActionsContainer) -> None:
+    """What inference.py and `lipgan_keras.live` alike say of the face and of what runs the generator."""
+    parser.add_argument(
+        "--pads",
+        type=int,
+        nargs=4,
+        default=[0, 0, 0, 0],
+        metavar=("T", "B", "L", "R"),
+        help="grow the face crop by so many pixels of --face at top, bottom, left and right",
+    )
+    parser.add_argument(
+        "--box",
+        type=int,
+        nargs=4,
+        metavar=("T", "B", "L", "R"),
+        help="top, bottom, left and right of the face in pixels of --face, in every frame: nothing is looked for, so "
+        "that drawings, masks and animals speak too",
+    )
+    parser.add_argument(
+        "--region",
+        choices=["mouth", "jaw", "face"],
+        default="jaw",
+        help="what is redrawn; face: the original's rectangle",
+    )
+    parser.add_argument(
+        "--sharpen",
+        type=at_least(0),
+        default=1.0,
+        help="how much of the detail of the face the mouth is given; 0: none",
+    )
+    parser.add_argument(
+        "--label",
+        action="store_true",
+        help="write on the picture that it is synthetic; an MP4's metadata say so anyway",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "openvino", "keras"],
+        default="auto",
+        help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
+    )
+    parser.add_argument("--audio_offset_ms", type=finite, help="shift of the audio windows (default: the checkpoint's)")

@@ -1,0 +1,255 @@
+"""The OpenVINO graph of a generator: made from the Keras model once, and kept."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import types
+import zipfile
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .. import __version__, audio, checkpoints
+from ..config import SAMPLE_RATE
+from ..face import cropping, photos
+from ..face.photos import shipped_photos
+from ..media import video_reader
+from ..utils import files, processes
+from ..utils.errors import UserError
+
+TOLERANCE = 0.01  # how far bfloat16 may be from float32
+FORMAT = 2  # of the kept graph, and of how it is made
+# What reading a damaged file raises: zipfile, JSON, what is not there, and OpenVINO (RuntimeError).
+DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError)
+
+
+def load_compiled(checkpoint, config, batch_size):
+    """(function of [faces, sound], name)."""
+    try:
+        ov = import_openvino()
+    except ImportError as error:
+        raise UserError(
+            "engine 'openvino' is not installed; run: pip install openvino, or choose engine keras"
+        ) from error
+    core = _core()
+    key = {
+        "format": FORMAT,
+        "checkpoint": _digest(checkpoint),
+        "openvino": ov.__version__,
+        "keras": importlib.metadata.version("keras"),
+        "lipgan_keras": __version__,
+        "bfloat16": "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    }
+    places = _cache_places(checkpoint)
+    model, error = next((kept for place in places if (kept := _read_cache(core, place, key))), (None, None))
+    if model is None:
+        model = convert(checkpoints.load_generator(checkpoint)[0])
+        error = _bfloat16_error(core, model, config) if key["bfloat16"] else None
+        _write_cache(places, model, key, error)
+    precise = error is None or not error <= TOLERANCE  # NaN is no small error
+    run = _compile(core, model, batch_size, "f32" if precise else "bf16")
+    return run, f"OpenVINO {'float32' if precise else 'bfloat16'}"
+
+
+@functools.cache
+def _core():
+    """One for the process. Each has a stack for signal handlers while it lives, and of two of them the one that goes
+    first can leave the other's place with a stack that is gone: Ctrl-C would crash then.
+    """
+    return import_openvino().Core()
+
+
+def import_openvino() -> types.ModuleType:
+    """Import OpenVINO without its telemetry, which would send a notice over the network at every import.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    absent = object()
+    before = sys.modules.get("openvino_telemetry", absent)
+    sys.modules["openvino_telemetry"] = None  # as if it were not installed: OpenVINO has a stand-in for that
+    try:
+        with processes.signals_put_off():
+            import openvino
+    finally:
+        if before is absent:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = before
+    return openvino
+
+
+def convert(generator):
+    """The OpenVINO graph of a Keras generator.
+
+    Not by Keras's `export`: that of 3.15 needs TensorFlow, and loses the padding of the MFCC networks on the way.
+
+    The graph computes in NCHW, as OpenVINO does, between a transpose of each input and one of the output; batch
+    normalisation is a product and a sum, which OpenVINO merges into the convolution before.
+
+    Args:
+        generator: a model of `networks.build_generator`.
+
+    Returns:
+        `openvino.Model` with the same inputs and output, the batch size left open.
+    """
+    ov = import_openvino()
+    from openvino import opset13 as ops
+
+    from ..utils.backend import keras
+
+    def constant(variable, axes=None):
+        array = keras.ops.convert_to_numpy(variable)
+        array = array.transpose(axes) if axes else array.reshape(1, -1, 1, 1)
+        return ops.constant(np.ascontiguousarray(array, np.float32))
+
+    def convolution(layer, x):
+        pads = "same_upper" if layer.padding == "same" else "valid"
+        y = ops.convolution(x, constant(layer.kernel, (3, 2, 0, 1)), list(layer.strides), [0, 0], [0, 0], [1, 1], pads)
+        return ops.add(y, constant(layer.bias))
+
+    def transposed_convolution(layer, x):
+        cut = [kernel - stride for kernel, stride in zip(layer.kernel_size, layer.strides, strict=True)]
+        first = [n // 2 for n in cut]
+        last = [n - n // 2 for n in cut]
+        kernel = constant(layer.kernel, (3, 2, 0, 1))
+        y = ops.convolution_backprop_data(x, kernel, list(layer.strides), pads_begin=first, pads_end=last)
+        return ops.add(y, constant(layer.bias))
+
+    def normalisation(layer, x):
+        scale = layer.gamma / keras.ops.sqrt(layer.moving_variance + layer.epsilon)
+        return ops.add(ops.multiply(x, constant(scale)), constant(layer.beta - layer.moving_mean * scale))
+
+    def activation(layer, x):
+        return {"relu": ops.relu, "sigmoid": ops.sigmoid}[layer.activation.__name__](x)
+
+    def padding(layer, x):
+        (top, bottom), (left, right) = layer.padding
+        return ops.pad(x, [0, 0, top, left], [0, 0, bottom, right], "constant", ops.constant(np.float32(0)))
+
+    made = {}  # Keras tensor -> OpenVINO's
+    parameters = []
+    for tensor in generator.inputs:
+        parameters.append(ops.parameter([-1, *tensor.shape[1:]], np.float32, name=tensor.name))
+        made[id(tensor)] = ops.transpose(parameters[-1], [0, 3, 1, 2])
+    makers = {
+        "Conv2D": convolution,
+        "Conv2DTranspose": transposed_convolution,
+        "BatchNormalization": normalisation,
+        "Activation": activation,
+        "ZeroPadding2D": padding,
+        "Add": lambda layer, x, y: ops.add(x, y),
+        "Concatenate": lambda layer, *x: ops.concat(list(x), 1),
+    }
+    for layer in generator.layers:
+        if id(layer.output) not in made:
+            inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+            made[id(layer.output)] = makers[type(layer).__name__](layer, *(made[id(tensor)] for tensor in inputs))
+    return ov.Model([ops.transpose(made[id(generator.output)], [0, 2, 3, 1])], parameters, "generator")
+
+
+def _compile(core, model, batch_size, precision):
+    model = model.clone()
+    model.reshape({tensor: [batch_size, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": _threads(),
+        # The threads of a pipeline's other stages move about; pinned ones would wait for them.
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+
+    def run(batch):
+        request.infer([np.ascontiguousarray(array, np.float32) for array in batch], share_inputs=True)
+        return request.get_output_tensor().data.copy()
+
+    return run
+
+
+def _threads() -> int:
+    """All cores but one, which decoding, detection and encoding keep busy anyway; or what the environment says."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return int(limit) if limit.isdecimal() and int(limit) else max(min(cores, 2), cores - 1)
+
+
+def _bfloat16_error(core, model, config) -> float:
+    """The largest difference between what bfloat16 and float32 make of real faces, and blurred noise, and a sound."""
+    rng = np.random.default_rng(0)
+    size = config.img_size
+    crops = [cv2.resize(rng.integers(0, 255, (8, 8, 3), np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)]
+    for name, path in shipped_photos().items():
+        photo, box = video_reader.read_image(path), np.array(photos.PHOTO_CROPS[name], np.float64)
+        for shift in rng.uniform(-0.04, 0.04, (6, 4)):
+            crops.append(cropping.extract(photo, box + shift * (box[2] - box[0]), size))
+    inputs = np.stack([np.concatenate([crop, crop], axis=-1) for crop in crops]).astype(np.float32) / 255
+    inputs[:, size // 2 :, :, 3:] = 0
+    seconds = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    wave = (0.1 * rng.standard_normal(len(seconds)) * np.sin(np.pi * 4 * seconds) ** 2).astype(np.float32)
+    windows = audio.windows_of(wave, np.linspace(0.1, 0.8, len(inputs)), config.audio)
+    low, high = (_compile(core, model, len(inputs), precision)([inputs, windows]) for precision in ("bf16", "f32"))
+    return float(np.abs(low - high).max())
+
+
+def _cache_places(checkpoint) -> list[Path]:
+    path = Path(checkpoint)
+    places = [path.with_name(f"{path.name}.openvino")]
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.path.isabs(folder):
+        name = f"{path.stem[:100]}-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}.openvino"
+        places.append(Path(folder) / "lipgan_keras" / name)
+    return places
+
+
+def _read_cache(core, place, key):
+    """(graph, largest error of bfloat16), or None where there is none, or one of something else, or a damaged one."""
+    if not place.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(place) as archive:  # which sees to it by checksums that nothing is damaged
+            about = json.loads(archive.read("about.json"))
+            if about["key"] != key:
+                return None
+            return core.read_model(archive.read("model.xml"), archive.read("model.bin")), about["bfloat16_error"]
+    except DAMAGE:
+        return None
+
+
+def _write_cache(places, model, key, error):
+    """Write to the first place that can be written, and remove what other places hold of this checkpoint."""
+    ov = import_openvino()
+    for place in places:
+        try:
+            with (
+                files.replacing(place) as temporary,
+                tempfile.TemporaryDirectory(prefix=".openvino.", dir=place.parent) as folder,
+                zipfile.ZipFile(temporary, "w") as archive,
+            ):
+                ov.serialize(model, os.path.join(folder, "model.xml"))
+                archive.writestr("about.json", json.dumps({"key": key, "bfloat16_error": error}))
+                for name in ("model.xml", "model.bin"):
+                    archive.write(os.path.join(folder, name), name)
+        except (OSError, RuntimeError, UserError):  # RuntimeError is OpenVINO's for a file that it cannot write
+            continue
+        for other in places:
+            if other != place:
+                try:
+                    other.unlink(missing_ok=True)
+                except OSError:
+                    pass
+        return
+
+
+def _digest(path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""A photo, or the first frame of a video with a face, that speaks window by window."""
+
+import itertools
+import time
+
+import cv2
+import numpy as np
+
+from .. import audio
+from ..config import WINDOW_SHAPE
+from ..media import probe, video_reader
+from ..utils.errors import UserError
+
+MAX_SIDE = 1280  # pixels of a picture
+FACE_FRAMES = 250  # of a video, in which a face is looked for
+
+
+class Head:
+    """A photo and the generator that makes it speak.
+
+    Attributes:
+        image: the photo, (H,W,3) BGR uint8, MAX_SIDE pixels at most.
+        rest: the photo with its mouth as in silence.
+        cost: seconds that a picture took.
+        config, name: of the engine.
+    """
+
+    def __init__(self, checkpoint_path, face, pads, box, region, sharpen, engine, audio_offset_ms, label):
+        from .. import checkpoints
+        from ..face import cropping
+        from ..face.regions import assemble
+        from . import engine as inference_engine
+        from . import output as inference_output
+        from .blend import Composer
+
+        probe.probe(face)  # what can be said before anything is loaded
+        checkpoint_path = checkpoints.or_shipped(checkpoint_path)
+        crop_style = checkpoints.read_config(checkpoint_path).crop
+        self.image, self._face = _find(face, crop_style, pads, box, upright=region != "face")
+        self._engine = inference_engine.load(checkpoint_path, engine, 1, audio_offset_ms)
+        self.config, self.name = self._engine.config, self._engine.name
+        self._composer = Composer(region, sharpen)
+        crop = cropping.extract(self.image, self._face.box, self.config.img_size, self._face.angle)
+        self._input = assemble(crop, crop)[0][None]
+        if label:
+            self.image = inference_output.labelled(self.image)
+        silence = np.empty((WINDOW_SHAPE[self.config.audio][0], 0), np.float32)
+        for _ in range(3):  # the first ones are slower
+            begin = time.monotonic()
+            self.rest = self(audio.windows(silence, [0.0], self.config.audio))
+            self.cost = time.monotonic() - begin
+
+    def __call__(self, window: np.ndarray) -> np.ndarray:
+        """The photo as it says a window (1, 80, 27, 1) or (1, 12, 35, 1)."""
+        output = np.asarray(self._engine(self._input, window))[0]
+        crop = np.clip(np.rint(output * 255), 0, 255).astype(np.uint8)
+        return self._composer(self.image, self._face, crop)
+
+
+def _find(path, style, pads, box, upright):
+    """The photo, or the first frame of a video that has a face, and the face."""
+    from ..face import tracking
+
+    for frame in itertools.islice(video_reader.read_frames(path), FACE_FRAMES):
+        height, width = frame.image.shape[:2]
+        scale = min(1.0, MAX_SIDE / max(height, width))
+        scaled = [scale * side for side in pads]
+        if scale < 1:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            frame.image = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+        if box is not None:
+            tracking.check_box(box, width, height)
+            found = tracking.fixed_box(iter([frame]), [scale * side for side in box], style, scaled)
+        else:
+            found = tracking.track(iter([frame]), style, scaled, upright=upright)
+        for tracked in found:
+            if tracked.faces:
+                return frame.image, tracked.faces[0]
+    raise UserError(f"{path}: no face found; give a picture of a face that looks at the camera, or its --box")

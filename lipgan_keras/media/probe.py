@@ -1,0 +1,184 @@
+"""What a file is: the content decides, not the name."""
+
+import os
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+
+from ..utils.errors import UserError
+from . import demux
+from .image_file import read_still, webp_frames
+
+STILL_SECONDS = 1 / 25  # how long the one frame of a still lasts
+
+
+@dataclass
+class VideoInfo:
+    """What `probe` finds.
+
+    `width` and `height` are pixels as displayed, that is after rotation; `fps` is the average rate (of a still:
+    1 / STILL_SECONDS); `duration` is the end of the last frame in seconds; `sample_aspect_ratio` is the width of a
+    pixel over its height.
+    """
+
+    width: int
+    height: int
+    fps: float
+    duration: float
+    is_still: bool
+    has_audio: bool
+    sample_aspect_ratio: Fraction
+
+
+def probe(path: str | os.PathLike) -> VideoInfo:
+    """Say what a file holds. The content decides, not the name; the first frame is decoded.
+
+    Raises:
+        UserError: no such file, a folder, an empty or a text file, no picture in it, cut off, or damaged.
+    """
+    kind = file_kind(path)
+    if kind == "still":
+        height, width = read_still(path).shape[:2]
+        return VideoInfo(width, height, 1 / STILL_SECONDS, STILL_SECONDS, True, False, Fraction(1))
+    if kind == "webp":
+        frames = [(time, duration) for time, duration, _ in webp_frames(path)]
+        height, width = next(webp_frames(path))[2].shape[:2]
+        end = sum(frames[-1])
+        return VideoInfo(width, height, len(frames) / end, end, False, False, Fraction(1))
+    with demux.open_media(path) as (container, stream):
+        first = next(demux.timed_pictures(path, container, stream), None)
+        if first is None:
+            raise UserError(f"{path}: {demux.UNREADABLE}")
+        width, height = first[2].width, first[2].height
+        ratio = demux.pixel_aspect_ratio(stream)
+        if demux.upright_turn(first[2])[0]:
+            width, height, ratio = height, width, 1 / ratio
+        fps = demux.frame_rate(stream)
+        duration = demux.end_of_pictures(path, container, stream, fps)
+        return VideoInfo(width, height, fps, duration, False, bool(container.streams.audio), ratio)
+
+
+def file_kind(path) -> str:
+    """ "still", "webp" (an animated WebP, which PyAV cannot read) or "video"; refuses what cannot be any of them."""
+    path = Path(path)
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # on which OpenCV crashes
+        raise UserError(f"{path}: its name is not UTF-8; rename it") from None
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a picture or a video file")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(4096)
+            size = os.fstat(file.fileno()).st_size
+            if _is_boxes(head):
+                _check_boxes(path, file, size)
+            elif (missing := _declared_size(head) - size) > 1:
+                raise UserError(f"{path}: is cut off, {missing} of its bytes are missing; copy or download it again")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the name") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    if not head:
+        raise UserError(f"{path}: is empty; name a picture or a video file")
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & 2:
+        return "webp"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "video" if _has_two_frames(path) else "still"
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and _png_is_animated(path):
+        return "video"
+    if head[4:8] == b"ftyp" and b"avis" in head[8:64]:  # an AVIF sequence
+        return "video"
+    if cv2.haveImageReader(str(path)):
+        return "still"
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        raise UserError(f"{path}: is a HEIC picture, which cannot be read here; convert it to JPEG")
+    if _is_text(head):
+        raise UserError(f"{path}: is a text file; name a picture or a video file")
+    return "video"
+
+
+def _is_text(head: bytes) -> bool:
+    # Looked at first because ffmpeg takes some text files for play lists and subtitles.
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # not merely a character cut in two
+            return False
+        text = head[: error.start].decode("utf-8")
+    return not any(ord(c) < 32 and c not in "\t\n\r\f\x1b" for c in text)
+
+
+def _is_boxes(head: bytes) -> bool:
+    return head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"pnot", b"styp")
+
+
+def _check_boxes(path, file, size: int) -> None:
+    """See that the top-level boxes of an MP4 (ISO/IEC 14496-12, 4.2) are all there."""
+    position, kinds = 0, set()
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length, kind = struct.unpack(">I4s", header[:8])
+        if length == 1 and len(header) == 16:
+            length = struct.unpack(">Q", header[8:])[0]
+        elif length == 0:  # to the end of the file
+            length = size - position
+        if length < 8:
+            break  # padding or rubbish after the last box
+        kinds.add(kind)
+        if position + length > size and kind in (b"mdat", b"moov", b"moof", b"ftyp", b"meta"):
+            missing = position + length - size
+            raise UserError(f"{path}: is cut off, {missing} of its bytes are missing; copy or download it again")
+        position += length
+    if not kinds & {b"moov", b"meta"}:
+        raise UserError(f"{path}: is cut off, its index (moov) is missing; copy, download or record it again")
+
+
+def _declared_size(head: bytes) -> int:
+    """How long an AVI, WebP (RIFF), Matroska or WebM (EBML, RFC 8794) file says to be; 0 where it does not say."""
+    if head[:4] == b"RIFF" and len(head) >= 8:
+        size = struct.unpack("<I", head[4:8])[0]
+        return 8 + size if size < 0xFFFFFF00 else 0  # written before the size was known
+    if head[:4] != b"\x1aE\xdf\xa3":
+        return 0
+
+    def number(at):  # the place after a variable-size integer, and its value
+        length = 9 - head[at].bit_length()
+        value = int.from_bytes(head[at : at + length], "big") - (1 << 7 * length)
+        return at + length, None if value == (1 << 7 * length) - 1 else value
+
+    try:
+        at, length = number(4)
+        segment = at + length
+        if head[segment : segment + 4] != b"\x18S\x80g":
+            return 0
+        at, length = number(segment + 4)
+        return at + length if length is not None else 0
+    except (IndexError, TypeError):
+        return 0
+
+
+def _has_two_frames(path) -> bool:
+    with demux.open_media(path) as (container, stream):
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        return sum(1 for _, packet in zip(range(2), packets, strict=False)) == 2
+
+
+def _png_is_animated(path) -> bool:
+    """Whether an animation control chunk, of more than one frame, comes before the image data (PNG 3rd edition)."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(header := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", header)
+            if kind == b"acTL":
+                return struct.unpack(">I", file.read(4).ljust(4, b"\0"))[0] > 1
+            if kind in (b"IDAT", b"IEND"):
+                return False
+            file.seek(length + 4, os.SEEK_CUR)
+    return False

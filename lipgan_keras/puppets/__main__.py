@@ -1,0 +1,59 @@
+import os
+from pathlib import Path
+
+from ..utils import cli
+from ..utils.cli import ArgumentParser
+from .clips import make_clips
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m lipgan_keras.puppets", description="Make talking-face clips.")
+    parser.add_argument("--out", required=True, help="data root; clips go to OUT/main/<face>/<00001>.mp4")
+    parser.add_argument("--clips", type=cli.integer(1), default=20, help="how many clips")
+    parser.add_argument("--seed", type=cli.integer(0), default=0, help="of everything random")
+    parser.add_argument("--seconds", type=cli.positive(), default=6.0, help="length of a clip")
+    parser.add_argument(
+        "--photo",
+        nargs="+",
+        default=[],
+        help="face photos, or videos, whose frame with the lips shut most is taken (default: the photos that "
+        "matplotlib and scikit-image bring)",
+    )
+    parser.add_argument("--speech", nargs="+", default=[], help="files with speech (default: synthesised sound)")
+    parser.add_argument(
+        "--varied",
+        action="store_true",
+        help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
+    )
+    parser.add_argument(
+        "--clear",
+        action="store_true",
+        help="as --varied, but with smiles, thinner and paler lips, better cameras, and teeth and tongues that differ "
+        "less",
+    )
+    parser.add_argument(
+        "--crops",
+        action="store_true",
+        help="write the folders of crops that train.py reads, without videos and preprocess.py: several times as fast",
+    )
+    parser.add_argument("--img_size", type=cli.integer(16), default=96, help="side of the crops in pixels")
+    parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes")
+    args = parser.parse_args()
+    paths = make_clips(
+        args.out,
+        args.clips,
+        args.seed,
+        args.seconds,
+        args.photo,
+        args.speech,
+        num_workers=args.num_workers,
+        varied=args.varied,
+        crops=args.crops,
+        img_size=args.img_size,
+        clear=args.clear,
+    )
+    print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

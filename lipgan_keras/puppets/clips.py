@@ -1,0 +1,353 @@
+"""Talking-face clips of our own: the mouth of a face photo, moved by a speech-like sound.
+
+Talking-face data sets cannot be downloaded without an agreement, so that tests, newcomers and the demo have these
+instead: real MP4 files in the LRS2 layout, with the mouth's true opening and width beside each.
+
+The sound is synthesised after the source-filter model (Fant, Acoustic Theory of Speech Production, 1960; the glottal
+pulse is that of Klatt and Klatt, JASA 87(2), 1990): the mouth's opening sets the first formant, spreading and
+rounding the second and third. Real speech can be given instead; its energy and formant bands then move the mouth.
+
+    python -m lipgan_keras.puppets --out data/puppets --clips 20 --seed 1
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import librosa
+import numpy as np
+from tqdm import tqdm
+
+from ..config import SAMPLE_RATE
+from ..face import cropping, smoothing
+from ..face.detector import Face
+from ..face.photos import shipped_photos
+from ..media import audio_file
+from ..utils import files as utils_files
+from ..utils import processes
+from ..utils.errors import UserError
+from . import face
+from . import speech as puppets_speech
+from .camera import Camera, Pose
+from .face import Puppet
+from .person import Person
+from .photos import load_puppet
+from .speech import Utterance, articulation_from_speech, draw_utterance, synthesise_speech
+
+_VERSION = 2  # of the clips; others are made anew
+_CLEAR = "clear 3"  # the way in which clear ones are drawn
+_GRINS = 0.7  # share of the clear ones' crops that have pictures with a grin, one for each
+_EVERY = 3  # frames
+
+
+class _Take:
+    """One clip before it is written: a person, a pose and a camera, drawn from `rng`, and a sound with its mouth.
+
+    Args:
+        varied: make up a person and a camera, and move the head more.
+        clear: see `make_clips`.
+        grins: whether there may be pictures of a grin, which only crops have.
+    """
+
+    def __init__(
+        self, puppet, wave, opening, width, rng, fps=puppets_speech.FPS, varied=False, clear=False, grins=False
+    ):
+        self.wave, self.opening, self.width, self.fps = wave, np.float32(opening), np.float32(width), fps
+        self.numbers, self.camera, self.grin = {}, None, None
+        if varied:
+            person, self.camera = Person(rng, smiling=clear), Camera(rng, good=clear)
+            self.pose = Pose.drawn(len(opening), fps, puppet.size, rng)
+            self.puppet = puppet.as_person(person, rng, alike=clear)
+            mouth = {name: np.round(value, 4).tolist() for name, value in dataclasses.asdict(self.puppet.mouth).items()}
+            self.numbers = {"person": person.numbers, "camera": self.camera.numbers, "mouth": mouth}
+            if grins and rng.random() < _GRINS:
+                grin, more = puppet.grinning(person, self.puppet.mouth, rng)
+                self.grin = grin, rng.uniform(0.15, 0.65), rng.uniform(0.3, 1.0)
+                self.numbers["grin"] = more | dict(zip(("opening", "width"), self.grin[1:], strict=True))
+        else:
+            self.puppet = puppet.varied(rng)
+            self.pose = Pose(*_head_motion(len(opening), fps, puppet.size, rng), np.zeros((len(opening), 2)))
+
+    def at(self, i):
+        """What `Puppet.render` and its like take for frame i."""
+        return self.opening[i], self.width[i], self.pose[i]
+
+    def frame(self, i, window=None, grins=False):
+        """`window` as of `Puppet.render`; `grins`: another picture of the head that is held so."""
+        puppet, *at = (*self.grin, self.pose[i]) if grins else (self.puppet, *self.at(i))
+        image = puppet.render(*at, window)
+        number = i + len(self.opening) * grins  # its noise is its own
+        return image if self.camera is None else self.camera(image, number, *(window or (0, 0))[:2])
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """What is kept beside a clip."""
+        numbers = range(len(self.opening))
+        return {
+            "opening": self.opening,
+            "width": self.width,
+            "fps": self.fps,
+            "corners": np.float32([self.puppet.corners(*self.at(i)) for i in numbers]),
+            "landmarks": np.float32([self.puppet.landmarks(*self.at(i)) for i in numbers]),
+        }
+
+
+def write_clip(
+    path: str | os.PathLike,
+    puppet: Puppet,
+    wave: np.ndarray,
+    opening: np.ndarray,
+    width: np.ndarray,
+    rng: np.random.Generator,
+    fps: float = puppets_speech.FPS,
+    varied: bool = False,
+    **note: str,
+) -> None:
+    """Write a puppet's clip as MP4 with sound, and beside it `<stem>.npz` with the truth.
+
+    The .npz holds `opening` and `width`, float32 (frames,), `fps`, and in pixels of the frame `corners` of the mouth
+    (frames, 2, 2) and `landmarks` (frames, 5, 2) as MTCNN would see them, float32. The MP4 is written last: where it
+    is, the clip is whole.
+
+    Args:
+        path: the MP4 file; its folder is made.
+        puppet: the face.
+        wave: (samples,) 16 kHz mono in [-1, 1]; cut or padded to the frames.
+        opening, width: (frames,).
+        rng: decides the light and how the head moves.
+        fps: frames a second.
+        varied: make up another person of that face, filmed by a camera of its own; `drawn` in the .npz says in JSON
+            what was drawn.
+        note: further texts to keep in the .npz.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    _write_video(path, _Take(puppet, wave, opening, width, rng, fps, varied), note)
+
+
+def _write_video(path, take, note):
+    from ..media.video_writer import VideoWriter
+
+    frames, fps, size = len(take.opening), take.fps, take.puppet.size
+    with utils_files.replacing(path) as temporary:
+        with VideoWriter(temporary, size, size, fps, audio=(take.wave, SAMPLE_RATE), duration=frames / fps) as writer:
+            for i in range(frames):
+                writer.write(take.frame(i), i / fps, 1 / fps)
+        with utils_files.replacing(Path(path).with_suffix(".npz")) as temporary_truth:
+            np.savez(temporary_truth, **take.truth(), drawn=json.dumps(take.numbers), **note)
+
+
+def _write_crops(folder, take, img_size, note):
+    """What `data.preprocess` would make of the clip, without encoding it and looking for its face again."""
+    from ..data import preprocess
+
+    partial = folder.parent / f".{folder.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    truth = take.truth()
+    smooth = smoothing.smoothed(truth["landmarks"].astype(float))
+    saved = collections.defaultdict(list)
+    frames = len(smooth)
+    grins = range(2, frames, _EVERY) if take.grin else ()
+    grin = [take.grin[0].landmarks(*take.grin[1:], take.pose[i]) for i in grins]
+    for number, (i, points) in enumerate(zip([*range(frames), *grins], [*smooth, *grin], strict=True)):
+        box = cropping.crop_box(Face(np.zeros(4), points, 1.0))
+        # The camera works in blocks of 16 pixels.
+        x1, y1 = (np.floor(np.maximum(box[:2] - 8, 0) / 16) * 16).astype(int).tolist()
+        x2, y2 = np.minimum(np.ceil((box[2:] + 8) / 16) * 16, take.puppet.size).astype(int).tolist()
+        image = take.frame(i, (x1, y1, x2, y2), grins=number >= frames)
+        preprocess.write_jpeg(partial / f"{number}.jpg", cropping.extract(image, box - (x1, y1, x1, y1), img_size))
+        saved["landmarks"].append(cropping.to_crop(points, box, img_size))
+        saved["box"].append(box)
+    wave = librosa.util.fix_length(take.wave, size=round(frames / take.fps * SAMPLE_RATE))
+    preprocess.write_sound(partial, wave)
+    numbers = np.arange(frames + len(grins))
+    saved |= {
+        "frames": numbers,
+        "time": np.minimum(numbers, frames) / puppets_speech.FPS,
+        "duration": (numbers < frames) / puppets_speech.FPS,
+    }
+    np.savez(partial / "landmarks.npz", img_size=img_size, **saved, **note)
+    with utils_files.replacing(folder.with_name(f"{folder.name}.npz")) as temporary:
+        np.savez(temporary, **truth, drawn=json.dumps(take.numbers), **note)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(partial, folder)
+
+
+def _head_motion(frames, fps, size, rng):
+    """Slow random shift (frames, 2) in pixels, angle (frames,) in degrees and zoom (frames, 2) around a random pose."""
+    time = np.arange(frames) / fps
+
+    def slow(amount):
+        rates, phases = rng.uniform(0.08, 0.7, 3), rng.random(3)
+        return amount / 1.7 * np.sin(2 * np.pi * (rates * time[:, None] + phases)).sum(1)
+
+    shift = rng.uniform(-0.025, 0.025, 2) * size + np.stack([slow(0.01 * size), slow(0.008 * size)], 1)
+    angle = rng.uniform(-3, 3) + slow(2.0)
+    zoom = rng.uniform(0.93, 1.07) * rng.uniform(0.97, 1.03, 2) * (1 + slow(0.012))[:, None]
+    return shift, angle, zoom
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    path: Path  # the MP4, or the folder of crops
+    puppet: Puppet
+    seconds: float
+    speech: list[str]
+    seed: list[int]
+    varied: bool
+    clear: bool
+    img_size: int | None  # of crops; None: a video
+    note: str
+
+
+def _make_clip(job: _Job) -> None:
+    rng = np.random.default_rng(job.seed)
+    if job.varied:
+        sound = draw_utterance(job.seconds, [_load_speech(file) for file in job.speech], rng)
+    elif job.speech:
+        wave = _load_speech(job.speech[rng.integers(len(job.speech))])
+        first = rng.integers(max(1, len(wave) - round(job.seconds * SAMPLE_RATE) + 1))
+        wave = wave[first : first + round(job.seconds * SAMPLE_RATE)]
+        sound = Utterance(wave, *articulation_from_speech(wave), {})
+    else:
+        sound = Utterance(*synthesise_speech(job.seconds, rng), {})
+    grins = job.clear and job.img_size is not None
+    take = _Take(
+        job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins
+    )
+    take.numbers |= sound.numbers
+    if job.img_size is None:
+        _write_video(job.path, take, {"made_with": job.note})
+    else:
+        _write_crops(job.path, take, job.img_size, {"made_with": job.note})
+
+
+@functools.lru_cache(maxsize=16)
+def _load_speech(file):
+    return audio_file.load_audio(file)
+
+
+def make_clips(
+    out: str | os.PathLike,
+    clips: int,
+    seed: int = 0,
+    seconds: float = 6.0,
+    photos: Sequence[str | os.PathLike] = (),
+    speech: Sequence[str | os.PathLike] = (),
+    num_workers: int = 1,
+    mirror: bool = True,
+    varied: bool = False,
+    crops: bool = False,
+    img_size: int = 96,
+    clear: bool = False,
+) -> list[Path]:
+    """Make clips in the LRS2 layout: `out/main/<face>/<00001>.mp4` with `<00001>.npz` beside each.
+
+    Every face gives two looks, itself and its mirror image, which take turns. Each clip depends on the seed and its
+    own number only. Clips that are there and were made with the same settings are kept.
+
+    Args:
+        out: the data root.
+        clips: how many in all.
+        seed: of everything random.
+        seconds: the length of each; without `varied`, pieces of real speech may be shorter where the file is.
+        photos: of faces, or videos, of which the frame with the lips shut most is taken; none: those that ship with
+            matplotlib and scikit-image.
+        speech: files with speech to cut random pieces from; none: synthesised sound.
+        num_workers: processes.
+        mirror: whether to use the mirror images.
+        varied: every clip shows another made-up person, filmed by a camera of its own, and one in nine has music or
+            silence and a mouth at rest. With `speech`, a third of the clips uses it.
+        crops: write the folders `out/main/<face>/<00001>/` that `data.preprocess` would make of them instead, which
+            is several times as fast and needs no face detector where the photos need none. The pictures are spared
+            H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and
+            only an identity frame can be.
+        img_size: of the crops, pixels.
+        clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
+            tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its
+            median; here there is less of that.
+
+    Returns:
+        The MP4 files, or the folders.
+
+    Raises:
+        UserError: a photo without a face, speech without sound, or a folder that cannot be written to.
+    """
+    utils_files.check_writable(out)
+    varied = varied or clear
+    photos = list(photos) or list(shipped_photos().values())
+    if not photos:
+        raise UserError("no photo: neither matplotlib nor scikit-image is installed; give one with --photo")
+    for file in speech:
+        audio_file.load_audio(file, max_seconds=1)  # complain now rather than at the clip that uses it
+    size = face.FRAME_SIZE * -(-img_size // 96) if crops else face.FRAME_SIZE
+    puppets = {}
+    for photo in photos[:clips]:
+        puppet = load_puppet(photo, size=size)
+        while puppet.name in puppets:
+            puppet.name += "_2"
+        puppets[puppet.name] = puppet
+    looks = list(puppets.values()) + [puppet.mirrored() for puppet in puppets.values() if mirror]
+    jobs, paths = [], []
+    files = [os.fspath(file) for file in speech]
+    known = [os.path.basename(file) for file in files]
+    for clip in range(clips):
+        look = looks[clip % len(looks)]
+        path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{'' if crops else '.mp4'}"
+        settings = [_VERSION, seed, clip, seconds, known, _CLEAR if clear else varied]
+        note = json.dumps([*settings, img_size] if crops else settings)
+        paths.append(path)
+        if not _is_made(path, note, crops):
+            side = img_size if crops else None
+            jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, clear, side, note))
+    done = _run_jobs(jobs, min(num_workers, len(jobs)))
+    for _ in tqdm(done, total=clips, initial=clips - len(jobs), unit="clip"):
+        pass
+    return paths
+
+
+def _is_made(path, note, crops):
+    if crops and path.exists():
+        try:
+            with np.load(path / "landmarks.npz") as saved:
+                return str(saved["made_with"]) == note
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: is there, but no crops of a puppet; choose another --out") from error
+    try:
+        with np.load(path.with_suffix(".npz")) as truth:
+            return path.is_file() and str(truth["made_with"]) == note
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _run_jobs(jobs, workers):
+    """Yield after each clip."""
+    if workers <= 1:
+        yield from map(_make_clip, jobs)
+        return
+    # Spawned, since a fork of a process with threads may hang.
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    try:
+        with processes.uninterrupted():
+            futures = [executor.submit(_make_clip, job) for job in jobs]
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError("a process was ended from outside, perhaps for want of memory; lower --num_workers") from error
+    finally:
+        executor.shutdown(cancel_futures=True)  # after Ctrl-C too the clips under way are finished: seconds
+
+
+def _start_worker():
+    cv2.setNumThreads(1)

@@ -1,0 +1,4 @@
+"""Flags and clips in; checkpoints, logs and samples out.
+
+Rooms: config (recipes and rules), trainer, callbacks, validation.
+"""

@@ -1,0 +1,101 @@
+"""Fixed samples of the held-out clips."""
+
+import numpy as np
+
+from ..config import ModelConfig
+from ..data import scoring
+from ..data.clip_folder import Clip
+from ..data.dataset import Dataset
+from ..networks import predict
+from ..utils.backend import keras
+
+VAL_SAMPLES = 256
+# The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right
+# one.
+SOUND_USED = 1.1
+
+
+class Validation:
+    """Fixed samples of the held-out clips: errors under their own sound and under another's, and the sync accuracy of
+    the discriminators, whose thresholds come from clips that are trained on.
+
+    Attributes:
+        columns: names of what a call returns.
+        sound_used: whether the generator's lips, when last judged, were much worse under a wrong sound.
+    """
+
+    def __init__(
+        self,
+        clips: list[Clip],
+        train_clips: list[Clip],
+        config: ModelConfig,
+        seed: int,
+        models: dict[str, keras.Model],
+        samples: int = VAL_SAMPLES,
+    ):
+        self.columns, self.sound_used = [], False
+        self.models = models
+        if "generator" in models:
+            self.columns += ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"]
+            self._draw(Dataset(clips, config, batch_size=1, pairs=False), seed, samples)
+        judges = {"sync": "val_sync_accuracy", "discriminator": "val_disc_accuracy"}
+        self.judges = {name: column for name, column in judges.items() if name in models}
+        self.columns += self.judges.values()
+        if self.judges:
+            sides = [scoring.pairs_of(side, config, models, seed) for side in (train_clips, clips)]
+            self.pairs = [list(scoring.draw(side, samples, seed)) for side in sides]
+
+    def _draw(self, data, seed, samples):
+        rng = np.random.default_rng([seed, 2])
+        chosen = np.unique(np.linspace(0, len(data) - 1, min(samples, len(data))).astype(int))
+        drawn, wrong = [], []
+        for clip, frame in zip(data.clip_of[chosen], data.frame_of[chosen], strict=True):
+            drawn.append(data.sample(clip, frame, rng))
+            wrong.append(self._wrong(data, clip, frame, rng))
+        self.wrong = np.stack(wrong)
+        self.faces, self.audio, self.targets, self.masks = (
+            np.concatenate([sample[name] for sample in drawn]) for name in ("faces", "audio", "targets", "masks")
+        )
+
+    @staticmethod
+    def _wrong(data, clip, frame, rng):
+        """The window of another clip, or of another time where there is one clip only."""
+        if len(data.clips) == 1:
+            count = data.clips[clip].shown
+            return data.window(clip, (frame + count // 2) % count)
+        other = (clip + 1 + int(rng.integers(len(data.clips) - 1))) % len(data.clips)
+        return data.window(other, int(rng.integers(data.clips[other].shown)))
+
+    def __call__(self) -> dict[str, float]:
+        """The values of `columns`; keeps the predictions for `grid`.
+
+        Raises:
+            FloatingPointError: a prediction is not a number.
+        """
+        values = {}
+        if "generator" in self.models:
+            size = min(64, len(self.faces))
+            self.predictions = predict(self.models["generator"], self.faces, self.audio, size)
+            if not np.isfinite(self.predictions).all():
+                raise FloatingPointError("the generator's output is not a number")
+            wrong = predict(self.models["generator"], self.faces, self.wrong, size)
+            masks = self.masks[..., 0]
+            values = {
+                "val_mae": float(np.abs(self.targets - self.predictions).mean()),
+                "val_lip_mae": float(np.nanmean(scoring.lip_mae(masks, self.targets, self.predictions))),
+                "val_lip_mae_wrong_sound": float(np.nanmean(scoring.lip_mae(masks, self.targets, wrong))),
+            }
+            self.sound_used = values["val_lip_mae_wrong_sound"] >= SOUND_USED * values["val_lip_mae"]
+        if self.judges:
+            found = scoring.held_out_accuracy(*(scoring.score(self.models, drawn) for drawn in self.pairs))
+            values |= {column: found[name] for name, column in self.judges.items()}
+        return values
+
+    def grid(self, rows: int = 8) -> np.ndarray | None:
+        """(rows * H, 4 * W, 3) uint8 BGR: identity, masked target, truth, output of the last call."""
+        if "generator" not in self.models:
+            return None
+        chosen = np.linspace(0, len(self.faces) - 1, min(rows, len(self.faces))).astype(int)
+        columns = self.faces[..., :3], self.faces[..., 3:], self.targets, self.predictions
+        picture = np.concatenate([np.concatenate(list(column[chosen])) for column in columns], axis=1)
+        return np.clip(np.rint(picture * 255), 0, 255).astype("uint8")

@@ -1,0 +1,20 @@
+"""Errors that reach the user as one line."""
+
+import errno
+
+
+class UserError(ValueError):
+    """Bad input. Its message is the one line that the user reads: the file, what is wrong, what to do."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line for a failing file operation, with what to do about the common ones."""
+    advice = {
+        errno.ENOSPC: "; free some space or write to another disc",
+        errno.EDQUOT: "; free some space or write to another disc",
+        errno.EFBIG: "; free some space or write to another disc",
+        errno.EACCES: "; choose a place that you may write to",
+        errno.EPERM: "; choose a place that you may write to",
+        errno.EROFS: "; choose a place that you may write to",
+    }.get(error.errno, "")
+    return f"{error.filename or 'file operation'}: {error.strerror}{advice}"
