@@ -24,15 +24,13 @@ from .inference import output as inference_output
 from .inference import source as inference_source
 from .inference.blend import Composer
 from .inference.occlusion import OcclusionDetector
-from .inference.options import Options, Summary
+from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
 from .inference.source import OutputFrame, Source
 from .media.video_writer import VideoWriter
 from .utils import files
 from .utils.errors import UserError
-
-BATCH_SIZE = 16  # faces the generator is given at once
 
 
 class LipSync:

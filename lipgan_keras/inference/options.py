@@ -9,6 +9,8 @@ from pathlib import Path
 from ..utils.errors import UserError
 from . import blend
 
+ENGINES = ("auto", "openvino", "keras")
+BATCH_SIZE = 16  # faces that the generator is given at once
 MAX_FPS = 240
 
 
