@@ -5,8 +5,8 @@ import re
 
 import h5py
 import numpy as np
-from conftest import assert_one_line
 
+from helpers.checks import assert_one_line
 from lipgan_keras import LipSync, checkpoints
 from lipgan_keras.face import photos
 from lipgan_keras.inference import models

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import assert_one_line
-from test_dataset import find, make_clip, make_root
 
+from helpers.checks import assert_one_line
+from helpers.clips import find, make_clip, make_root
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import scoring

@@ -6,8 +6,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import noise_batch
 
+from helpers.checks import noise_batch
 from lipgan_keras import checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.inference import engine, openvino_graph

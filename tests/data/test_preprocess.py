@@ -12,10 +12,10 @@ import av.logging
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import ROOT, assert_one_line
-from synthetic import RATE, beeps, number, onset, picture, steady, uneven
 
+from helpers import synthetic
+from helpers.checks import ROOT, TESTS, assert_one_line
+from helpers.synthetic import RATE, beeps, number, onset, picture, steady, uneven
 from lipgan_keras.config import WINDOW_SHAPE, ModelConfig
 from lipgan_keras.data import preprocess as data_preprocess
 from lipgan_keras.data.clip_folder import Clip
@@ -25,8 +25,6 @@ from lipgan_keras.face import photos as face_photos
 from lipgan_keras.media import audio_file
 from lipgan_keras.puppets import clips, photos
 from lipgan_keras.utils.errors import UserError
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def quick_script(tmp_path_factory):
     """A function: start preprocess.py with the synthetic detector, in its workers too, as a process group."""
     site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(
-        "import synthetic\nfrom lipgan_keras.face import detector\ndetector.detect = synthetic.detect\n",
+        "from helpers import synthetic\nfrom lipgan_keras.face import detector\ndetector.detect = synthetic.detect\n",
         encoding="utf-8",
     )
     started = []
