@@ -243,7 +243,7 @@ class Dataset:
             for one in self.pictures.run(clip, first, length):
                 targets[at] = picture.apply(one)
                 at += 1
-        inputs[:, : size // 2, :, 3:] = targets[:, : size // 2]
+        inputs[..., 3:] = regions.without_lower_half(targets)
         masks = regions.lip_mask(np.concatenate(points), size)[..., None]
         batch = {"faces": inputs, "targets": targets, "masks": masks}
         if self.runs:

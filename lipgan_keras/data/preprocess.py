@@ -27,6 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import audio
+from ..config import FPS
 from ..face import cropping, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
@@ -35,7 +36,6 @@ from ..utils.errors import UserError
 from . import pack
 from .preprocess_config import PreprocessConfig
 
-FPS = 25
 MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no picture
 JPEG_QUALITY = 95
 VIDEO_SUFFIXES = frozenset(

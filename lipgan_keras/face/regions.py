@@ -84,6 +84,20 @@ def mouth_box(landmarks: np.ndarray) -> np.ndarray:
     return boxes if np.ndim(landmarks) == 4 else boxes[0]
 
 
+def without_lower_half(crops: np.ndarray) -> np.ndarray:
+    """What the generator may see of the frames that it is to make (paper, section 4.1): the upper half.
+
+    Args:
+        crops: (..., H, W, 3) of any dtype.
+
+    Returns:
+        A copy whose lower half, rows H // 2 and below, is 0.
+    """
+    masked = crops.copy()
+    masked[..., masked.shape[-3] // 2 :, :, :] = 0
+    return masked
+
+
 def assemble(identity: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The generator's face input and its target, from two uint8 crops (96,96,3).
 
@@ -91,6 +105,4 @@ def assemble(identity: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
         ((96,96,6), (96,96,3)) float32 in 0..1; rows 48: of the target's copy in the input are 0.
     """
     target = target.astype("float32") / 255
-    masked = target.copy()
-    masked[len(masked) // 2 :] = 0
-    return np.concatenate([identity.astype("float32") / 255, masked], axis=-1), target
+    return np.concatenate([identity.astype("float32") / 255, without_lower_half(target)], axis=-1), target

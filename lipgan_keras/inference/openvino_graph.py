@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import __version__, audio, checkpoints
 from ..config import SAMPLE_RATE
-from ..face import cropping, photos
+from ..face import cropping, photos, regions
 from ..face.photos import shipped_photos
 from ..media import video_reader
 from ..utils import files, processes
@@ -189,8 +189,7 @@ def _bfloat16_error(core, model, config) -> float:
         photo, box = video_reader.read_image(path), np.array(photos.PHOTO_CROPS[name], np.float64)
         for shift in rng.uniform(-0.04, 0.04, (6, 4)):
             crops.append(cropping.extract(photo, box + shift * (box[2] - box[0]), size))
-    inputs = np.stack([np.concatenate([crop, crop], axis=-1) for crop in crops]).astype(np.float32) / 255
-    inputs[:, size // 2 :, :, 3:] = 0
+    inputs = np.stack([regions.assemble(crop, crop)[0] for crop in crops])
     seconds = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     wave = (0.1 * rng.standard_normal(len(seconds)) * np.sin(np.pi * 4 * seconds) ** 2).astype(np.float32)
     windows = audio.windows_of(wave, np.linspace(0.1, 0.8, len(inputs)), config.audio)
