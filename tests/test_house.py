@@ -139,7 +139,7 @@ def test_a_wing_says_what_comes_in_and_out_and_names_its_rooms(wing):
 
 def test_the_architecture_page_names_rooms_that_are_there():
     page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b(?:%s)\.[a-z_0-9]+\b" % "|".join(WINGS), page))
+    named = set(re.findall(rf"\b(?:{'|'.join(WINGS)})\.[a-z_0-9]+\b", page))
     assert len(named) > 20 and named <= set(MODULES), named - set(MODULES)
     for line in re.findall(r"^    (\w+) --> ([\w &]+)$", page, re.MULTILINE)[:7]:
         assert set(line[1].split(" & ")) == ARROWS[line[0]], line
