@@ -351,7 +351,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     from lipgan_keras.evaluation import statistics, sync_accuracy
     from lipgan_keras.face import aperture
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
+    from lipgan_keras.utils.batching import run_in_batches
 
     generator, config, clips = load(checkpoint, work, kind)
     waves = [audio_file.load_audio(clip.folder / "audio.wav") for clip in clips]
@@ -371,7 +371,8 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
         if music:
             sounds += [(noisy[c], times), (noisy[other], times)]
         results = [
-            predict(generator, said.inputs, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds
+            run_in_batches(generator.predict_on_batch, said.inputs, audio.windows(sound, at[targets], config.audio), 64)
+            for sound, at in sounds
         ]
         results += [np.broadcast_to(identity / 255, truth.shape), aligned / 255]
         errors.append(lip_and_whole_errors(truth / 255, results, points[targets], size))

@@ -17,8 +17,8 @@ from lipgan_keras.data import clip_folder, scoring, splits
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.evaluation import statistics
 from lipgan_keras.face import cropping, regions
-from lipgan_keras.networks import predict
 from lipgan_keras.utils import cli
+from lipgan_keras.utils.batching import run_in_batches
 from lipgan_keras.utils.cli import ArgumentParser
 
 
@@ -55,7 +55,8 @@ def main():
             moved.append((identity if points is None else align(identity, before, points)) / 255)
             masks.append(regions.lip_mask(data.points(c, i), config.img_size))
         inputs, masks, targets = np.stack(inputs), np.stack(masks), np.stack(targets)
-        results = [predict(generator, inputs, np.stack(sound)) for sound in (right, other, later)]
+        run = generator.predict_on_batch
+        results = [run_in_batches(run, inputs, np.stack(sound), 64) for sound in (right, other, later)]
         results += [np.stack(frozen), np.stack(moved)]
         rows.append(np.stack([scoring.lip_mae(masks, targets, result) for result in results], axis=1))
         groups += [c] * len(masks)

@@ -110,7 +110,7 @@ def stillness(checkpoint: Path, work: Path) -> dict:
     from lipgan_keras.evaluation import statistics
     from lipgan_keras.face import aperture
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
+    from lipgan_keras.utils.batching import run_in_batches
 
     generator, config, clips = load(checkpoint, work, "puppets")
     rng, found = np.random.default_rng(0), {}
@@ -133,7 +133,9 @@ def stillness(checkpoint: Path, work: Path) -> dict:
             moved = {}
             for name, wave in waves.items():
                 windows = audio.windows(audio.features(wave, config.audio), said.times[said.targets], config.audio)
-                pictures = np.rint(255 * predict(generator, inputs, windows)).astype(np.uint8)
+                pictures = np.rint(255 * run_in_batches(generator.predict_on_batch, inputs, windows, 64)).astype(
+                    np.uint8
+                )
                 moved[name] = np.std(aperture.mouth_opening(pictures, mouths))
             if face == "video":
                 moved["still"] = np.std(aperture.mouth_opening(said.aligned, mouths))
@@ -150,7 +152,7 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
     from lipgan_keras import audio
     from lipgan_keras.evaluation import statistics
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
+    from lipgan_keras.utils.batching import run_in_batches
 
     generator, config, clips = load(checkpoint, work, "real")
     folder = work / "crops" / "real" / "main" / "grid"
@@ -164,7 +166,12 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
         own = clip.folder.name
         heard = [(own, 0), *((name, 0) for name in features if name != own), *((own, shift) for shift in SHIFTS)]
         results = [
-            predict(generator, said.inputs, audio.windows(features[name], _later(said, shift), config.audio))
+            run_in_batches(
+                generator.predict_on_batch,
+                said.inputs,
+                audio.windows(features[name], _later(said, shift), config.audio),
+                64,
+            )
             for name, shift in heard
         ]
         results.append(np.broadcast_to(said.identity / 255, said.truth.shape))
@@ -194,7 +201,7 @@ def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
     """PSNR (dB) that the shipped file loses against float32 weights, on the real clips under their own sound."""
     from lipgan_keras import audio
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
+    from lipgan_keras.utils.batching import run_in_batches
 
     psnr = []
     for path in (Path(raw), checkpoint):
@@ -203,7 +210,8 @@ def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
         for clip in clips:
             said = Said(clip, config, 1)
             features = audio.features(audio_file.load_audio(clip.folder / "audio.wav"), config.audio)
-            pictures = predict(generator, said.inputs, audio.windows(features, said.times[said.targets], config.audio))
+            windows = audio.windows(features, said.times[said.targets], config.audio)
+            pictures = run_in_batches(generator.predict_on_batch, said.inputs, windows, 64)
             squares.append(((pictures - said.truth / 255) ** 2).mean(axis=(1, 2, 3)))
         psnr.append(float(np.mean(-10 * np.log10(np.concatenate(squares)))))
     return psnr[0] - psnr[1]
