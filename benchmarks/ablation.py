@@ -280,63 +280,37 @@ def device() -> str:
 # ------------------------------------------------------------------------------------------------------------- figures
 
 STRIDE = {"puppets": 2, "real": 1}  # every second frame of the puppets is judged
-DISTANCE = 12  # frames between the identity frame, a clip's first, and its targets
 CURVE = ("step", "opening", "dubbed", "movement", "seen", "lip_mae", "gap")
 LATE = 10  # frames by which a wrong sound is late
 SYNC_PAIRS = 400  # runs of frames whose sync the discriminators judge, each in and out of sync
 SEGMENT = 25  # frames of the real clips that are drawn together for an interval: there are too few clips
 
 
-class Said:
-    """The frames of a clip that a generator is to draw.
-
-    Attributes:
-        targets: (n,) which frames, `DISTANCE` frames from the first at least.
-        times: of the middle of what a window hears, seconds; one for every frame of the clip.
-        points: (frames,5,2) landmarks in the crop.
-        identity: (size,size,3) uint8, the first frame.
-        truth: (n,size,size,3) uint8.
-        inputs: (n,size,size,6) float32.
-        at_rest: (size,size,6) float32, the input in which the first frame is the target too.
-        aligned: (n,size,size,3) uint8, the first frame, its eyes and nose on the target's.
-        mouths: (n,5,2) landmarks by eyes and nose: the mouth's corners, found in the true frame, would tell how open it
-            is.
-    """
-
-    def __init__(self, clip, config, stride: int):
-        from lipgan_keras import audio
-        from lipgan_keras.face import cropping, regions
-
-        size = config.img_size
-        self.targets = np.flatnonzero(clip.frames[: clip.shown] >= clip.frames[0] + DISTANCE)[::stride]
-        self.points = np.stack([clip.points(i, size) for i in range(len(clip.frames))])
-        self.identity = clip.picture(0, size)
-        self.truth = np.stack([clip.picture(i, size) for i in self.targets])
-        self.inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in self.truth])
-        self.at_rest = regions.assemble(self.identity, self.identity)[0]
-        moved = [cropping.pose(self.points[0], self.points[i]) for i in self.targets]
-        self.aligned = np.stack(
-            [cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved]
-        )
-        self.mouths = np.stack([self.points[0] @ m[:, :2].T + m[:, 2] for m in moved])
-        shown = zip(clip.start[: clip.shown], clip.end[: clip.shown], strict=True)
-        self.times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
-
-
-def load(checkpoint: Path, work: Path, kind: str) -> tuple:
-    """A generator, its configuration, and the test clips of the list `kind`."""
-    from lipgan_keras import checkpoints
+def load(checkpoint: Path, work: Path, kind: str) -> list:
+    """A `ClipGenerator` for each test clip of the list `kind`. Keras runs the generator, in its full precision."""
     from lipgan_keras.data import clip_folder, splits
+    from lipgan_keras.evaluation.generated_clips import ClipGenerator
+    from lipgan_keras.inference import engine
 
-    generator, config = checkpoints.load_generator(checkpoint)
-    clips = clip_folder.find_clips(work / "crops", config.audio, progress=False)
-    return generator, config, splits.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+    generator = engine.load(checkpoint, "keras", 64)
+    clips = clip_folder.find_clips(work / "crops", generator.config.audio, progress=False)
+    clips = splits.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+    return [ClipGenerator(clip, generator.config, generator) for clip in clips]
+
+
+def moved_mouths(speaker, targets: np.ndarray) -> np.ndarray:
+    """(n,5,2) landmarks of the identity frame, moved by eyes and nose onto frames of the clip.
+
+    The mouth's corners, found in the true frame, would tell how open it is.
+    """
+    points = speaker.data.points(0, 0)
+    return np.stack([points @ pose[:, :2].T + pose[:, 2] for pose in speaker.poses(targets)])
 
 
 def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     """Figures of a checkpoint on the test clips of the list `kind`, each [mean, low, high] with a 95 % interval.
 
-    The identity frame is one of the clip, `DISTANCE` frames from every target. Wrong sounds are another clip's and the
+    The identity frame is one of the clip, 12 frames or more from every target. Wrong sounds are another clip's and the
     clip's own, late. `mouths` are the frozen mouth's errors: the identity frame, as it is and moved by eyes and nose.
 
     The face detector's box moves a little with the jaw, so that the upper half of a crop tells something about its
@@ -351,38 +325,37 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     from lipgan_keras.evaluation import statistics, sync_accuracy
     from lipgan_keras.face import aperture
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
 
-    generator, config, clips = load(checkpoint, work, kind)
-    waves = [audio_file.load_audio(clip.folder / "audio.wav") for clip in clips]
+    speakers = load(checkpoint, work, kind)
+    config = speakers[0].config
+    waves = [audio_file.load_audio(speaker.clip.folder / "audio.wav") for speaker in speakers]
     features = [audio.features(wave, config.audio) for wave in waves]
     noisy = []
     for c, wave in enumerate(waves if music else []):
         piece = data_music.music(len(wave) / SAMPLE_RATE, np.random.default_rng([7, c]))
         noisy.append(audio.features(noise.mix(wave, piece, 0.0), config.audio))
     errors, groups, openings = [], [], []
-    for c, clip in enumerate(clips):
-        said = Said(clip, config, STRIDE[kind])
-        targets, times, points, size = said.targets, said.times, said.points, config.img_size
-        identity, truth, aligned = said.identity, said.truth, said.aligned
+    for c, speaker in enumerate(speakers):
+        clip, targets = speaker.clip, speaker.targets[:: STRIDE[kind]]
+        truth, aligned = speaker.truth(targets), speaker.aligned(targets)
+        times = speaker.centres(np.arange(clip.shown))
         late = times[(np.arange(len(times)) + LATE) % len(times)]
-        other = (c + 1) % len(clips)
+        other = (c + 1) % len(speakers)
         sounds = [(features[c], times), (features[other], times), (features[c], late)]
         if music:
             sounds += [(noisy[c], times), (noisy[other], times)]
-        results = [
-            predict(generator, said.inputs, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds
-        ]
-        results += [np.broadcast_to(identity / 255, truth.shape), aligned / 255]
-        errors.append(lip_and_whole_errors(truth / 255, results, points[targets], size))
+        results = [speaker.generate(truth, audio.windows(sound, at[targets], config.audio)) for sound, at in sounds]
+        results += [np.broadcast_to(speaker.identity / 255, truth.shape), aligned / 255]
+        points = np.stack([speaker.data.points(0, i) for i in targets])
+        errors.append(lip_and_whole_errors(truth / 255, results, points, config.img_size))
         groups += [(c, i // SEGMENT if kind == "real" else 0) for i in targets]
         if kind == "puppets":
-            own, heard = (
-                sync_accuracy.true_opening(clips[i].folder, work / "crops", work / "videos")[clip.frames[targets]]
-                for i in (c, other)
-            )
+            folders = clip.folder, speakers[other].clip.folder
+            true = [sync_accuracy.true_opening(folder, work / "crops", work / "videos") for folder in folders]
+            own, heard = (opening[clip.frames[targets]] for opening in true)
             found = [truth, *(np.rint(255 * result).astype("uint8") for result in results[:-2]), aligned]
-            found = [aperture.mouth_opening(pictures, said.mouths) for pictures in found]
+            mouths = moved_mouths(speaker, targets)
+            found = [aperture.mouth_opening(pictures, mouths) for pictures in found]
             right, dubbed, _, *with_music, frozen = found[1:]
             values = [(found[0], own), (right, own), (dubbed, heard), (dubbed, own), (frozen, own)]
             values += zip(with_music, (own, heard), strict=False)
@@ -397,7 +370,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
     lip, whole = rows[:, :, 0], rows[:, :, 1]
     figures = {
         "step": config.step,
-        "clips": len(clips),
+        "clips": len(speakers),
         "frames": len(rows),
         "mae": figure(whole[:, 0]),
         "lip_mae": figure(lip[:, 0]),

@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipgan_keras import checkpoints, networks
+from lipgan_keras import checkpoints
 from lipgan_keras.config import SAMPLE_RATE, WINDOW_SHAPE, ModelConfig
 from lipgan_keras.lipsync import LipSync
 from lipgan_keras.media import audio_file, video_reader
@@ -111,7 +111,7 @@ def predict_alone(generator, config, count) -> float:
     size = config.img_size
     faces = rng.random((count, size, size, 6), dtype=np.float32)
     sounds = rng.random((count, *WINDOW_SHAPE[config.audio], 1), dtype=np.float32)
-    networks.predict(generator, faces[:16], sounds[:16], 16)
+    generator.predict_on_batch([faces[:16], sounds[:16]])
     begin = time.perf_counter()
     generator.predict([faces, sounds], batch_size=16, verbose=0)
     return time.perf_counter() - begin

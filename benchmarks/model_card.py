@@ -16,15 +16,14 @@ import cv2
 import numpy as np
 import strip
 from ablation import (
-    DISTANCE,
     ROOT,
     SEGMENT,
     TEST_CLIPS,
-    Said,
     in_a_process,
     judge,
     lip_and_whole_errors,
     load,
+    moved_mouths,
     number,
     run,
     table,
@@ -35,6 +34,7 @@ from default_checkpoint import make_test_data
 from lip_masks import turn
 
 from lipgan_keras import checkpoints
+from lipgan_keras.evaluation import jobs
 from lipgan_keras.utils import cli, files
 from lipgan_keras.utils.cli import ArgumentParser
 
@@ -110,33 +110,29 @@ def stillness(checkpoint: Path, work: Path) -> dict:
     from lipgan_keras.evaluation import statistics
     from lipgan_keras.face import aperture
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
 
-    generator, config, clips = load(checkpoint, work, "puppets")
     rng, found = np.random.default_rng(0), {}
-    for clip in clips:
-        said = Said(clip, config, 2)
-        speech = audio_file.load_audio(clip.folder / "audio.wav")
+    for speaker in load(checkpoint, work, "puppets"):
+        kind, targets = speaker.config.audio, speaker.targets[::2]
+        truth, mouths = speaker.truth(targets), moved_mouths(speaker, targets)
+        speech = audio_file.load_audio(speaker.clip.folder / "audio.wav")
         waves = {
             "speech": speech,
             "silence": 0 * speech,
             "quiet": HUSH * rng.standard_normal(len(speech)).astype(np.float32),
         }
-        for face, inputs, mouths in (
-            ("video", said.inputs, said.mouths),
-            (
-                "photo",
-                np.broadcast_to(said.at_rest, said.inputs.shape),
-                np.broadcast_to(said.points[0], said.mouths.shape),
-            ),
+        at_rest = np.broadcast_to(speaker.identity, truth.shape)
+        for face, pictures, corners in (
+            ("video", truth, mouths),
+            ("photo", at_rest, np.broadcast_to(speaker.data.points(0, 0), mouths.shape)),
         ):
             moved = {}
             for name, wave in waves.items():
-                windows = audio.windows(audio.features(wave, config.audio), said.times[said.targets], config.audio)
-                pictures = np.rint(255 * predict(generator, inputs, windows)).astype(np.uint8)
-                moved[name] = np.std(aperture.mouth_opening(pictures, mouths))
+                windows = audio.windows(audio.features(wave, kind), speaker.centres(targets), kind)
+                made = np.rint(255 * speaker.generate(pictures, windows)).astype(np.uint8)
+                moved[name] = np.std(aperture.mouth_opening(made, corners))
             if face == "video":
-                moved["still"] = np.std(aperture.mouth_opening(said.aligned, mouths))
+                moved["still"] = np.std(aperture.mouth_opening(speaker.aligned(targets), corners))
             for name in moved.keys() - {"speech"}:
                 found.setdefault(f"{face}, {name}", []).append(moved[name] / moved["speech"])
     return {name: [float(np.mean(v)), *statistics.bootstrap_interval(v)] for name, v in found.items()}
@@ -150,31 +146,31 @@ def wrong_sounds(checkpoint: Path, work: Path) -> dict:
     from lipgan_keras import audio
     from lipgan_keras.evaluation import statistics
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
 
-    generator, config, clips = load(checkpoint, work, "real")
+    speakers = load(checkpoint, work, "real")
+    config = speakers[0].config
     folder = work / "crops" / "real" / "main" / "grid"
     features = {
         path.name: audio.features(audio_file.load_audio(path / "audio.wav"), config.audio)
         for path in sorted(folder.iterdir())
     }
     rows, groups = [], []
-    for c, clip in enumerate(clips):
-        said = Said(clip, config, 1)
-        own = clip.folder.name
+    for c, speaker in enumerate(speakers):
+        own, targets, truth = speaker.clip.folder.name, speaker.targets, speaker.truth(speaker.targets)
         heard = [(own, 0), *((name, 0) for name in features if name != own), *((own, shift) for shift in SHIFTS)]
         results = [
-            predict(generator, said.inputs, audio.windows(features[name], _later(said, shift), config.audio))
+            speaker.generate(truth, audio.windows(features[name], _later(speaker, shift), config.audio))
             for name, shift in heard
         ]
-        results.append(np.broadcast_to(said.identity / 255, said.truth.shape))
-        errors = lip_and_whole_errors(said.truth / 255, results, said.points[said.targets], config.img_size)[..., 0]
+        results.append(np.broadcast_to(speaker.identity / 255, truth.shape))
+        points = np.stack([speaker.data.points(0, i) for i in targets])
+        errors = lip_and_whole_errors(truth / 255, results, points, config.img_size)[..., 0]
         wrong = errors[:, 1 : len(features)], errors[:, len(features) : -1]
         rows.append(np.stack([errors[:, 0], *(part.mean(1) for part in wrong), errors[:, -1]]))
-        groups += [(c, i // SEGMENT) for i in said.targets]
+        groups += [(c, i // SEGMENT) for i in targets]
     values = dict(zip(("right", "others", "shifted", "frozen"), np.concatenate(rows, axis=1), strict=True))
     values["wrong"] = (values["others"] + values["shifted"]) / 2
-    names = [clip.folder.name for clip in clips]
+    names = [speaker.clip.folder.name for speaker in speakers]
     clip_of = np.array([c for c, _ in groups])
     groups = np.unique(groups, axis=0, return_inverse=True)[1].ravel()
     result = {"frames": len(groups), "sounds": len(features) - 1, "rows": {}}
@@ -194,24 +190,22 @@ def cost_of_half(checkpoint: Path, raw: str, work: Path) -> float:
     """PSNR (dB) that the shipped file loses against float32 weights, on the real clips under their own sound."""
     from lipgan_keras import audio
     from lipgan_keras.media import audio_file
-    from lipgan_keras.networks import predict
 
     psnr = []
     for path in (Path(raw), checkpoint):
-        generator, config, clips = load(path, work, "real")
         squares = []
-        for clip in clips:
-            said = Said(clip, config, 1)
-            features = audio.features(audio_file.load_audio(clip.folder / "audio.wav"), config.audio)
-            pictures = predict(generator, said.inputs, audio.windows(features, said.times[said.targets], config.audio))
-            squares.append(((pictures - said.truth / 255) ** 2).mean(axis=(1, 2, 3)))
+        for speaker in load(path, work, "real"):
+            kind, truth = speaker.config.audio, speaker.truth(speaker.targets)
+            features = audio.features(audio_file.load_audio(speaker.clip.folder / "audio.wav"), kind)
+            pictures = speaker.generate(truth, audio.windows(features, speaker.centres(speaker.targets), kind))
+            squares.append(((pictures - truth / 255) ** 2).mean(axis=(1, 2, 3)))
         psnr.append(float(np.mean(-10 * np.log10(np.concatenate(squares)))))
     return psnr[0] - psnr[1]
 
 
-def _later(said, shift):
+def _later(speaker, shift):
     """When the targets' sound is, so many frames late, from the beginning again at the end."""
-    return said.times[(said.targets + shift) % len(said.times)]
+    return speaker.centres((speaker.targets + shift) % speaker.clip.shown)
 
 
 # ---------------------------------------------------------------------------------------------------------------- look
@@ -297,8 +291,9 @@ def sections(figures, picture):
     )
     yield (
         f"### Real strangers\n\nThe two clips of GRID, {real['frames']} frames; the generator sees the clip's first "
-        f"frame as the identity, and no frame within {DISTANCE} of it is judged. Mean absolute error inside the lips, "
-        f"pixels in 0..1, and right / wrong. Others: the mean under the sounds of the {real['sounds']} other clips; "
+        f"frame as the identity, and no frame within {jobs.IDENTITY_DISTANCE} of it is judged. Mean absolute error "
+        "inside the lips, pixels in 0..1, and right / wrong. Others: the mean under the sounds of the "
+        f"{real['sounds']} other clips; "
         f"shifted: under its own, {', '.join(str(s) for s in SHIFTS if s > 0)} frames early and late; wrong: the mean "
         "of both; frozen: the identity frame. [95 % intervals] by bootstrap over six seconds: rather too narrow, and "
         "they say nothing about other people."

@@ -14,7 +14,7 @@ from lip_masks import turn
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lipgan_keras import audio, checkpoints, networks
+from lipgan_keras import audio, checkpoints
 from lipgan_keras.data import scoring
 from lipgan_keras.face import cropping, detector, tracking
 from lipgan_keras.face import regions as face_regions
@@ -63,7 +63,7 @@ def speak(generator, config, identity, target, window) -> np.ndarray:
     """The crop of `target`, its mouth masked, with that of `identity` beside it, said by the generator."""
     (view, face), (other, its) = target, identity
     crops = [cropping.extract(v, f.box, config.img_size) for v, f in ((other, its), (view, face))]
-    output = networks.predict(generator, assemble(*crops)[0][None], window, 1)[0]
+    output = generator.predict_on_batch([assemble(*crops)[0][None], window])[0]
     return np.clip(np.rint(output * 255), 0, 255).astype(np.uint8)
 
 

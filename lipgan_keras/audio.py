@@ -1,8 +1,8 @@
 """Sound: load anything that PyAV decodes as 16 kHz mono, and the two audio front ends of LipGAN.
 
 Both front ends are the original's (K R et al. 2019), measured on its output: a mel spectrogram of 80 steps a second,
-and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `window` cuts the piece that
-belongs to a moment; preprocessing, training and inference all use it, so that they cannot disagree about time.
+and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `windows` cuts the piece that
+belongs to each moment; preprocessing, training and inference all use it, so that they cannot disagree about time.
 """
 
 import functools
@@ -93,22 +93,18 @@ def _silence(kind: str) -> np.ndarray:
     return features(np.zeros(MEL_FFT), kind)[:, :1]
 
 
-def window(features: np.ndarray, seconds: float, kind: str) -> np.ndarray:
-    """The features around one moment: what the network hears for a video frame whose middle is there.
+def windows(features: np.ndarray, times, kind: str) -> np.ndarray:
+    """The features around each of N moments: what the network hears for video frames whose middles are there.
 
     Args:
-        features: (80, T) mel or (12, T) MFCC of the whole sound.
-        seconds: the moment, on the sound's clock; may lie outside the sound.
+        features: (80, T) mel or (12, T) MFCC of the whole audio.
+        times: N moments in seconds, on the audio's clock; they may lie outside it.
         kind: "mel" or "mfcc".
 
     Returns:
-        float32 (80, 27) or (12, 35); steps outside the sound are those of digital silence.
+        float32 (N, 80, 27, 1) or (N, 12, 35, 1), as the network takes them; steps outside the audio are those of
+        digital silence.
     """
-    return windows(features, [seconds], kind)[0, :, :, 0]
-
-
-def windows(features: np.ndarray, times, kind: str) -> np.ndarray:
-    """`window` for each of N moments, as the network's input: float32 (N, 80, 27, 1) or (N, 12, 35, 1)."""
     rows, length = WINDOW_SHAPE[kind]
     if features.shape[0] != rows:
         raise ValueError(f"{kind} features have {rows} rows, these {features.shape[0]}")

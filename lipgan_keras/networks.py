@@ -9,11 +9,8 @@ is what ties the weights of a released checkpoint to these models.
 
 from collections import Counter
 
-import numpy as np
-
 from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE
 from .utils.backend import keras
-from .utils.batching import run_in_batches
 from .utils.errors import UserError
 
 layers, ops = keras.layers, keras.ops
@@ -332,16 +329,3 @@ def _check(audio, width, img_size):
         raise UserError(f"img_size {img_size} is not supported; choose one of {', '.join(map(str, IMG_SIZES))}")
     if not 0 < width < float("inf"):
         raise UserError(f"width {width} is not a positive number; 1.0 is the reference's size")
-
-
-def predict(generator: keras.Model, faces: np.ndarray, audio: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Run a generator on any number of samples.
-
-    Args:
-        faces, audio: as `build_generator` describes its inputs.
-        batch_size: of every call, the last one filled up with zeros, so that the generator is compiled once.
-
-    Returns:
-        (n,96,96,3) or (n,192,192,3) float32 in 0..1.
-    """
-    return run_in_batches(generator.predict_on_batch, faces, audio, batch_size)

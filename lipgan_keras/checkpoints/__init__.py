@@ -12,20 +12,14 @@ No object is deserialised and no code is run when one is read.
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
     python -m lipgan_keras.checkpoints export FILE OUT [--float16] [--sync]  # generator (and lip-sync
                                                                              # discriminator) alone
-    python -m lipgan_keras.checkpoints split FILE                            # FILE.part1, FILE.part2, ...
-                                                                             # of at most 16 MB
-    python -m lipgan_keras.checkpoints join FILE                             # FILE of those
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
-import itertools
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +38,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 STATE = ("optimizers", "raw")  # groups that are no networks
-PART_BYTES = 16_000_000
-PART_MAGIC = b"lipgan_keras part "
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
 SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
 
@@ -234,56 +226,6 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
         load_weights(models["sync"], path)
     save_checkpoint(out, models, config, float16=float16)
     return config
-
-
-def split(path: str | os.PathLike, size: int = PART_BYTES) -> list[str]:
-    """Write `<path>.part1`, ... of at most `size` bytes each; parts of before that are left over are removed.
-
-    Each begins with one line: its number, how many there are, and a checksum of the whole. Returns their names.
-    """
-    with _open(path):
-        pass
-    with open(path, "rb") as file:
-        data = file.read()
-    check = hashlib.sha256(data).hexdigest()
-    room = size - 128  # for that line
-    pieces = [data[start : start + room] for start in range(0, len(data), room)]
-    names = [f"{path}.part{number}" for number in range(1, len(pieces) + 1)]
-    for number, (name, piece) in enumerate(zip(names, pieces, strict=True), 1):
-        with files.replacing(name) as temporary:
-            temporary.write_bytes(PART_MAGIC + f"{number} of {len(pieces)} sha256 {check}\n".encode() + piece)
-    for number in itertools.count(len(pieces) + 1):
-        if not os.path.exists(f"{path}.part{number}"):
-            return names
-        os.remove(f"{path}.part{number}")
-
-
-def join(path: str | os.PathLike) -> None:
-    """Write `path` of its parts, see `split`.
-
-    Raises:
-        UserError: one is missing, or of another file.
-    """
-    pieces, first, count = [], None, 1
-    while len(pieces) < count:
-        name = f"{path}.part{len(pieces) + 1}"
-        try:
-            with open(name, "rb") as file:
-                line, _, piece = file.read().partition(b"\n")
-        except FileNotFoundError as error:
-            known = f"of {count}" if pieces else f"; python -m lipgan_keras.checkpoints split {path} makes the parts"
-            raise UserError(f"{name}: no such file {known}") from error
-        found = re.fullmatch(rb"(\d+) of (\d+) sha256 ([0-9a-f]{64})", line.removeprefix(PART_MAGIC))
-        first = first or (found and found.groups()[1:])
-        if not line.startswith(PART_MAGIC) or not found or found.groups() != (b"%d" % (len(pieces) + 1), *first):
-            raise UserError(f"{name}: is not that part of this checkpoint; split it again")
-        count = int(found[2])
-        pieces.append(piece)
-    data = b"".join(pieces)
-    if hashlib.sha256(data).hexdigest().encode() != first[1]:
-        raise UserError(f"{path}.part1 to .part{count}: are damaged; split it again")
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:

@@ -4,16 +4,13 @@ import dataclasses
 import json
 import os
 
-from .. import checkpoints
 from ..utils import cli
 from ..utils.cli import ArgumentParser
-from . import export, join, load_generator, read_config, save_checkpoint, split
+from . import export, load_generator, read_config, save_checkpoint
 
 
 def main() -> None:
-    parser = ArgumentParser(
-        prog="lipgan_keras.checkpoints", description="Show, convert, export, split or join a checkpoint."
-    )
+    parser = ArgumentParser(prog="lipgan_keras.checkpoints", description="Show, convert or export a checkpoint.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="print a checkpoint's configuration")
     info.add_argument("file")
@@ -26,24 +23,12 @@ def main() -> None:
     slim.add_argument("out")
     slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
     slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
-    parts = commands.add_parser(
-        "split", help=f"write FILE.part1, ... of at most {checkpoints.PART_BYTES // 10**6} MB each"
-    )
-    parts.add_argument("file")
-    whole = commands.add_parser("join", help="write FILE of FILE.part1, ...")
-    whole.add_argument("file")
     args = parser.parse_args()
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
     elif args.command == "export":
         config = export(args.file, args.out, args.float16, args.sync)
         print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
-    elif args.command == "split":
-        names = split(args.file)
-        print(f"{names[0]} to .part{len(names)}")
-    elif args.command == "join":
-        join(args.file)
-        print(f"{args.file}: {read_config(args.file)}")
     else:
         model, config = load_generator(args.file, args.audio_offset_ms)
         save_checkpoint(args.out, {"generator": model}, config)

@@ -33,37 +33,42 @@ class ClipGenerator:
     so that the generator never sees the true mouth, nor one like it.
 
     Args:
-        settings: say what makes the mouths.
-        job: names the clip.
+        clip: preprocessed.
+        config: of the generator.
+        generator: makes (n,S,S,3) floats in 0..1 of its two inputs, as `inference.engine.load` gives it; None where a
+            baseline takes its place.
+        baseline: of jobs.BASELINES.
+        other: a clip whose sound is a wrong one.
+        seed: of the music.
 
     Raises:
         UserError: the clip is too short, or one of its files cannot be read.
     """
 
-    def __init__(self, settings: Settings, job: Job):
-        self.clip, self.baseline = Clip(job.clip), settings.baseline
-        if self.baseline:
-            self.config, self.generator = loaded.generator_config(settings.checkpoint, settings.audio_offset_ms), None
-        else:
-            self.generator = loaded.generator(settings.checkpoint, settings.audio_offset_ms)
-            self.config = self.generator.config
-        if self.config.audio not in self.clip.front_ends:
+    def __init__(
+        self,
+        clip: Clip,
+        config: ModelConfig,
+        generator: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+        baseline: str | None = None,
+        other: Clip | None = None,
+        seed: int = 0,
+    ):
+        self.clip, self.config, self.generator, self.baseline, self.seed = clip, config, generator, baseline, seed
+        if config.audio not in clip.front_ends:
             raise UserError(
-                f"{job.clip}: has no sound for a generator that hears {self.config.audio}; preprocess it again"
+                f"{clip.folder}: has no sound for a generator that hears {config.audio}; preprocess it again"
             )
-        numbers = self.clip.frames[: self.clip.shown]
+        numbers = clip.frames[: clip.shown]
         self.targets = np.flatnonzero(numbers >= numbers[0] + jobs.IDENTITY_DISTANCE) if len(numbers) else []
         if len(self.targets) < jobs.LEAST:
             raise UserError(
-                f"{job.clip}: has under {jobs.LEAST} frames that are {jobs.IDENTITY_DISTANCE} after its first; "
+                f"{clip.folder}: has under {jobs.LEAST} frames that are {jobs.IDENTITY_DISTANCE} after its first; "
                 "use longer clips"
             )
-        self.data = self.dataset(self.config)
-        self.other = None
-        if job.other:
-            self.other = Dataset([Clip(job.other)], self.config, 1, pairs=False, cache_bytes=1 << 26)
+        self.data = self.dataset(config)
+        self.other = Dataset([other], config, 1, pairs=False, cache_bytes=1 << 26) if other else None
         self.identity = self.data.picture(0, 0)
-        self.seed = zlib.crc32(job.name.encode())
 
     @functools.cached_property
     def music(self) -> np.ndarray:
@@ -80,18 +85,37 @@ class ClipGenerator:
         """(n,5,2) float32, landmarks in crops of SIZE."""
         return np.stack([self.data.points(0, i) for i in indices]) * np.float32(jobs.SIZE / self.config.img_size)
 
+    def truth(self, indices: np.ndarray) -> np.ndarray:
+        """(n,S,S,3) uint8: frames of the clip as they are."""
+        return np.stack([self.data.picture(0, i) for i in indices])
+
+    def poses(self, indices: np.ndarray) -> list[np.ndarray | None]:
+        """(2,3) matrices that lay eyes and nose of the identity frame on those of frames of the clip."""
+        return [cropping.pose(self.data.points(0, 0), self.data.points(0, i)) for i in indices]
+
+    def aligned(self, indices: np.ndarray) -> np.ndarray:
+        """(n,S,S,3) uint8: the identity frame, moved as the head is in frames of the clip."""
+        return np.stack([moved(self.identity, pose) for pose in self.poses(indices)])
+
+    def generate(self, targets: np.ndarray, windows: np.ndarray) -> np.ndarray:
+        """(n,S,S,3) floats in 0..1: the pictures (n,S,S,3) uint8 with mouths that say the windows."""
+        inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in targets])
+        return self.generator(inputs, windows)
+
     def say(self, indices: np.ndarray, windows: np.ndarray) -> np.ndarray:
         """(n,S,S,3) uint8: frames of the clip with the mouths that say the sound (n,80,27,1) or (n,12,35,1)."""
-        truth = [self.data.picture(0, i) for i in indices]
         if self.baseline == "source":
-            return np.stack(truth)
+            return self.truth(indices)
         if self.baseline == "aligned":
-            poses = [cropping.pose(self.data.points(0, 0), self.data.points(0, i)) for i in indices]
-            return np.stack([moved(self.identity, pose) for pose in poses])
+            return self.aligned(indices)
         if self.baseline == "frozen":
             return np.stack([self.identity] * len(indices))
-        inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in truth])
-        return np.clip(np.rint(self.generator(inputs, windows) * 255), 0, 255).astype("uint8")
+        return np.clip(np.rint(self.generate(self.truth(indices), windows) * 255), 0, 255).astype("uint8")
+
+    def centres(self, indices: np.ndarray) -> np.ndarray:
+        """(n,) the middles of the windows that frames of the clip hear, seconds."""
+        starts, ends = self.clip.start[indices], self.clip.end[indices]
+        return audio.window_centres(starts, ends, self.config.alignment, self.config.audio_offset_ms)
 
     def wrong_sounds(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         """{name: function of indices of frames that gives them windows of a wrong sound}.
@@ -110,13 +134,7 @@ class ClipGenerator:
 
     def hear_music(self, indices: np.ndarray) -> np.ndarray:
         """Windows of `music`, without the clip's own sound."""
-        centres = [
-            audio.window_centre(
-                self.clip.start[i], self.clip.end[i], self.config.alignment, self.config.audio_offset_ms
-            )
-            for i in indices
-        ]
-        return audio.windows_of(self.music, centres, self.config.audio)
+        return audio.windows_of(self.music, self.centres(indices), self.config.audio)
 
     def chunks(self) -> Iterator[tuple[np.ndarray, int]]:
         """The targets' indices, as `chunks` divides frames."""
@@ -172,13 +190,29 @@ def _notes(settings, speaker, tally) -> list[str]:
     return notes
 
 
+def clip_generator(settings: Settings, job: Job) -> ClipGenerator:
+    """For the clip that a job names, with what the settings name to make its mouths.
+
+    Raises:
+        UserError: the clip is too short, or one of its files cannot be read.
+    """
+    named, generator = (settings.checkpoint, settings.audio_offset_ms), None
+    if settings.baseline:
+        config = loaded.generator_config(*named)
+    else:
+        generator = loaded.generator(*named)
+        config = generator.config
+    other = Clip(job.other) if job.other else None
+    return ClipGenerator(Clip(job.clip), config, generator, settings.baseline, other, zlib.crc32(job.name.encode()))
+
+
 def measure_clip(settings: Settings, job: Job, record: dict) -> None:
     """Generate a preprocessed clip's frames from its sound, and measure them; see `ClipGenerator`.
 
     Raises:
         UserError: the clip is too short, or one of its files cannot be read.
     """
-    speaker = ClipGenerator(settings, job)
+    speaker = clip_generator(settings, job)
     clip, data, size = speaker.clip, speaker.data, speaker.config.img_size
     tally = VideoScores(settings, record)
     record["notes"] += _notes(settings, speaker, tally)

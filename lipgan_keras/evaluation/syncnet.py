@@ -38,6 +38,7 @@ from ..utils import files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 from . import syncnet_networks, syncnet_weights
+from .metrics.sound import av_offset, lse_c, lse_d
 from .syncnet_weights import convert, load_weights
 
 FPS = 25
@@ -305,11 +306,10 @@ class SyncNet:
 
 def summary(distances: np.ndarray) -> dict[str, float | int | list[float]]:
     """LSE-D, LSE-C and the offset of 31 mean distances; see `SyncNet.score`."""
-    best = int(np.argmin(distances))
     return {
-        "lse_d": float(distances[best]),
-        "lse_c": float(np.median(distances) - distances[best]),
-        "offset": REACH - best,
+        "lse_d": lse_d(distances),
+        "lse_c": lse_c(distances),
+        "offset": int(av_offset(distances)),
         "distances": [float(value) for value in distances],
     }
 

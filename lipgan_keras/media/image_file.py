@@ -1,71 +1,85 @@
-"""Still images, and animated WebP, which PyAV cannot read."""
+"""Still images, and animated WebP, which PyAV cannot read.
 
-import os
+OpenCV decodes what is opaque, at any depth. Pillow decodes what is transparent, turns it as EXIF says, and knows
+animations.
+"""
+
+import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from ..utils.errors import UserError
 from ..utils.files import quiet_stderr
+
+# Pillow warns above this and refuses twice as much, which is where OpenCV does.
+Image.MAX_IMAGE_PIXELS = 1 << 29
 
 
 def read_still(path) -> np.ndarray:
     """`read_image` of a file that is known to be a still."""
     with quiet_stderr():  # libpng and others complain there, besides returning nothing
-        image = _decode_still(np.fromfile(path, np.uint8))
+        try:
+            data = Path(path).read_bytes()
+            image = _decode_transparent(data)
+            if image is None:
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except Exception:  # noqa: BLE001 - Pillow's decoders raise all sorts
+            image = None
     if image is None:
         raise UserError(f"{path}: is a damaged picture; copy or download it again")
     return image
 
 
-def _decode_still(data: np.ndarray) -> np.ndarray | None:
+def _decode_transparent(data: bytes) -> np.ndarray | None:
     try:
-        raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-        if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-            image = over_white(raw)
-            upright = cv2.imdecode(data, cv2.IMREAD_COLOR)  # only this one heeds EXIF
-            return _like(image, cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), upright)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
+        # Not by its name: of a mapped file Pillow (13.0) garbles TIFF that EXIF lays on its side.
+        with Image.open(io.BytesIO(data)) as image:
+            # Pillow cannot make colours of 16-bit grey, the one kind that it keeps at its depth.
+            if image.has_transparency_data and image.mode != "I;16":
+                return _bgr(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:  # a kind that OpenCV alone reads
+        pass
+    return None
+
+
+def _bgr(image: Image.Image) -> np.ndarray:
+    if image.has_transparency_data:
+        return over_white(np.asarray(image.convert("RGBA"))[..., [2, 1, 0, 3]])
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
 
 
 def over_white(image: np.ndarray) -> np.ndarray:
-    """Lay BGRA, uint8 or uint16, over white: (height, width, 3) uint8."""
-    scale = 255 / np.iinfo(image.dtype).max
-    colour, alpha = image[..., :3].astype(np.float32) * scale, image[..., 3:].astype(np.float32) * (scale / 255)
+    """Lay BGRA, uint8 (height, width, 4), over white: (height, width, 3) uint8."""
+    colour, alpha = image[..., :3].astype(np.float32), image[..., 3:] / np.float32(255)
     return np.rint(255 + (colour - 255) * alpha).astype(np.uint8)
-
-
-def _like(image: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Turn `image` the way that `before` became `after`, one of the eight EXIF orientations."""
-    for transposed in (False, True):
-        for flips in ((), (0,), (1,), (0, 1)):
-            if np.array_equal(np.flip(transpose(before, transposed), flips), after):
-                return np.ascontiguousarray(np.flip(transpose(image, transposed), flips))
-    return image
 
 
 def transpose(image, transposed):
     return image.swapaxes(0, 1) if transposed else image
 
 
+def is_animated(path) -> bool:
+    """Whether a GIF, PNG or WebP file has more than one frame; False for what Pillow cannot read."""
+    try:
+        with Image.open(path) as image:
+            return image.is_animated
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise all sorts; who reads the file says what is wrong
+        return False
+
+
 def webp_frames(path) -> Iterator[tuple[float, float, np.ndarray]]:
-    """(time, duration, image) of an animated WebP, of which OpenCV reads 32 frames at a time."""
-    time, first = 0.0, 0
-    while True:
-        try:
-            with quiet_stderr():
-                read, animation = cv2.imreadanimation(os.fspath(path), start=first, count=32)
-        except (cv2.error, AttributeError):
-            read = False
-        if not read or not len(animation.frames):
-            break
-        for image, milliseconds in zip(animation.frames, np.ravel(animation.durations), strict=False):
-            duration = max(float(milliseconds), 10.0) / 1000  # 0 means as fast as possible
-            yield time, duration, over_white(image) if image.shape[2] == 4 else image
-            time += duration
-        first += len(animation.frames)
-    if first == 0:
-        raise UserError(f"{path}: this animated WebP cannot be read; convert it to MP4 (H.264)")
+    """(time, duration, image) of an animated WebP."""
+    time = 0.0
+    try:
+        with Image.open(path) as animation:
+            for frame in ImageSequence.Iterator(animation):
+                image = _bgr(frame)  # decodes it: only then is its duration known
+                duration = max(frame.info["duration"], 10) / 1000  # 0 means as fast as possible
+                yield time, duration, image
+                time += duration
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise all sorts
+        raise UserError(f"{path}: this animated WebP cannot be read; convert it to MP4 (H.264)") from error

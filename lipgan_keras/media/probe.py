@@ -10,7 +10,7 @@ import cv2
 
 from ..utils.errors import UserError
 from . import demux
-from .image_file import read_still, webp_frames
+from .image_file import is_animated, read_still, webp_frames
 
 STILL_SECONDS = 1 / 25  # how long the one frame of a still lasts
 
@@ -87,8 +87,8 @@ def file_kind(path) -> str:
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & 2:
         return "webp"
     if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "video" if _has_two_frames(path) else "still"
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and _png_is_animated(path):
+        return "video" if is_animated(path) else "still"
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and is_animated(path):
         return "video"
     if head[4:8] == b"ftyp" and b"avis" in head[8:64]:  # an AVIF sequence
         return "video"
@@ -162,23 +162,3 @@ def _declared_size(head: bytes) -> int:
         return at + length if length is not None else 0
     except (IndexError, TypeError):
         return 0
-
-
-def _has_two_frames(path) -> bool:
-    with demux.open_media(path) as (container, stream):
-        packets = (packet for packet in container.demux(stream) if packet.size)
-        return sum(1 for _, packet in zip(range(2), packets, strict=False)) == 2
-
-
-def _png_is_animated(path) -> bool:
-    """Whether an animation control chunk, of more than one frame, comes before the image data (PNG 3rd edition)."""
-    with open(path, "rb") as file:
-        file.seek(8)
-        while len(header := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", header)
-            if kind == b"acTL":
-                return struct.unpack(">I", file.read(4).ljust(4, b"\0"))[0] > 1
-            if kind in (b"IDAT", b"IEND"):
-                return False
-            file.seek(length + 4, os.SEEK_CUR)
-    return False

@@ -11,18 +11,16 @@ rounding the second and third. Real speech can be given instead; its energy and 
 """
 
 import collections
-import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import json
-import multiprocessing
 import os
 import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import librosa
 import numpy as np
 from tqdm import tqdm
@@ -210,7 +208,7 @@ class _Job:
     note: str
 
 
-def _make_clip(job: _Job) -> None:
+def _make_clip(job: _Job) -> Path:
     rng = np.random.default_rng(job.seed)
     if job.varied:
         sound = draw_utterance(job.seconds, [_load_speech(file) for file in job.speech], rng)
@@ -230,6 +228,7 @@ def _make_clip(job: _Job) -> None:
         _write_video(job.path, take, {"made_with": job.note})
     else:
         _write_crops(job.path, take, job.img_size, {"made_with": job.note})
+    return job.path
 
 
 @functools.lru_cache(maxsize=16)
@@ -310,9 +309,12 @@ def make_clips(
         if not _is_made(path, note, crops):
             side = img_size if crops else None
             jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, clear, side, note))
-    done = _run_jobs(jobs, min(num_workers, len(jobs)))
-    for _ in tqdm(done, total=clips, initial=clips - len(jobs), unit="clip"):
-        pass
+    with contextlib.closing(processes.run(_make_clip, jobs, num_workers, here=True)) as results:
+        for job, made in tqdm(results, total=clips, initial=clips - len(jobs), unit="clip"):
+            if not made:
+                raise UserError(
+                    f"{job.path}: its process was ended from outside, for want of memory? Lower --num_workers"
+                )
     return paths
 
 
@@ -328,26 +330,3 @@ def _is_made(path, note, crops):
             return path.is_file() and str(truth["made_with"]) == note
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return False
-
-
-def _run_jobs(jobs, workers):
-    """Yield after each clip."""
-    if workers <= 1:
-        yield from map(_make_clip, jobs)
-        return
-    # Spawned, since a fork of a process with threads may hang.
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
-    try:
-        with processes.uninterrupted():
-            futures = [executor.submit(_make_clip, job) for job in jobs]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError("a process was ended from outside, perhaps for want of memory; lower --num_workers") from error
-    finally:
-        executor.shutdown(cancel_futures=True)  # after Ctrl-C too the clips under way are finished: seconds
-
-
-def _start_worker():
-    cv2.setNumThreads(1)

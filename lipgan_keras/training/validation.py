@@ -6,8 +6,8 @@ from ..config import ModelConfig
 from ..data import scoring
 from ..data.clip_folder import Clip
 from ..data.dataset import Dataset
-from ..networks import predict
 from ..utils.backend import keras
+from ..utils.batching import run_in_batches
 
 VAL_SAMPLES = 256
 # The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right
@@ -74,11 +74,11 @@ class Validation:
         """
         values = {}
         if "generator" in self.models:
-            size = min(64, len(self.faces))
-            self.predictions = predict(self.models["generator"], self.faces, self.audio, size)
+            run, size = self.models["generator"].predict_on_batch, min(64, len(self.faces))
+            self.predictions = run_in_batches(run, self.faces, self.audio, size)
             if not np.isfinite(self.predictions).all():
                 raise FloatingPointError("the generator's output is not a number")
-            wrong = predict(self.models["generator"], self.faces, self.wrong, size)
+            wrong = run_in_batches(run, self.faces, self.wrong, size)
             masks = self.masks[..., 0]
             values = {
                 "val_mae": float(np.abs(self.targets - self.predictions).mean()),

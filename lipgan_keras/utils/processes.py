@@ -18,7 +18,8 @@ def run(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, here: boo
     """Yield (job, work(job)) as they end; (job, None) where the process that did it was killed.
 
     Args:
-        work: a function of a module, or a `functools.partial` of one, that raises nothing and never returns None.
+        work: a function of a module, or a `functools.partial` of one, that never returns None. What it raises ends all
+            processes, and is raised here.
         jobs: each distinct; like `work` and its results, to be pickled between the processes of this program.
         workers: processes.
         here: do it in this process if there would be but one; if that dies, so does all.

@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import os
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -173,30 +171,3 @@ def test_export_of_generator_and_discriminator(tmp_path, small, capfd):
     checkpoints.save_checkpoint(path, {"generator": small}, SMALL)
     refused = synthetic.call("lipgan_keras.checkpoints", "export", path, out, "--sync", capfd=capfd)
     assert_one_line(refused, "all.h5", "holds no lip-sync discriminator")
-
-
-def test_parts_make_the_whole_again(tmp_path, small):
-    path = tmp_path / "model.h5"
-    checkpoints.save_checkpoint(path, {"generator": small}, SMALL)
-    data, size = path.read_bytes(), path.stat().st_size // 3
-    (tmp_path / "model.h5.part5").write_bytes(b"left over")
-    (tmp_path / "model.h5.part6").write_bytes(b"left over")
-    parts = checkpoints.split(path, size)
-    assert [str(p) for p in sorted(tmp_path.glob("*.part*"))] == parts and len(parts) == 4
-    assert all(os.path.getsize(part) <= size for part in parts)
-    path.unlink()
-    checkpoints.join(path)
-    assert path.read_bytes() == data
-
-    def refused(words):
-        with pytest.raises(UserError, match=words):
-            checkpoints.join(path)
-        assert path.read_bytes() == data
-
-    second = Path(parts[1]).read_bytes()
-    Path(parts[1]).write_bytes(second[:-1] + bytes([second[-1] ^ 1]))
-    refused("are damaged")
-    Path(parts[1]).write_bytes(Path(parts[2]).read_bytes())
-    refused("part2: is not that part")
-    Path(parts[1]).unlink()
-    refused("part2: no such file")

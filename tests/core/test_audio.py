@@ -45,7 +45,7 @@ def test_windows_start_where_the_formulas_say(kind, rows, length):
     steps = np.tile(np.arange(400, dtype=np.float32) + 5, (rows, 1))
     for seconds in (0.5, 1.0, 1.02, 1.2345, 2.5, 25.5 / 29.97):
         first = round(80 * seconds) - 13 if kind == "mel" else round(100 * (seconds - 0.0125)) - 17
-        window = audio.window(steps, seconds, kind)
+        window = audio.windows(steps, [seconds], kind)[0, :, :, 0]
         assert window.shape == (rows, length) == WINDOW_SHAPE[kind] and window.dtype == np.float32
         np.testing.assert_array_equal(window, steps[:, first : first + length])
 
@@ -56,14 +56,12 @@ def test_windows_beyond_the_sound_hear_silence(kind):
     features = audio.features(wave, kind)
     silence = audio.features(np.zeros(8000), kind)[:, :1]
     half = WINDOW_SHAPE[kind][1] // 2
-    start = audio.window(features, FIRST_STEP_SECONDS[kind], kind)
+    start, early, late = audio.windows(features, [FIRST_STEP_SECONDS[kind], -5.0, 60.0], kind)[..., 0]
     np.testing.assert_array_equal(start[:, :half], np.repeat(silence, half, axis=1))
     np.testing.assert_array_equal(start[:, half:], features[:, : half + 1])
-    for seconds in (-5.0, 60.0):
-        np.testing.assert_array_equal(audio.window(features, seconds, kind), np.repeat(silence, 2 * half + 1, axis=1))
-    stacked = audio.windows(features, [0.0, 0.5], kind)
-    assert stacked.shape == (2, *WINDOW_SHAPE[kind], 1)
-    np.testing.assert_array_equal(stacked[1, :, :, 0], audio.window(features, 0.5, kind))
+    for beyond in (early, late):
+        np.testing.assert_array_equal(beyond, np.repeat(silence, 2 * half + 1, axis=1))
+    assert audio.windows(features, [0.0, 0.5], kind).shape == (2, *WINDOW_SHAPE[kind], 1)
     assert audio.windows(features, [], kind).shape == (0, *WINDOW_SHAPE[kind], 1)
 
 
@@ -71,8 +69,8 @@ def test_a_click_is_in_the_middle_of_its_window():
     wave = np.zeros(32000, np.float32)
     wave[16000] = 1.0
     for kind in ("mel", "mfcc"):
-        window = audio.window(audio.features(wave, kind), 1.0, kind)
-        loud = np.flatnonzero(np.abs(window - audio.window(audio.features(wave * 0, kind), 1.0, kind)).max(0) > 0.1)
+        window, silent = (audio.windows(audio.features(w, kind), [1.0], kind)[0, :, :, 0] for w in (wave, wave * 0))
+        loud = np.flatnonzero(np.abs(window - silent).max(0) > 0.1)
         assert abs(loud.mean() - window.shape[1] // 2) <= 0.5
 
 
@@ -83,9 +81,9 @@ def test_window_centre():
     for fps in (25, 30, 29.97, 24):
         for frame in range(9, 300):
             centre = audio.window_centre(frame / fps, (frame + 1) / fps, "released")
-            assert audio.window(steps, centre, "mel")[0, 0] == int(frame * 80 / fps + 1e-6)
+            assert audio.windows(steps, [centre], "mel")[0, 0, 0, 0] == int(frame * 80 / fps + 1e-6)
     centre = audio.window_centre(2.0, 2.04, "released", -320)
-    assert audio.window(steps, centre, "mel")[0, 0] == 160 - 26  # 25.6 steps earlier
+    assert audio.windows(steps, [centre], "mel")[0, 0, 0, 0] == 160 - 26  # 25.6 steps earlier
     with pytest.raises(ValueError, match="released"):
         audio.window_centre(0, 1, "center")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lipgan_keras.data import scoring
-from lipgan_keras.evaluation import statistics
+from lipgan_keras.evaluation import statistics, syncnet
 from lipgan_keras.evaluation.metrics import images as metrics_images
 from lipgan_keras.evaluation.metrics import movement, position, register, sound
 from lipgan_keras.evaluation.metrics.register import Frames
@@ -417,7 +417,7 @@ def test_share_in_sync():
 def test_lse_of_known_distances():
     distances = np.full(31, 10.0)
     distances[12] = 6.5
-    assert sound.lse_d(distances) == 6.5 and sound.lse_c(distances) == 3.5 and sound.av_offset(distances) == 3
+    assert syncnet.summary(distances) == {"lse_d": 6.5, "lse_c": 3.5, "offset": 3, "distances": list(distances)}
 
 
 def test_reductions_pass_over_what_is_not_defined():

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lipgan_keras.media import demux, probe, video_reader
 from lipgan_keras.media.video_reader import Frame
@@ -451,9 +452,15 @@ def test_exif_orientation(tmp_path, orientation):
     assert found.shape == turned.shape
     assert np.abs(found.astype(int) - turned).mean() < 6
 
+    transparent = np.dstack([image[..., ::-1], np.full(image.shape[:2], 255, np.uint8)])
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    for name in ("a.png", "a.tiff"):
+        Image.fromarray(transparent).save(tmp_path / name, exif=exif)
+        np.testing.assert_array_equal(video_reader.read_image(tmp_path / name), turned)
+
 
 def test_animations_are_videos(tmp_path):
-    Image = pytest.importorskip("PIL.Image")
     frames = [Image.fromarray(np.full((48, 64, 3), c, np.uint8)) for c in (0, 100, 200, 250)]
     for name in ("a.gif", "a.png", "a.webp"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=100, lossless=True)

@@ -58,7 +58,7 @@ _LSE = "Prajwal et al. 2020 (Wav2Lip), by SyncNet of Chung & Zisserman 2016"
 
 @register("lse_d", "LSE-D", "", "lower", (0, None), _LSE, per="video", needs_truth=False)
 def lse_d(distances: np.ndarray) -> float:
-    """The least of the 31 mean distances of mouths and sounds, offsets -15..15."""
+    """The least of SyncNet's 31 mean distances of mouths and audio, at offsets of -15 to 15 frames."""
     return float(np.min(distances))
 
 
