@@ -236,20 +236,41 @@ def _load_speech(file):
     return audio_file.load_audio(file)
 
 
-def make_clips(
-    out: str | os.PathLike,
-    clips: int,
-    seed: int = 0,
-    seconds: float = 6.0,
-    photos: Sequence[str | os.PathLike] = (),
-    speech: Sequence[str | os.PathLike] = (),
-    num_workers: int = 1,
-    mirror: bool = True,
-    varied: bool = False,
-    crops: bool = False,
-    img_size: int = 96,
-    clear: bool = False,
-) -> list[Path]:
+@dataclasses.dataclass(frozen=True)
+class ClipOptions:
+    """How clips are made.
+
+    Attributes:
+        seed: of everything random.
+        seconds: the length of each; without `varied`, pieces of real speech may be shorter where the file is.
+        photos: of faces, or videos, of which the frame with the lips shut most is taken; none: those that ship with
+            matplotlib and scikit-image.
+        speech: files with speech to cut random pieces from; none: synthesised speech.
+        mirror: whether to use the mirror images.
+        varied: every clip shows another made-up person, filmed by a camera of its own, and one in nine has music or
+            silence and a mouth at rest. With `speech`, a third of the clips uses it.
+        crops: write the folders `out/main/<face>/<00001>/` that `data.preprocess` would make of them instead, which
+            is several times as fast and needs no face detector where the photos need none. The images are spared
+            H.264, the audio AAC. Most of the `clear` have images with a grin besides, which no audio belongs to and
+            only an identity frame can be.
+        img_size: of the crops, pixels.
+        clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
+            tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its
+            median; here there is less of that.
+    """
+
+    seed: int = 0
+    seconds: float = 6.0
+    photos: Sequence[str | os.PathLike] = ()
+    speech: Sequence[str | os.PathLike] = ()
+    mirror: bool = True
+    varied: bool = False
+    crops: bool = False
+    img_size: int = 96
+    clear: bool = False
+
+
+def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **options) -> list[Path]:
     """Make clips in the LRS2 layout: `out/main/<face>/<00001>.mp4` with `<00001>.npz` beside each.
 
     Every face gives two looks, itself and its mirror image, which take turns. Each clip depends on the seed and its
@@ -258,23 +279,8 @@ def make_clips(
     Args:
         out: the data root.
         clips: how many in all.
-        seed: of everything random.
-        seconds: the length of each; without `varied`, pieces of real speech may be shorter where the file is.
-        photos: of faces, or videos, of which the frame with the lips shut most is taken; none: those that ship with
-            matplotlib and scikit-image.
-        speech: files with speech to cut random pieces from; none: synthesised sound.
         num_workers: processes.
-        mirror: whether to use the mirror images.
-        varied: every clip shows another made-up person, filmed by a camera of its own, and one in nine has music or
-            silence and a mouth at rest. With `speech`, a third of the clips uses it.
-        crops: write the folders `out/main/<face>/<00001>/` that `data.preprocess` would make of them instead, which
-            is several times as fast and needs no face detector where the photos need none. The pictures are spared
-            H.264, the sound AAC. Most of the `clear` have pictures with a grin besides, which no sound belongs to and
-            only an identity frame can be.
-        img_size: of the crops, pixels.
-        clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
-            tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its
-            median; here there is less of that.
+        options: of `ClipOptions`.
 
     Returns:
         The MP4 files, or the folders.
@@ -282,40 +288,48 @@ def make_clips(
     Raises:
         UserError: a photo without a face, speech without sound, or a folder that cannot be written to.
     """
+    options = ClipOptions(**options)
     utils_files.check_writable(out)
-    varied = varied or clear
-    photos = list(photos) or list(shipped_photos().values())
-    if not photos:
-        raise UserError("no photo: neither matplotlib nor scikit-image is installed; give one with --photo")
-    for file in speech:
+    for file in options.speech:
         audio_file.load_audio(file, max_seconds=1)  # complain now rather than at the clip that uses it
-    size = face.FRAME_SIZE * -(-img_size // 96) if crops else face.FRAME_SIZE
-    puppets = {}
-    for photo in photos[:clips]:
-        puppet = load_puppet(photo, size=size)
-        while puppet.name in puppets:
-            puppet.name += "_2"
-        puppets[puppet.name] = puppet
-    looks = list(puppets.values()) + [puppet.mirrored() for puppet in puppets.values() if mirror]
-    jobs, paths = [], []
-    files = [os.fspath(file) for file in speech]
-    known = [os.path.basename(file) for file in files]
-    for clip in range(clips):
-        look = looks[clip % len(looks)]
-        path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{'' if crops else '.mp4'}"
-        settings = [_VERSION, seed, clip, seconds, known, _CLEAR if clear else varied]
-        note = json.dumps([*settings, img_size] if crops else settings)
-        paths.append(path)
-        if not _is_made(path, note, crops):
-            side = img_size if crops else None
-            jobs.append(_Job(path, look, seconds, files, [seed, clip], varied, clear, side, note))
+    looks = _looks(options, clips)
+    planned = [_job(out, looks, clip, options) for clip in range(clips)]
+    jobs = [job for job in planned if not _is_made(job.path, job.note, options.crops)]
     with contextlib.closing(processes.run(_make_clip, jobs, num_workers, here=True)) as results:
         for job, made in tqdm(results, total=clips, initial=clips - len(jobs), unit="clip"):
             if not made:
                 raise UserError(
                     f"{job.path}: its process was ended from outside, for want of memory? Lower --num_workers"
                 )
-    return paths
+    return [job.path for job in planned]
+
+
+def _looks(options, clips) -> list[Puppet]:
+    """The faces of the photos that so many clips need, and their mirror images."""
+    photos = list(options.photos) or list(shipped_photos().values())
+    if not photos:
+        raise UserError("no photo: neither matplotlib nor scikit-image is installed; give one with --photo")
+    size = face.FRAME_SIZE * -(-options.img_size // 96) if options.crops else face.FRAME_SIZE
+    puppets = {}
+    for photo in photos[:clips]:
+        puppet = load_puppet(photo, size=size)
+        while puppet.name in puppets:
+            puppet.name += "_2"
+        puppets[puppet.name] = puppet
+    return list(puppets.values()) + [puppet.mirrored() for puppet in puppets.values() if options.mirror]
+
+
+def _job(out, looks, clip, options) -> _Job:
+    """What there is to do for clip number `clip`."""
+    look, varied = looks[clip % len(looks)], options.varied or options.clear
+    suffix = "" if options.crops else ".mp4"
+    path = Path(out) / "main" / look.name / f"{clip // len(looks) + 1:05d}{suffix}"
+    speech = [os.fspath(file) for file in options.speech]
+    known = [os.path.basename(file) for file in speech]
+    settings = [_VERSION, options.seed, clip, options.seconds, known, _CLEAR if options.clear else varied]
+    note = json.dumps([*settings, options.img_size] if options.crops else settings)
+    size = options.img_size if options.crops else None
+    return _Job(path, look, options.seconds, speech, [options.seed, clip], varied, options.clear, size, note)
 
 
 def _is_made(path, note, crops):
