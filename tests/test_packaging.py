@@ -67,15 +67,6 @@ def test_the_version_stands_in_one_place():
     assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
 
 
-def test_core_is_what_mypy_reads():
-    """Every module of the core, and only files that are there."""
-    files = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
-    core = ("networks", "blocks", "losses", "gan", "unsynced", "audio", "config")
-    there = {f"lipgan_keras/{name}.py" for name in core if (ROOT / "lipgan_keras" / f"{name}.py").exists()}
-    assert there <= set(files)
-    assert all((ROOT / name).exists() for name in files)
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A folder that holds what the wheel of this checkout would install."""
