@@ -211,7 +211,7 @@ class LipGAN(keras.Model):
     def _iteration(self, batch):
         # Pictures come as bytes: a quarter of what has to be made, copied and sent to a GPU.
         batch = {name: _unit(value) for name, value in batch.items()}
-        logs: dict = {}
+        logs = {}
         fakes = None
         if self.discriminator is not None or self.quality is not None:
             fakes = ops.stop_gradient(self.generator([batch["faces"], batch["audio"]], training=False))

@@ -27,7 +27,7 @@ class Blocks:
     def __init__(self, width: float, residual: bool = False):
         self.width = width
         self.residual = residual  # whether `rb` adds its blocks
-        self.counts: Counter[str] = Counter()
+        self.counts = Counter()
 
     def name(self, kind: str) -> str:
         self.counts[kind] += 1

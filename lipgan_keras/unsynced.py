@@ -14,7 +14,7 @@ def pairs(unsynced, train_on_fakes) -> dict[str, np.ndarray]:
 
 def same_windows(audio: np.ndarray) -> np.ndarray:
     """(B,B) bool: which samples of a batch have the same sound, such as two windows of silence."""
-    labels: dict[bytes, int] = {}
+    labels = {}
     label = np.array([labels.setdefault(row, len(labels)) for row in rounded(audio)])
     return label[:, None] == label[None, :]
 
