@@ -13,6 +13,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 	$(RUN) -m pytest -q
 
 $(VENV)/bin/python:

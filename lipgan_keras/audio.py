@@ -65,7 +65,8 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
 @functools.cache
 def _htk_filters() -> scipy.sparse.csr_array:
     """40 triangles of height 1, equally spaced on HTK's mel scale from 300 to 3700 Hz: (40, 257)."""
-    mel = np.linspace(*(1127 * np.log(1 + np.array([300, 3700]) / 700)), 42)
+    lowest, highest = 1127 * np.log(1 + np.array([300, 3700]) / 700)
+    mel = np.linspace(lowest, highest, 42)
     edges = 700 * (np.exp(mel / 1127) - 1)
     frequencies = np.linspace(0, SAMPLE_RATE / 2, _MFCC_FFT // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -169,7 +170,9 @@ def window_centre(start: float, end: float, alignment: str, offset_ms: float = 0
     return float(window_centres(start, end, alignment, offset_ms))
 
 
-def window_centres(starts: np.ndarray, ends: np.ndarray, alignment: str, offset_ms: float = 0.0) -> np.ndarray:
+def window_centres(
+    starts: np.ndarray | float, ends: np.ndarray | float, alignment: str, offset_ms: float = 0.0
+) -> np.ndarray:
     """`window_centre` of many frames: arrays of one shape."""
     if alignment == "centred":
         centre = (np.asarray(starts) + ends) / 2

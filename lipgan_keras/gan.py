@@ -94,10 +94,11 @@ class LipGAN(keras.Model):
         freeze_norm: bool = False,
     ):
         super().__init__(name="lipgan")
-        self.generator = generator
-        self.discriminator = discriminator
-        self.sync = sync
-        self.quality = quality
+        # Each of the four may be None. The steps below run only where theirs is there, which types cannot say.
+        self.generator: keras.Model = generator
+        self.discriminator: keras.Model = discriminator
+        self.sync: keras.Model = sync
+        self.quality: keras.Model = quality
         self.weighting = weights or Weights()
         self.rng = np.random.default_rng(seed)
         if freeze_norm and generator is not None:
@@ -106,6 +107,7 @@ class LipGAN(keras.Model):
         # Adam exactly as in Keras 2.2.4, whose epsilon was the backend's 1e-7 as well.
         # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a
         # step, or start later.
+        first: Adam
         rate = lr if isinstance(lr, float) else lambda: lr(first.iterations)
         self.optimizers, self.statistics = {}, {}
         for name, model in self.models.items():

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from . import audio as audio_module
 from . import checkpoints
+from .config import ModelConfig
 from .face import cropping
 from .face.regions import assemble
 from .inference import engine as inference_engine
@@ -56,9 +57,10 @@ class LipSync:
         audio_offset_ms: float | None = None,
     ):
         model = checkpoints.or_shipped(model)
-        self._engine = None if isinstance(model, (str, os.PathLike)) else model
+        self._engine: Any = None if isinstance(model, (str, os.PathLike)) else model
         self._load = lambda: inference_engine.load(model, engine, batch_size, audio_offset_ms)
         self.batch_size = batch_size
+        self.config: ModelConfig
         if self._engine:
             self.config = self._engine.config
         else:

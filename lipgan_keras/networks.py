@@ -73,7 +73,7 @@ class Blocks:
 
 
 @keras.saving.register_keras_serializable("lipgan_keras")
-class InstanceNormalization(layers.Layer):
+class InstanceNormalization(keras.layers.Layer):
     """(x - mean) / (std + 1e-3) with one mean, std, gamma and beta for a whole sample, channels included."""
 
     def build(self, input_shape):
@@ -234,7 +234,7 @@ def mfcc_critic(b: Blocks, mfcc):
 
 
 @keras.saving.register_keras_serializable("lipgan_keras")
-class SpectralConv2D(layers.Conv2D):
+class SpectralConv2D(keras.layers.Conv2D):
     """A convolution whose kernel is divided by its largest singular value (Miyato et al. 2018, arXiv 1802.05957).
 
     The value comes from one power iteration a training step, which `u` (1,filters) carries on.
