@@ -304,7 +304,6 @@ class Said:
     """
 
     def __init__(self, clip, config, stride: int):
-        from lipgan_keras import audio
         from lipgan_keras.face import cropping, regions
 
         size = config.img_size
@@ -319,8 +318,7 @@ class Said:
             [cv2.warpAffine(self.identity, m, (size, size), borderMode=cv2.BORDER_REPLICATE) for m in moved]
         )
         self.mouths = np.stack([self.points[0] @ m[:, :2].T + m[:, 2] for m in moved])
-        shown = zip(clip.start[: clip.shown], clip.end[: clip.shown], strict=True)
-        self.times = np.array([audio.window_centre(*s, config.alignment, config.audio_offset_ms) for s in shown])
+        self.times = config.clock.centres(clip.start[: clip.shown], clip.end[: clip.shown])
 
 
 def load(checkpoint: Path, work: Path, kind: str) -> tuple:

@@ -1,4 +1,5 @@
 import concurrent.futures
+import dataclasses
 import itertools
 import os
 import shutil
@@ -127,7 +128,7 @@ def test_the_windows_that_the_mfcc_original_saved(tmp_path):
     assert clip.start[0] == pytest.approx(4 / 25)
     assert all((data.window(0, i) == n).all() for i, n in enumerate(clip.frames))
     assert data.window(0, 0).shape == (12, 35, 1)
-    data.config.audio_offset_ms = 80.0
+    data.config = data.config.with_audio_offset(80.0)
     assert (data.window(0, 0) == 2).all()
 
 
@@ -136,9 +137,9 @@ def test_offset_and_alignment_move_the_window(tmp_path):
     data = data_of(tmp_path)
     mel = data.clips[0].features("mel")
     assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 40 - 13 : 40 + 14])  # 12.5 / 25 s is step 40
-    data.config.audio_offset_ms = -100.0
+    data.config = data.config.with_audio_offset(-100.0)
     assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 32 - 13 : 32 + 14])
-    data.config.audio_offset_ms, data.config.alignment = 0.0, "released"
+    data.config = dataclasses.replace(data.config, audio_offset_ms=0.0, alignment="released")
     assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 38 : 38 + 27])  # int(80 * 12 / 25)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from .. import audio
 from ..config import SAMPLE_RATE, ModelConfig
 from ..data import music as data_music
 from ..data import noise, scoring
@@ -110,13 +109,7 @@ class ClipGenerator:
 
     def hear_music(self, indices: np.ndarray) -> np.ndarray:
         """Windows of `music`, without the clip's own sound."""
-        centres = [
-            audio.window_centre(
-                self.clip.start[i], self.clip.end[i], self.config.alignment, self.config.audio_offset_ms
-            )
-            for i in indices
-        ]
-        return audio.windows_of(self.music, centres, self.config.audio)
+        return self.config.clock.windows_of(self.music, self.clip.start[indices], self.clip.end[indices])
 
     def chunks(self) -> Iterator[tuple[np.ndarray, int]]:
         """The targets' indices, as `chunks` divides frames."""

@@ -22,10 +22,7 @@ def generator(path: str, audio_offset_ms: float | None):
 def generator_config(path: str, audio_offset_ms: float | None) -> ModelConfig:
     from .. import checkpoints
 
-    config = checkpoints.read_config(path)
-    if audio_offset_ms is not None:
-        config.audio_offset_ms = audio_offset_ms
-    return config
+    return checkpoints.read_config(path).with_audio_offset(audio_offset_ms)
 
 
 @functools.cache

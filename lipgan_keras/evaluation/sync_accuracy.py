@@ -88,7 +88,7 @@ def load(path: str) -> tuple[dict[str, keras.Model], ModelConfig]:
     for model in models.values():
         checkpoints.load_weights(model, path)
     if not held and config.audio == "mel":
-        config.audio_offset_ms = ORIGINAL_OFFSET_MS
+        config = config.with_audio_offset(ORIGINAL_OFFSET_MS)
     return models, config
 
 
@@ -101,8 +101,7 @@ def measure(args) -> dict:
     accuracy on those that look different}}.
     """
     models, config = load(args.checkpoint)
-    if args.audio_offset_ms is not None:
-        config.audio_offset_ms = args.audio_offset_ms
+    config = config.with_audio_offset(args.audio_offset_ms)
     known = checkpoints.read_training(args.checkpoint) or {}
     for name, default in SPLIT.items():
         if getattr(args, name) is None:

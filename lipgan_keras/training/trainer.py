@@ -43,7 +43,8 @@ def train(args: argparse.Namespace) -> None:
     if not state:
         # Folders of other programs hold the rectangles of their detectors: dlib's, or one much like it.
         ours = sum(clip.shown for clip in train_clips if clip.layout == "lipgan_keras")
-        config.crop = "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in train_clips) else "dlib"
+        crop = "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in train_clips) else "dlib"
+        config = dataclasses.replace(config, crop=crop)
     _warn(args, train_clips)
     data = Dataset(
         train_clips,
@@ -74,18 +75,18 @@ def train(args: argparse.Namespace) -> None:
         f"train on, {len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, args.seed, run.models) if val_clips else None
-    log = Log(run, config, args, steps, validation)
+    log = Log(run, args, steps, validation)
     try:
         with log:
-            while config.step < steps:
+            while run.step < steps:
                 run.next_stage()
                 later = run.quality_from or 0  # a step ahead where that of the discriminator is set
-                log.run_stage(data, min(steps, later) if later > config.step else steps)
+                log.run_stage(data, min(steps, later) if later > run.step else steps)
     except OSError as error:  # a full disc: a failing write does not name its file
         if error.filename or not error.errno:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(logdir)) from error
-    print(f"{latest}: {config.step} steps")
+    print(f"{latest}: {run.step} steps")
 
 
 def _sound(args):
@@ -117,11 +118,12 @@ class Run:
     Attributes:
         lipgan: `gan.LipGAN`.
         models: the networks by name.
+        step: training steps that they have seen.
         quality_from: the step at which the visual-quality discriminator starts; None: not yet known.
     """
 
     def __init__(self, args, config, state, latest, wait):
-        self.args, self.config = args, config
+        self.args, self.config, self.step = args, config, config.step
         self.quality_from = args.quality_start
         if state:
             self.quality_from = state.get("quality_from")
@@ -190,7 +192,7 @@ class Run:
     def next_stage(self) -> None:
         """Start the visual-quality discriminator if it is time."""
         begun = "quality" in self.models or not self.args.quality_weight
-        if begun or self.quality_from is None or self.config.step < self.quality_from:
+        if begun or self.quality_from is None or self.step < self.quality_from:
             return
         self._add_quality()
         before, self.lipgan = self.lipgan, self._assemble()
@@ -201,7 +203,7 @@ class Run:
         for name, averages in before.statistics.items():
             for mine, theirs in zip(self.lipgan.statistics[name], averages, strict=True):
                 mine.assign(theirs)
-        print(f"step {self.config.step}: the visual-quality discriminator starts")
+        print(f"step {self.step}: the visual-quality discriminator starts")
 
     def save(self, path) -> None:
         args = self.args
@@ -214,7 +216,8 @@ class Run:
             "quality_from": self.quality_from,
         }
         with self.lipgan.averaged() as raw:
-            checkpoints.save_checkpoint(path, self.models, self.config, self.lipgan.optimizers, training, raw)
+            config = dataclasses.replace(self.config, step=self.step)
+            checkpoints.save_checkpoint(path, self.models, config, self.lipgan.optimizers, training, raw)
 
 
 def _config(args, latest):
@@ -227,13 +230,12 @@ def _config(args, latest):
             )
         return config
     config = ModelConfig(args.model, args.audio, args.width, args.img_size, sync_width=args.width)
-    config.sync_frames = args.sync_frames or config.sync_frames
+    config = dataclasses.replace(config, sync_frames=args.sync_frames or config.sync_frames)
     if args.resume_gen:
         # The new run hears what the weights are used to hearing.
         known = checkpoints.read_config(args.resume_gen)
         config = dataclasses.replace(config, alignment=known.alignment, audio_offset_ms=known.audio_offset_ms)
-    if args.audio_offset_ms is not None:
-        config.audio_offset_ms = args.audio_offset_ms
+    config = config.with_audio_offset(args.audio_offset_ms)
     if args.resume_sync:
         checkpoints.check_holds(args.resume_sync, "sync")
         known = checkpoints.read_config(args.resume_sync)
