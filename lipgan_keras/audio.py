@@ -139,11 +139,11 @@ def windows_of(
         times: N moments, seconds; near one another, as all that lies between them is computed too.
         kind: "mel" or "mfcc".
         change: is given that stretch (m,), continued with zeros where it reaches beyond the sound, and returns what
-            is to be heard instead, (m,) in [-1, 1]. Without it the ends of the sound are as in `features`: mirrored
-            for "mel", and digital silence beyond.
+            is to be heard instead, (m,) in [-1, 1].
 
     Returns:
-        float32 (N, 80, 27, 1) or (N, 12, 35, 1).
+        float32 (N, 80, 27, 1) or (N, 12, 35, 1). At the ends of the sound they hold what `features` gives of it as it
+        is after the change, and digital silence beyond: noise ends where the sound does, as in a noisy file.
     """
     times = np.asarray(times, np.float64).reshape(-1)
     first = first_step(times, kind)
@@ -154,12 +154,11 @@ def windows_of(
     # beyond the steps of a stretch that `features` had to lengthen).
     begin, end = hop * (int(first.min()) - 5), hop * (int(first.max()) + WINDOW_SHAPE[kind][1] + 2)
     stretch = wave[max(0, begin) : max(0, end)]
-    if change is None:
-        begin = max(0, begin)
-    else:
+    if change is not None:
         before = min(max(0, -begin), end - begin)
-        stretch = change(np.pad(stretch, (before, end - begin - before - len(stretch))))
-    return windows(features(stretch, kind), times - begin / SAMPLE_RATE, kind)
+        after = end - begin - before - len(stretch)
+        stretch = change(np.pad(stretch, (before, after)))[before : before + len(stretch)]
+    return windows(features(stretch, kind), times - max(0, begin) / SAMPLE_RATE, kind)
 
 
 @dataclasses.dataclass(frozen=True)
