@@ -86,10 +86,7 @@ def measure(clips, checkpoint):
         for i in np.linspace(APART, len(seen) - 1, PAIRS).astype(int):
             (frame, one), (before, other) = seen[i], seen[i - APART]
             points, others = one.face.landmarks.astype(np.float64), other.face.landmarks.astype(np.float64)
-            centre = audio.window_centre(
-                frame.time, frame.time + frame.duration, config.alignment, config.audio_offset_ms
-            )
-            window = audio.windows(sound, [centre], config.audio)
+            window = config.clock.windows(sound, frame.time, frame.time + frame.duration)
             for angle in ANGLES:
                 target, identity = look(frame.image, points, angle), look(before.image, others, angle)
                 view, face = target

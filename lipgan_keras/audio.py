@@ -1,10 +1,12 @@
 """Sound: load anything that PyAV decodes as 16 kHz mono, and the two audio front ends of LipGAN.
 
 Both front ends are the original's (K R et al. 2019), measured on its output: a mel spectrogram of 80 steps a second,
-and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `windows` cuts the piece that
-belongs to each moment; preprocessing, training and inference all use it, so that they cannot disagree about time.
+and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `windows` cuts the pieces around
+moments, and `WindowClock` says which moment is a frame's; training, inference and evaluation all use both, so that they
+cannot disagree about time.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -134,11 +136,11 @@ def windows_of(
         times: N moments, seconds; near one another, as all that lies between them is computed too.
         kind: "mel" or "mfcc".
         change: is given that stretch (m,), continued with zeros where it reaches beyond the sound, and returns what
-            is to be heard instead, (m,) in [-1, 1]. Without it the ends of the sound are as in `features`: mirrored
-            for "mel", and digital silence beyond.
+            is to be heard instead, (m,) in [-1, 1].
 
     Returns:
-        float32 (N, 80, 27, 1) or (N, 12, 35, 1).
+        float32 (N, 80, 27, 1) or (N, 12, 35, 1). At the ends of the sound they hold what `features` gives of it as it
+        is after the change, and digital silence beyond: noise ends where the sound does, as in a noisy file.
     """
     times = np.asarray(times, np.float64).reshape(-1)
     first = first_step(times, kind)
@@ -149,38 +151,53 @@ def windows_of(
     # beyond the steps of a stretch that `features` had to lengthen).
     begin, end = hop * (int(first.min()) - 5), hop * (int(first.max()) + WINDOW_SHAPE[kind][1] + 2)
     stretch = wave[max(0, begin) : max(0, end)]
-    if change is None:
-        begin = max(0, begin)
-    else:
+    if change is not None:
         before = min(max(0, -begin), end - begin)
-        stretch = change(np.pad(stretch, (before, end - begin - before - len(stretch))))
-    return windows(features(stretch, kind), times - begin / SAMPLE_RATE, kind)
+        after = end - begin - before - len(stretch)
+        stretch = change(np.pad(stretch, (before, after)))[before : before + len(stretch)]
+    return windows(features(stretch, kind), times - max(0, begin) / SAMPLE_RATE, kind)
 
 
-def window_centre(start: float, end: float, alignment: str, offset_ms: float = 0.0) -> float:
-    """The moment on which to centre the window of a frame shown from `start` to `end` seconds.
+@dataclasses.dataclass(frozen=True)
+class WindowClock:
+    """Says which piece of the audio a frame hears: all of training, inference and evaluation ask it.
 
-    Args:
-        start: when the frame appears, seconds.
-        end: when the next one replaces it, seconds.
+    A window is centred on one moment of the frame's display time. Frames are given by arrays of one shape, or numbers,
+    of seconds on the audio's clock: when each appears (`starts`) and when the next one replaces it (`ends`).
+
+    Attributes:
+        kind: front end, "mel" or "mfcc".
         alignment: "centred", the middle of the frame's time; or "released", what the inference of the released
             mel-spectrogram code does: its window starts at step int(80 start), so its middle is 13 steps later.
-        offset_ms: added to it; positive hears a later piece of sound.
+        offset_ms: added to that moment, milliseconds; positive hears a later piece.
     """
-    return float(window_centres(start, end, alignment, offset_ms))
 
+    kind: str = "mel"
+    alignment: str = "centred"
+    offset_ms: float = 0.0
 
-def window_centres(
-    starts: np.ndarray | float, ends: np.ndarray | float, alignment: str, offset_ms: float = 0.0
-) -> np.ndarray:
-    """`window_centre` of many frames: arrays of one shape."""
-    if alignment == "centred":
-        centre = (np.asarray(starts) + ends) / 2
-    elif alignment == "released":
-        centre = (np.floor(STEPS_PER_SECOND["mel"] * np.asarray(starts) + 1e-6) + 13) / STEPS_PER_SECOND["mel"]
-    else:
-        raise ValueError(f'alignment is "centred" or "released", not {alignment!r}')
-    return centre + offset_ms / 1000
+    def centres(self, starts: np.ndarray | float, ends: np.ndarray | float) -> np.ndarray:
+        """The moment on which each frame's window is centred: seconds, float64, of the shape of `starts`.
+
+        Raises:
+            ValueError: there is no such alignment.
+        """
+        starts = np.asarray(starts, np.float64)
+        if self.alignment == "centred":
+            centres = (starts + ends) / 2
+        elif self.alignment == "released":
+            centres = (np.floor(STEPS_PER_SECOND["mel"] * starts + 1e-6) + 13) / STEPS_PER_SECOND["mel"]
+        else:
+            raise ValueError(f'alignment is "centred" or "released", not {self.alignment!r}')
+        return centres + self.offset_ms / 1000
+
+    def windows(self, features: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """`windows` of N frames, from the features of the whole audio: float32 (N, 80, 27, 1) or (N, 12, 35, 1)."""
+        return windows(features, self.centres(starts, ends), self.kind)
+
+    def windows_of(self, wave: np.ndarray, starts: np.ndarray, ends: np.ndarray, change=None) -> np.ndarray:
+        """`windows_of` N frames, from the waveform: float32 (N, 80, 27, 1) or (N, 12, 35, 1)."""
+        return windows_of(wave, self.centres(starts, ends), self.kind, change)
 
 
 def __getattr__(name):

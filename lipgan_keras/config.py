@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .audio import WindowClock
     from .utils.backend import keras
 
 
@@ -15,7 +16,7 @@ MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 VARIANTS = ("residual", "basic")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """What a checkpoint says of its model, so that inference needs no flags about it.
 
@@ -25,7 +26,7 @@ class ModelConfig:
         width: factor on the channel counts.
         img_size: pixels of a side of the face crop.
         alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
-            the indexing of the original's mel inference (see `audio.window_centre`).
+            the indexing of the original's mel inference (see `audio.WindowClock`).
         audio_offset_ms: added to the window's place; positive is a later window.
         crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `cropping.crop_box`).
         step: training steps that the weights have seen.
@@ -46,6 +47,17 @@ class ModelConfig:
 
     def __str__(self) -> str:
         return f"{self.variant} {self.audio}, width {self.width:g}, {self.img_size}x{self.img_size} pixels"
+
+    @property
+    def clock(self) -> WindowClock:
+        """Says which audio a frame hears."""
+        from .audio import WindowClock  # not above: librosa takes seconds
+
+        return WindowClock(self.audio, self.alignment, self.audio_offset_ms)
+
+    def with_audio_offset(self, offset_ms: float | None) -> ModelConfig:
+        """A copy whose `audio_offset_ms` is another; the configuration itself for None."""
+        return self if offset_ms is None else dataclasses.replace(self, audio_offset_ms=offset_ms)
 
     def build_generator(self) -> keras.Model:
         from . import networks

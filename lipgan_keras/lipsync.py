@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import audio as audio_module
 from . import checkpoints
 from .config import ModelConfig
 from .face import cropping
@@ -64,9 +63,7 @@ class LipSync:
         if self._engine:
             self.config = self._engine.config
         else:
-            self.config = checkpoints.read_config(model)
-            if audio_offset_ms is not None:
-                self.config.audio_offset_ms = audio_offset_ms
+            self.config = checkpoints.read_config(model).with_audio_offset(audio_offset_ms)
 
     @property
     def engine(self):
@@ -143,17 +140,17 @@ class LipSync:
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list[np.ndarray]]]:
         """Shots, each with the generated crops of its faces."""
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
-            inputs, windows = [], []
+            inputs, heard = [], []
             for shot in batch:
                 for one in shot.faces:
                     crop = cropping.extract(shot.frame.image, one.box, self.config.img_size, one.angle)
                     # As in the original, the identity frame is the frame itself, unmasked.
                     inputs.append(assemble(crop, crop)[0])
-                    windows.append(source.centre(shot))
+                    heard.append((shot.time, shot.time + shot.duration))
             pictures = []
             if inputs:
-                heard = audio_module.windows_of(source.wave, windows, self.config.audio)
-                output = generator(np.stack(inputs), heard)
+                windows = self.config.clock.windows_of(source.wave, *np.transpose(heard))
+                output = generator(np.stack(inputs), windows)
                 pictures = list(np.clip(np.rint(output * 255), 0, 255).astype("uint8"))
             for shot in batch:
                 yield shot, [pictures.pop(0) for _ in shot.faces]

@@ -140,9 +140,7 @@ def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None
     config = read_config(path)
     model = config.build_generator()
     load_weights(model, path)
-    if audio_offset_ms is not None:
-        config.audio_offset_ms = audio_offset_ms
-    return model, config
+    return model, config.with_audio_offset(audio_offset_ms)
 
 
 def read_config(path: str | os.PathLike) -> ModelConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 
@@ -19,9 +20,8 @@ def config_of_shapes(weights, path):
     if config is None:
         raise UserError(f"{path}: is HDF5 but holds no LipGAN model; {NOT_ONE}")
     # The released mel code and the released MFCC code place their windows differently; both crop as dlib does.
-    config.alignment = "released" if config.audio == "mel" else "centred"
-    config.crop = "dlib"
-    return config
+    alignment = "released" if config.audio == "mel" else "centred"
+    return dataclasses.replace(config, alignment=alignment, crop="dlib")
 
 
 def _shapes(weights):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import audio as audio_module
 from .. import unsynced
 from ..config import FPS, MOUTH_SIZE, WINDOW_SHAPE, ModelConfig
 from ..face import cropping, regions
@@ -144,21 +143,17 @@ class Dataset:
             change: what `augment_audio.Sound.change` drew, for the samples before they become features; does nothing
                 where a folder keeps features in place of sound.
         """
-        kind, item, offset_ms = self.config.audio, self.clips[clip], self.config.audio_offset_ms
+        item, clock, indices = self.clips[clip], self.config.clock, list(indices)
         if item.layout == "lipgan_mfcc":  # no sound, but windows centred on each frame: the nearest to the moment
-            numbers = item.frames[list(indices)] + offset_ms / 1000 * FPS
+            numbers = item.frames[indices] + clock.offset_ms / 1000 * FPS
             others = [int(np.abs(item.frames - number).argmin()) for number in numbers]
             saved = [self.features.get((clip, o), lambda o=o: item.saved_window(o)) for o in others]
             return np.stack(saved)[..., None]
-        centres = [
-            audio_module.window_centre(item.start[i], item.end[i], self.config.alignment, offset_ms) for i in indices
-        ]
+        times = item.start[indices], item.end[indices]
         if change is None or not item.has_sound:
-            return audio_module.windows(self.features.get(clip, lambda: item.features(kind)), centres, kind)
+            return clock.windows(self.features.get(clip, lambda: item.features(clock.kind)), *times)
         bank = self._bank(clip)
-        return audio_module.windows_of(
-            bank.wave * bank.unit, centres, kind, lambda stretch: change(stretch, bank.level)
-        )
+        return clock.windows_of(bank.wave * bank.unit, *times, lambda stretch: change(stretch, bank.level))
 
     def _bank(self, clip):
         bank = self.waves.items.get(clip)
@@ -193,7 +188,7 @@ class Dataset:
             start[:], end[:] = (
                 times[first : first + frames] for times in (self.clips[clip].start, self.clips[clip].end)
             )
-        times = audio_module.window_centres(starts, ends, self.config.alignment, self.config.audio_offset_ms)
+        times = self.config.clock.centres(starts, ends)
         banks, changes = [self._bank(runs[i][0]) for i in many], [changes[i] for i in many]
         gains, noisy = [change.gain for change in changes], [change.noisy for change in changes]
 

@@ -12,27 +12,41 @@ from .. import audio
 from ..audio import first_step, mel_filters
 from ..config import WINDOW_SHAPE
 
-# What is needed besides the steps of a window, so that every step is a frame of the sound.
-_BEFORE, _AFTER = audio.MEL_FFT // 2 + 1, audio.MEL_FFT // 2
+_HALF = audio.MEL_FFT // 2  # of a frame
+# Samples before the middle of a stretch's first step: of its frame, one for the pre-emphasis, and another that is
+# mirrored where the sound ends with this step.
+_BEFORE = _HALF + 2
+_FLOOR = -5.6  # of a step in digital silence, not clipped
 _AT_ONCE = 768  # steps, so that what is between stays in the processor's cache
 _BAND = 10  # filters that are applied together
 
 
-def mel_steps(stretches: np.ndarray) -> np.ndarray:
-    """Steps of `melspectrogram` before they are clipped, of many stretches of sound, in single precision.
+def mel_steps(stretches: np.ndarray, firsts: Sequence[int], lengths: Sequence[int]) -> np.ndarray:
+    """Steps of `melspectrogram` before they are clipped, of stretches of many sounds, in single precision.
 
     Args:
-        stretches: (n, m) float32; m = 801 + 200 (k - 1): k frames of 800 samples, and one sample before them.
+        stretches: (n, m) float32; m = 802 + 200 (k - 1): k frames of 800 samples, and two samples before them. Samples
+            outside the sound do not count, and are overwritten.
+        firsts: n numbers of the first of those k steps in its sound; may lie outside the sound.
+        lengths: samples of the n sounds.
 
     Returns:
-        float32 (n, 80, k). Sound that is louder by d decibel is 0.08 d more, from well below -4 on.
+        float32 (n, 80, k). Sound that is louder by d decibel is 0.08 d more, from well below -4 on. Steps outside the
+        sound are below -4.
     """
-    count, steps = len(stretches), (stretches.shape[1] - audio.MEL_FFT - 1) // audio.MEL_HOP + 1
+    count, steps = len(stretches), (stretches.shape[1] - _BEFORE - _HALF) // audio.MEL_HOP + 1
     result = np.empty((count, 80, steps), np.float32)
+    places = [_BEFORE - audio.MEL_HOP * int(first) for first in firsts]  # of each sound's first sample
+    for stretch, place, length in zip(stretches, places, lengths, strict=True):
+        stretch[: max(0, place)] = 0
+        stretch[max(0, place + length) :] = 0
     some = max(1, _AT_ONCE // steps)
     for i in range(0, count, some):
         emphasised = stretches[i : i + some, 1:] - np.float32(audio.PRE_EMPHASIS) * stretches[i : i + some, :-1]
-        frames = np.lib.stride_tricks.sliding_window_view(emphasised, audio.MEL_FFT, axis=1)[:, :: audio.MEL_HOP]
+        for row, place, length in zip(emphasised, places[i : i + some], lengths[i : i + some], strict=True):
+            _mirror(row, place - 1, place - 1 + max(length, audio.MEL_FFT) - 1)
+        frames = np.lib.stride_tricks.sliding_window_view(emphasised[:, 1:], audio.MEL_FFT, axis=1)
+        frames = frames[:, :: audio.MEL_HOP]
         spectrum = np.abs(scipy.fft.rfft(frames * _mel_window())).reshape(-1, audio.MEL_FFT // 2 + 1)
         energy = np.empty((80, len(spectrum)), np.float32)
         for at, first, last, filters in _bands():
@@ -42,7 +56,22 @@ def mel_steps(stretches: np.ndarray) -> np.ndarray:
         energy *= 1.6
         energy += 2.4  # 8 (20 log10(x) - 20 + 100) / 100 - 4
         result[i : i + some] = energy.reshape(80, -1, steps).transpose(1, 0, 2)
+    for one, first, length in zip(result, firsts, lengths, strict=True):
+        one[:, : max(0, -first)] = _FLOOR
+        one[:, max(0, max(length, audio.MEL_FFT) // audio.MEL_HOP + 1 - first) :] = _FLOOR
     return result
+
+
+def _mirror(stretch, first, last):
+    """Continue a sound, whose first and last sample lie at these places of a stretch or outside it, by half a frame at
+    either end, as `melspectrogram` does.
+    """
+    count = min(_HALF, first, len(stretch) - 1 - first)
+    if count > 0:
+        stretch[first - count : first] = stretch[first + 1 : first + 1 + count][::-1]
+    count = min(_HALF, last, len(stretch) - 1 - last)
+    if count > 0:
+        stretch[last + 1 : last + 1 + count] = stretch[last - count : last][::-1]
 
 
 @functools.cache
@@ -64,7 +93,7 @@ def _bands() -> list[tuple]:
 
 
 class MelBank:
-    """A sound continued with silence, and its mel spectrogram before clipping: for `changed_windows`.
+    """A sound, and its mel spectrogram before clipping, continued with silence: for `changed_windows`.
 
     The spectrogram is made where it is asked for, and in blocks, so that what is asked for before decides no bit of it.
 
@@ -113,13 +142,13 @@ class MelBank:
         if number not in self._blocks:
             stretch = np.zeros((1, _length(self.BLOCK)), np.float32)
             self.stretch(number * self.BLOCK, stretch[0])
-            self._blocks[number] = mel_steps(stretch)[0]
+            self._blocks[number] = mel_steps(stretch, [number * self.BLOCK], [len(self.wave)])[0]
         return self._blocks[number]
 
 
 def _length(steps):
-    """Samples that so many steps are made of, and the one before them."""
-    return audio.MEL_HOP * (steps - 1) + audio.MEL_FFT + 1
+    """Samples of a stretch of so many steps."""
+    return audio.MEL_HOP * (steps - 1) + _BEFORE + _HALF
 
 
 def changed_windows(
@@ -164,7 +193,7 @@ def changed_windows(
         stretches = np.zeros((len(some), _length(span)), np.float32)
         for stretch, i in zip(stretches, some, strict=True):
             banks[i].stretch(int(begin[i]), stretch)
-        steps[some] = mel_steps(hear(some, stretches))
+        steps[some] = mel_steps(hear(some, stretches), begin[some], [len(banks[i].wave) for i in some])
     np.clip(steps, -4, 4, out=steps)
     heard = np.empty((count, 80, length, frames), np.float32) if out is None else out
     for t in range(frames):

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import audio
 from ..face import cropping, detector, regions, tracking
 from ..face.tracking import TrackedFace
 from ..media import audio_file, probe, video_reader
@@ -96,10 +95,7 @@ class Grid:
         self.next = max(self.next, math.ceil((shot.time - 1e-6) * jobs.FPS))
         while self.next / jobs.FPS < shot.time + shot.duration - 1e-6:
             crop = cropping.extract(of_size(shot.image, pair.truth.image), box, config.img_size)
-            at = audio.window_centre(
-                self.next / jobs.FPS, (self.next + 1) / jobs.FPS, config.alignment, config.audio_offset_ms
-            )
-            window = audio.windows_of(self.wave, [at], config.audio)[0]
+            window = config.clock.windows_of(self.wave, self.next / jobs.FPS, (self.next + 1) / jobs.FPS)[0]
             self.listener.add(self.next, crop, points, window)
             self.next += 1
 

@@ -75,8 +75,7 @@ def measure(args) -> dict:
     accuracy on those that look different}}.
     """
     networks, config = models.load_discriminators(args.checkpoint)
-    if args.audio_offset_ms is not None:
-        config.audio_offset_ms = args.audio_offset_ms
+    config = config.with_audio_offset(args.audio_offset_ms)
     known = models.read_training(args.checkpoint) or {}
     for name, default in SPLIT.items():
         if getattr(args, name) is None:

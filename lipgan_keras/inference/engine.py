@@ -90,9 +90,7 @@ def load(
         run = model.predict_on_batch
     else:
         run, name = openvino_graph.load_compiled(checkpoint, config, batch_size)
-    if audio_offset_ms is not None:
-        config.audio_offset_ms = audio_offset_ms
-    return Engine(run, config, name, batch_size)
+    return Engine(run, config.with_audio_offset(audio_offset_ms), name, batch_size)
 
 
 def _sees_gpu() -> bool:

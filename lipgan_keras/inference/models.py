@@ -17,10 +17,7 @@ def read_config(path: str | os.PathLike, audio_offset_ms: float | None = None) -
     Raises:
         UserError: see `checkpoints.read_config`.
     """
-    config = checkpoints.read_config(path)
-    if audio_offset_ms is not None:
-        config.audio_offset_ms = audio_offset_ms
-    return config
+    return checkpoints.read_config(path).with_audio_offset(audio_offset_ms)
 
 
 def load_discriminators(path: str | os.PathLike) -> tuple[dict, ModelConfig]:
@@ -44,5 +41,5 @@ def load_discriminators(path: str | os.PathLike) -> tuple[dict, ModelConfig]:
     for model in models.values():
         checkpoints.load_weights(model, path)
     if not held and config.audio == "mel":
-        config.audio_offset_ms = ORIGINAL_OFFSET_MS
+        config = config.with_audio_offset(ORIGINAL_OFFSET_MS)
     return models, config

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import audio as audio_module
 from ..config import SAMPLE_RATE
 from ..face import detector, tracking
 from ..face.tracking import Tracked, TrackedFace
@@ -129,11 +128,6 @@ class Source:
             f"{self.face}: no face found in {PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part that "
             "shows one, or say where it is with --box"
         )
-
-    def centre(self, shot: OutputFrame) -> float:
-        """The moment of the sound that a shot's mouths say."""
-        end = shot.time + shot.duration
-        return audio_module.window_centre(shot.time, end, self.config.alignment, self.config.audio_offset_ms)
 
     def shots(self, stages: Stages) -> Iterator[OutputFrame]:
         shots = self._still_shots() if self.is_still else self._video_shots(stages)

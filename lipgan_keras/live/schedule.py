@@ -2,7 +2,6 @@
 
 import math
 
-from .. import audio
 from ..config import STEPS_PER_SECOND, WINDOW_SHAPE
 from . import sound
 
@@ -33,7 +32,7 @@ class Schedule:
 
     def centre(self, k: int) -> float:
         """The moment on which the window of frame k is centred."""
-        return audio.window_centre(k / FPS, (k + 1) / FPS, self.config.alignment, self.config.audio_offset_ms)
+        return float(self.config.clock.centres(k / FPS, (k + 1) / FPS))
 
     def samples(self, k: int) -> int:
         """How much sound there must be for the window of frame k to be what it is in the whole sound."""

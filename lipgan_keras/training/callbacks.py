@@ -29,10 +29,9 @@ class Log(keras.callbacks.Callback):
     the log back to its checkpoint, and so ends with the rows of a run that was never killed.
     """
 
-    def __init__(self, run, config, options, steps, validation):
+    def __init__(self, run, options, steps, validation):
         super().__init__()
         self.run = run
-        self.config = config
         self.logdir = Path(options.logdir)
         self.checkpoint_freq = options.checkpoint_freq
         self.num_workers = options.num_workers
@@ -46,9 +45,9 @@ class Log(keras.callbacks.Callback):
         # Not SummaryWriter: its thread takes a failing write (a full disc) to its grave, and the run waits for it
         # forever.
         self.events = EventsWriter(str(self.logdir / "events"))
-        self._event(session_log=SessionLog(status=SessionLog.START), step=self.config.step + 1)  # hides what came after
+        self._event(session_log=SessionLog(status=SessionLog.START), step=self.run.step + 1)  # hides what came after
         self.bar = tqdm(
-            initial=self.config.step, total=self.steps, unit="step", dynamic_ncols=True, smoothing=0.05, mininterval=0.5
+            initial=self.run.step, total=self.steps, unit="step", dynamic_ncols=True, smoothing=0.05, mininterval=0.5
         )
         return self
 
@@ -63,15 +62,15 @@ class Log(keras.callbacks.Callback):
     def run_stage(self, data: Dataset, until: int) -> None:
         """Train to step `until`, or until the visual-quality discriminator may start."""
         # One Keras epoch: Keras's epochs would have to begin where checkpoints do, and a resumed run need not.
-        left = until - self.config.step
-        with Loader(data, self.config.step, self.num_workers, processes=has_gpu()) as loader:
+        left = until - self.run.step
+        with Loader(data, self.run.step, self.num_workers, processes=has_gpu()) as loader:
             self.run.lipgan.fit(
                 iter(loader), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[self]
             )
 
     def on_train_batch_end(self, batch, logs=None):
-        self.config.step += 1
-        step = self.config.step
+        self.run.step += 1
+        step = self.run.step
         self.pending.append(dict(logs))
         last = step == self.steps
         if last or len(self.pending) >= FLUSH or step % LOG_FREQ == 0 or step % self.checkpoint_freq == 0:
@@ -95,7 +94,7 @@ class Log(keras.callbacks.Callback):
             self._diverged()
 
     def _diverged(self):
-        raise UserError(f"{self.logdir}: the loss is not a number at step {self.config.step}; use a smaller --lr")
+        raise UserError(f"{self.logdir}: the loss is not a number at step {self.run.step}; use a smaller --lr")
 
     def _validate(self):
         if backend.BACKEND == "jax":
@@ -111,19 +110,19 @@ class Log(keras.callbacks.Callback):
             self._diverged()
         picture = self.validation.grid()
         if picture is not None:
-            path = self.logdir / "samples" / f"step_{self.config.step:08d}.png"
+            path = self.logdir / "samples" / f"step_{self.run.step:08d}.png"
             png = cv2.imencode(".png", picture)[1].tobytes()
             with files.replacing(path) as temporary:
                 temporary.write_bytes(png)
             image = Summary.Image(height=len(picture), width=picture.shape[1], colorspace=3, encoded_image_string=png)
             self._event(summary=Summary(value=[Summary.Value(tag="samples", image=image)]))
-        self.bar.write(f"step {self.config.step}: " + ", ".join(f"{k} {v:.5f}" for k, v in values.items()))
+        self.bar.write(f"step {self.run.step}: " + ", ".join(f"{k} {v:.5f}" for k, v in values.items()))
         return values
 
     def _row(self, validation):
         names = [name for name in self.columns if any(name in v for v in self.values)]
         means = {name: float(np.mean([v[name] for v in self.values if name in v])) for name in names}
-        row = {"step": self.config.step} | means | validation
+        row = {"step": self.run.step} | means | validation
         with open(self.logdir / "log.csv", "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             if file.tell() == 0:
@@ -134,13 +133,13 @@ class Log(keras.callbacks.Callback):
         self.values = []
 
     def _event(self, step=None, **what):
-        step = self.config.step if step is None else step
+        step = self.run.step if step is None else step
         self.events.write_event(Event(wall_time=time.time(), step=step, **what))
         self.events.flush()
 
     def _save(self):
         if self.validation and self.validation.sound_used and self.run.quality_from is None:
-            self.run.quality_from = self.config.step
+            self.run.quality_from = self.run.step
             self.model.stop_training = bool(self.run.options.quality_weight)  # this stage is over
         self.run.save(self.logdir / "checkpoint.h5")
 
@@ -150,7 +149,7 @@ class Log(keras.callbacks.Callback):
         if not path.exists():
             return
         text = io.StringIO(path.read_text("utf-8", errors="replace"))
-        rows = [row for row in csv.DictReader(text) if _step(row) <= self.config.step]
+        rows = [row for row in csv.DictReader(text) if _step(row) <= self.run.step]
         with files.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()

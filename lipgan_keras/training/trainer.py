@@ -37,7 +37,7 @@ def train(options: TrainConfig) -> None:
     clips = clip_folder.find_clips(options.data_root, options.audio)
     train_clips, val_clips = splits.split_clips(clips, options.val_fraction, options.seed, options.filelists)
     if not state:
-        config.crop = _crop_style(train_clips)
+        config = dataclasses.replace(config, crop=_crop_style(train_clips))
     _warn(options, train_clips)
     data = _dataset(options, config, train_clips)
     steps = options.steps or options.epochs * -(-len(data) // (data.samples or data.sync_samples))
@@ -56,19 +56,18 @@ def train(options: TrainConfig) -> None:
         f"train on, {len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, options.seed, run.models) if val_clips else None
-    _fit(run, data, steps, Log(run, config, options, steps, validation))
-    print(f"{latest}: {config.step} steps")
+    _fit(run, data, steps, Log(run, options, steps, validation))
+    print(f"{latest}: {run.step} steps")
 
 
 def _fit(run, data, steps, log):
     """All stages, until `steps` are done."""
-    config = run.config
     try:
         with log:
-            while config.step < steps:
+            while run.step < steps:
                 run.next_stage()
                 later = run.quality_from or 0  # a step ahead where that of the discriminator is set
-                log.run_stage(data, min(steps, later) if later > config.step else steps)
+                log.run_stage(data, min(steps, later) if later > run.step else steps)
     except OSError as error:  # a full disc: a failing write does not name its file
         if error.filename or not error.errno:
             raise
@@ -134,11 +133,12 @@ class Run:
     Attributes:
         lipgan: `gan.LipGAN`.
         models: the networks by name.
+        step: training steps that they have seen.
         quality_from: the step at which the visual-quality discriminator starts; None: not yet known.
     """
 
     def __init__(self, options, config, state, latest, wait):
-        self.options, self.config = options, config
+        self.options, self.config, self.step = options, config, config.step
         self.quality_from = options.quality_start
         if state:
             self.quality_from = state.get("quality_from")
@@ -209,7 +209,7 @@ class Run:
     def next_stage(self) -> None:
         """Start the visual-quality discriminator if it is time."""
         begun = "quality" in self.models or not self.options.quality_weight
-        if begun or self.quality_from is None or self.config.step < self.quality_from:
+        if begun or self.quality_from is None or self.step < self.quality_from:
             return
         self._add_quality()
         before, self.lipgan = self.lipgan, self._assemble()
@@ -220,7 +220,7 @@ class Run:
         for name, averages in before.statistics.items():
             for mine, theirs in zip(self.lipgan.statistics[name], averages, strict=True):
                 mine.assign(theirs)
-        print(f"step {self.config.step}: the visual-quality discriminator starts")
+        print(f"step {self.step}: the visual-quality discriminator starts")
 
     def save(self, path) -> None:
         options = self.options
@@ -233,7 +233,8 @@ class Run:
             "quality_from": self.quality_from,
         }
         with self.lipgan.averaged() as raw:
-            checkpoints.save_checkpoint(path, self.models, self.config, self.lipgan.optimizers, training, raw)
+            config = dataclasses.replace(self.config, step=self.step)
+            checkpoints.save_checkpoint(path, self.models, config, self.lipgan.optimizers, training, raw)
 
 
 def _config(options, latest):
@@ -246,13 +247,12 @@ def _config(options, latest):
             )
         return config
     config = ModelConfig(options.model, options.audio, options.width, options.img_size, sync_width=options.width)
-    config.sync_frames = options.sync_frames or config.sync_frames
+    config = dataclasses.replace(config, sync_frames=options.sync_frames or config.sync_frames)
     if options.resume_gen:
         # The new run hears what the weights are used to hearing.
         known = checkpoints.read_config(options.resume_gen)
         config = dataclasses.replace(config, alignment=known.alignment, audio_offset_ms=known.audio_offset_ms)
-    if options.audio_offset_ms is not None:
-        config.audio_offset_ms = options.audio_offset_ms
+    config = config.with_audio_offset(options.audio_offset_ms)
     if options.resume_sync:
         checkpoints.check_holds(options.resume_sync, "sync")
         known = checkpoints.read_config(options.resume_sync)

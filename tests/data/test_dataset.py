@@ -1,4 +1,5 @@
 import concurrent.futures
+import dataclasses
 import itertools
 import os
 import shutil
@@ -12,11 +13,11 @@ from helpers.clips import POINTS, find, make_clip, make_root
 from lipgan_keras import audio
 from lipgan_keras.config import FPS, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
 from lipgan_keras.data import augment, clip_folder, dataset
-from lipgan_keras.data.augment_audio import Sound
+from lipgan_keras.data.augment_audio import Change, Sound
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.data.loader import Loader
 from lipgan_keras.face import cropping, regions, tracking
-from lipgan_keras.media import video_reader
+from lipgan_keras.media import audio_file, video_reader
 from lipgan_keras.utils.errors import UserError
 
 
@@ -78,7 +79,7 @@ def test_the_windows_that_the_mfcc_original_saved(tmp_path):
     assert clip.start[0] == pytest.approx(4 / 25)
     assert all((data.window(0, i) == n).all() for i, n in enumerate(clip.frames))
     assert data.window(0, 0).shape == (12, 35, 1)
-    data.config.audio_offset_ms = 80.0
+    data.config = data.config.with_audio_offset(80.0)
     assert (data.window(0, 0) == 2).all()
 
 
@@ -87,10 +88,46 @@ def test_offset_and_alignment_move_the_window(tmp_path):
     data = data_of(tmp_path)
     mel = data.clips[0].features("mel")
     assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 40 - 13 : 40 + 14])  # 12.5 / 25 s is step 40
-    data.config.audio_offset_ms = -100.0
+    data.config = data.config.with_audio_offset(-100.0)
     assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 32 - 13 : 32 + 14])
-    data.config.audio_offset_ms, data.config.alignment = 0.0, "released"
+    data.config = dataclasses.replace(data.config, audio_offset_ms=0.0, alignment="released")
     assert np.array_equal(data.window(0, 12)[..., 0], mel[:, 38 : 38 + 27])  # int(80 * 12 / 25)
+
+
+class Unchanged(Sound):
+    """Draws changes that change nothing: gain 1, and noise without a sound or none."""
+
+    def __init__(self, noisy):
+        super().__init__(["gain", "noise"])
+        self.drawn = Change(1.0, np.zeros(16000, np.float32)) if noisy else Change(1.0)
+
+    def changes(self, rng, count):
+        return [self.drawn] * count
+
+
+@pytest.mark.parametrize("kind, samples", [("mel", 48000), ("mel", 47951), ("mfcc", 48000), ("mfcc", 47951)])
+def test_augmentation_that_changes_nothing_is_not_heard(tmp_path, kind, samples):
+    """Training with and without augmentation hears the same as inference, at a clip's edges too: frame by frame, in
+    runs, and whether the clip's features are changed, or its waveform.
+    """
+    folder = make_clip(tmp_path / "v" / "c", "wav2lip", range(75), seconds=0.1)
+    time, rng = np.arange(samples) / 16000, np.random.default_rng(0)
+    voice = sum(np.sin(2 * np.pi * 120 * n * time + n) / n for n in range(1, 30)) + 0.3 * rng.standard_normal(samples)
+    voice *= 0.1 * (1.2 + np.sin(2 * np.pi * 4 * time + 1))  # loud at either end
+    audio_file.save_wav(folder / "audio.wav", voice)
+    data = data_of(tmp_path, kind)
+    (clip,) = data.clips
+    expected = data.config.clock.windows_of(clip.wave(), clip.start, clip.end)  # as in inference
+    np.testing.assert_allclose(data.windows(0, range(75)), expected, rtol=0, atol=1e-4)
+    for noisy in (False, True):
+        data.sound = Unchanged(noisy)
+        alone = [data.windows(0, [i], data.sound.drawn)[0] for i in range(75)]
+        np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-4)
+        for frames in (1, 5):
+            runs = [(0, first) for first in range(75 - frames + 1)]
+            heard = np.moveaxis(data._sounds(runs, frames, rng), -1, 1)[..., None]
+            for (_, first), windows in zip(runs, heard, strict=True):
+                np.testing.assert_allclose(windows, expected[first : first + frames], rtol=0, atol=1e-4)
 
 
 def test_a_spectrogram_stored_the_other_way_round(tmp_path):

@@ -1,5 +1,6 @@
 """inference.py: what comes out is as long as the sound, in time with it, and whole or not there."""
 
+import dataclasses
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from helpers import synthetic
 from helpers.checks import ROOT, TESTS, assert_one_line
 from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
 from lipgan_keras import LipSync, audio, checkpoints
+from lipgan_keras.audio import WindowClock
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
 from lipgan_keras.face import photos as face_photos
@@ -41,7 +43,7 @@ def quick(monkeypatch):
     painter = PaintedSound(ModelConfig("basic", "mel", 0.125))
 
     def load(path, engine="auto", batch_size=16, audio_offset_ms=None):
-        painter.config.audio_offset_ms = audio_offset_ms or 0.0
+        painter.config = painter.config.with_audio_offset(audio_offset_ms or 0.0)
         return painter
 
     monkeypatch.setattr(detector, "detect", synthetic.detect)
@@ -165,7 +167,7 @@ def test_offset_and_released_windows(tmp_path, media, quick):
     talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=100)
     error = centroids(list(video_reader.read_frames(tmp_path / "b.mp4"))) - (middle - 0.1)
     assert abs(error.mean()) < 0.02
-    quick.config.alignment = "released"
+    quick.config = dataclasses.replace(quick.config, alignment="released")
     # Undoes int(80 i / 25) + 13
     talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4", audio_offset_ms=-142.5)
     error = centroids(list(video_reader.read_frames(tmp_path / "b.mp4"))) - middle
@@ -173,7 +175,7 @@ def test_offset_and_released_windows(tmp_path, media, quick):
 
 
 def test_mfcc_windows(tmp_path, media, quick):
-    quick.config.audio = "mfcc"
+    quick.config = dataclasses.replace(quick.config, audio="mfcc")
     talk(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4")
     features = audio.mfcc(audio_file.load_audio(media / "speech.wav"))
     middles = [f.time + f.duration / 2 for f in video_reader.read_frames(tmp_path / "b.mp4")]
@@ -463,11 +465,11 @@ def test_keras_2_checkpoint(tmp_path, media, golden_checkpoint, monkeypatch):
     """The released indexing and crop, and the offset."""
     puppet = photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
     cv2.imwrite(str(tmp_path / "a.png"), puppet.render(0.3, 0.0))
-    heard, centre = [], audio.window_centre
-    monkeypatch.setattr(audio, "window_centre", lambda *a: heard.append(a[2:]) or centre(*a))
+    heard, centres = [], WindowClock.centres
+    monkeypatch.setattr(WindowClock, "centres", lambda clock, *a: heard.append(clock) or centres(clock, *a))
     model = LipSync(golden_checkpoint("mel_basic.full.h5"), audio_offset_ms=-320)
     model.run(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.2)
-    assert set(heard) == {("released", -320)}
+    assert set(heard) == {WindowClock("mel", "released", -320)}
     assert len(check_length(tmp_path / "b.mp4", 0.2)) == 5
 
 

@@ -479,7 +479,7 @@ def prepared(train, monkeypatch):
     """A function: everything that train.py does before the first step; returns the LipGAN and its configuration."""
 
     def fit(model, *arguments, callbacks, **options):
-        raise Fitted(model, callbacks[0].config)
+        raise Fitted(model, callbacks[0].run.config)
 
     monkeypatch.setattr(LipGAN, "fit", fit)
 
