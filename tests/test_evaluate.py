@@ -185,7 +185,8 @@ def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
     first = results_of(tmp_path / "out")[0]
     assert quick(*flags, "--metrics", "psnr").returncode == 0
     assert measured == ["a", "b"] and results_of(tmp_path / "out")[0]["videos"] == first["videos"]
-    os.utime(tmp_path / "generated" / "b.mp4", (1, 1))
+    os.utime(tmp_path / "generated" / "a.mp4", (1, 1))  # the content decides
+    video_of(tmp_path / "generated" / "b.mp4", 20, draw=lambda i: talking(i, shade=60))
     quick(*flags, "--metrics", "psnr")
     assert measured == ["a", "b", "b"]
     quick(*flags, "--metrics", "psnr", "lip_mae", "--max_videos", 1)
@@ -253,9 +254,15 @@ def test_records_depend_on_all_that_made_them(tmp_path, monkeypatch):
     with open(tmp_path / "one" / "0.jpg", "a") as file:
         file.write("!")
     keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
+    (tmp_path / "one" / "more").mkdir()
+    for text in ("one", "two"):
+        (tmp_path / "one" / "more" / "1.jpg").write_text(text)
+        keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
+    os.utime(tmp_path / "one" / "more" / "1.jpg", (1, 1))
+    assert keys[-1] == evaluation_kept.key_of(*evaluation_kept.files_of(settings, job))  # the content decides
     monkeypatch.setattr(evaluation_kept, "_code", lambda: "another")
     keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
-    assert len(set(keys)) == 3
+    assert len(set(keys)) == 5
     root = evaluation_kept.ROOT
     assert all((root / name).exists() for name in evaluation_kept.UNHEARD)
     measures = [*(root / "evaluation" / "metrics").iterdir(), root / "face" / "landmarks68.py"]
