@@ -120,7 +120,8 @@ def sections(results, judge, steps):
     rows = [[who, data, *(figures.get(column, "") for column in printed)] for who, data, figures in PRINTED]
     yield (
         "**Theirs, not ours**: what the papers report (LipGAN's table 5, Wav2Lip's table 1), on other data, of "
-        "networks trained on hours of video. LMD and SSIM of other crops and landmarks are not comparable with the table above."
+        "networks trained on hours of video. LMD and SSIM of other crops and landmarks are not comparable with the "
+        "table above."
     )
     yield "\n".join(table(["paper", "data", *(COLUMNS[column][0] for column in printed)], rows))
     missing = {
