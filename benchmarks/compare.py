@@ -29,7 +29,7 @@ COLUMNS = {
     "lip_mae": ("lip MAE", 4),
     "sharpness_ratio": ("sharpness", 2),
     "opening_correlation": ("opening", 2),
-    "sync_accuracy": ("sync", 2),
+    "sync_preference": ("sync preference", 2),
     "sensitivity_10": ("wrong sound, 10 frames", 3),
     "sensitivity_other": ("wrong sound, other clip", 3),
     "murmur": ("murmur", 2),
@@ -101,10 +101,10 @@ def sections(results, judge, steps):
     yield (
         f"The {len(videos)} real clips of strangers, {sum(video['faces'] for video in videos)} frames; the generator "
         "sees the clip's first frame as the identity. Means over the clips; for wrong sound the lip error under it "
-        "over that under the right one. Sync: how often a discriminator that trained none of the runs finds a clip's "
-        f"own sound better than the same 3 to 25 frames away (`--recipe sync`, {steps} steps on the same clips; it "
-        f"calls {sync['all']:.1%} of the test puppets' pairs right, {sync['different']:.1%} of those whose openings "
-        "differ)."
+        "over that under the right one. Sync preference: how often a discriminator that trained none of the runs "
+        f"prefers a clip's own sound to the same 3 to 25 frames away (`--recipe sync`, {steps} steps on the same "
+        f"clips; as to its sync accuracy, it calls {sync['all']:.1%} of the test puppets' pairs right, "
+        f"{sync['different']:.1%} of those whose openings differ)."
     )
     rows = []
     for name, result in results.items():

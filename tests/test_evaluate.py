@@ -436,7 +436,9 @@ def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monk
 def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tmp_path):
     """Its clips are made and kept, its own discriminator asked, and a listed clip that is not there is no secret."""
     wanted = ["lip_mae", "sensitivity_5", "sync_accuracy", "lse_d", "fid"]
-    done = quick("--checkpoint", checkpoint, "--data_root", clips, "--metrics", *wanted)
+    done = quick("--checkpoint", checkpoint, "--data_root", clips, "--report", "--metrics", *wanted)
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert done.stdout.count("Sync preference") == 1 and "<dt>Sync preference" in page and "<dt>sync" not in page
     assert done.returncode == 2 and "1 of 2 could not be measured" in done.stderr, done.stderr
     results, found = results_of(tmp_path / "out")
     assert (
@@ -445,7 +447,11 @@ def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tm
     )
     assert set(results["missing"]) == {"lse_d", "fid"} and "--syncnet" in results["missing"]["lse_d"]
     one = found["main/speaker/0"]
-    assert one["status"] == "ok" and set(one["values"]) == {"lip_mae", "sensitivity_5", "sync_accuracy"}
+    named = {"sync_accuracy", "sync_preference"}  # the earlier name, and the one that misleads nobody
+    assert one["status"] == "ok" and set(one["values"]) == {"lip_mae", "sensitivity_5", *named}
+    for values in (one["values"], results["summary"]):
+        assert values["sync_accuracy"] == values["sync_preference"]
+    assert results["metrics"]["sync_accuracy"]["same_as"] == "sync_preference"
     assert 0 <= one["values"]["sync_accuracy"] <= 1 and one["values"]["sensitivity_5"] == pytest.approx(1, abs=0.05)
     for side in ("generated", "truth"):
         assert len(audio_file.load_audio(tmp_path / "out" / one["files"][side])) == pytest.approx(33 * 640, abs=1100)
