@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def no_stray_files(logdir):
     files = {path.name for path in logdir.rglob("*") if path.is_file()}
     samples = {path.name for path in (logdir / "samples").iterdir()}
     rest = {name for name in files - samples if not name.startswith("events.out.tfevents.")}
-    return rest == {"checkpoint.h5", "log.csv"} and all(name.startswith("step_") for name in samples)
+    return rest - {".lock"} == {"checkpoint.h5", "log.csv"} and all(name.startswith("step_") for name in samples)
 
 
 def test_what_a_run_leaves(unbroken):
@@ -206,10 +207,13 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(unbroken, root, train, tmp_p
     assert starts == [1, step + 1]  # TensorBoard drops what came from there on, and only that
 
 
-def test_interrupted_by_the_user(root, tmp_path):
+def test_one_run_at_a_time_until_the_user_interrupts_it(root, train, tmp_path):
     logdir = tmp_path / "log"
     process = start(logdir, root, "--recipe", "unet", "--steps", 100_000, "--checkpoint_freq", 4)
     wait_for(process, lambda: (logdir / "checkpoint.h5").exists())
+    holder = f"on {socket.gethostname()}, process {process.pid}, since 2"
+    with pytest.raises(UserError, match=rf"log: another training is under way there \({holder}.*--logdir"):
+        train(logdir, "--recipe", "unet", "--steps", 100_000)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -616,7 +620,7 @@ def test_a_full_disc(train, unbroken, tmp_path, small_files, eagerly):
         small_files(resource.RLIM_INFINITY)
         assert utils_errors.describe_os_error(error.value).startswith(f"{logdir}: File too large")
         assert checkpoints.read_config(logdir / "checkpoint.h5").step == 12
-        assert not any(logdir.rglob(".*"))
+        assert {path.name for path in logdir.rglob(".*")} <= {".lock"}
     train(logdir, *JOINT, "--steps", 13)
     assert [row["step"] for row in rows_of(logdir)] == [4, 8, 12, 13]
 
