@@ -221,6 +221,19 @@ def test_one_run_at_a_time_until_the_user_interrupts_it(root, train, tmp_path):
     assert checkpoints.read_config(logdir / "checkpoint.h5").step >= 4 and no_stray_files(logdir)
 
 
+def test_a_state_of_other_kinds_is_not_resumed(train, unbroken, tmp_path):
+    for change, words in (
+        ({"batch_size": "4"}, "batch_size is '4', not a whole number"),
+        ({"augment": [1]}, r"augment is \[1\], not a list or null"),
+        ({"lip_means": [0.1]}, r"lip_means is \[0.1\], not a list"),
+    ):
+        logdir = shutil.copytree(unbroken, tmp_path / "log", dirs_exist_ok=True)
+        with h5py.File(logdir / "checkpoint.h5", "a") as file:
+            file.attrs["training"] = json.dumps(json.loads(file.attrs["training"]) | change)
+        with pytest.raises(UserError, match=f"checkpoint.h5: in what it says of its training {words}"):
+            train(logdir, *JOINT)
+
+
 def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
     flags = ["--recipe", "unet", "--checkpoint_freq", "2", "--val_fraction", "0"]
     train(tmp_path / "one", *flags, "--steps", "5")

@@ -278,6 +278,8 @@ def _resumable(latest, options):
     state = checkpoints.read_training(latest)
     if state is None:
         raise UserError(f"{latest}: was not written by train.py; choose another --logdir")
+    checkpoints.check_training(state, TrainConfig, latest)
+    checkpoints.check_training(state, {"lip_means": tuple[float, float], "quality_from": int | None}, latest)
     if state.get("recipe") in training_config.RECIPES:
         # Runs of before a part was there had what their recipe says now.
         recipe = dataclasses.asdict(training_config.RECIPES[state["recipe"]])
