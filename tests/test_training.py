@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -30,6 +31,7 @@ from lipgan_keras.data.loader import Loader
 from lipgan_keras.gan import LipGAN
 from lipgan_keras.training import callbacks, trainer
 from lipgan_keras.training import validation as training_validation
+from lipgan_keras.training.config import TrainConfig
 from lipgan_keras.training.validation import Validation
 from lipgan_keras.utils import errors as utils_errors
 from lipgan_keras.utils.backend import keras
@@ -368,6 +370,15 @@ def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys):
     config = checkpoints.read_config(tmp_path / "log" / "checkpoint.h5")
     assert (config.width, config.sync_width, config.sync_frames) == (0.25, 0.125, 2)
     assert "match" not in rows_of(tmp_path / "log")[-1] and "match_adv" in rows_of(tmp_path / "log")[-1]
+
+
+def test_the_documents_say_whose_each_column_of_the_log_is():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("## Log columns")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    whole = TrainConfig("", recipe="lipsync", disc_weight=0.01, lip_share=0.4).completed()
+    models = dict.fromkeys(("generator", "sync", "discriminator"))
+    assert len(named) == len(set(named))
+    assert set(named) == {*callbacks._columns(whole), *training_validation.columns_of(models)}
 
 
 def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
