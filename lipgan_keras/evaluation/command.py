@@ -8,9 +8,22 @@ def main() -> None:
     parser = cli.ArgumentParser(
         description="Measure lip-sync: results against their truth, in the field's figures and in our own."
     )
-    results = parser.add_argument_group(
-        "what is measured: videos, a generator on preprocessed clips, or one on pairs of videos"
+    _add_results(
+        parser.add_argument_group(
+            "what is measured: videos, a generator on preprocessed clips, or one on pairs of videos"
+        )
     )
+    _add_how(parser.add_argument_group("by which measures"))
+    _add_out(parser.add_argument_group("where to"))
+    args = parser.parse_args()
+    _check(parser, args)
+
+    from . import run  # loads the measures
+
+    run.evaluate(EvalConfig(**vars(args)))
+
+
+def _add_results(results):
     results.add_argument(
         "--generated", type=cli.existing, metavar="DIR", help="folder of results, each named as its truth is"
     )
@@ -47,7 +60,8 @@ def main() -> None:
     )
     results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
 
-    how = parser.add_argument_group("by which measures")
+
+def _add_how(how):
     how.add_argument("--metrics", nargs="+", metavar="NAME", help="some of them (default: all that can be had)")
     how.add_argument(
         "--syncnet",
@@ -65,18 +79,13 @@ def main() -> None:
         help="with a discriminator of ours (default: --checkpoint)",
     )
 
-    out = parser.add_argument_group("where to")
+
+def _add_out(out):
     out.add_argument(
         "--out", metavar="DIR", help="for results.json, results.csv and videos (default: results/evaluation/<name>)"
     )
     out.add_argument("--report", action="store_true", help="write report.html there too")
     out.add_argument("--num_workers", type=cli.integer(1), help="processes (default: one a core, at most 4)")
-    args = parser.parse_args()
-    _check(parser, args)
-
-    from . import run  # loads the measures
-
-    run.evaluate(EvalConfig(**vars(args)))
 
 
 def _check(parser, args):

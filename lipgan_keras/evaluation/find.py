@@ -65,12 +65,12 @@ def _videos(folder, out) -> dict[str, list[Path]]:
 
 def held_out_jobs(options, out) -> list[Job]:
     """Jobs for the clips that training held out, and for those that a list names but are not there."""
-    from .. import checkpoints
     from ..data import clip_folder, splits
+    from ..inference import models
     from . import sync_accuracy
 
-    config = checkpoints.read_config(options.checkpoint)
-    known = checkpoints.read_training(options.checkpoint) or {}
+    config = models.read_config(options.checkpoint)
+    known = models.read_training(options.checkpoint) or {}
     split = {name: known.get(name, default) for name, default in sync_accuracy.SPLIT.items()}
     if options.filelists:
         split["filelists"] = options.filelists

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .. import checkpoints
+from ..inference import models
 from ..utils import files, processes
 from ..utils.errors import UserError
 from . import jobs as evaluation_jobs
@@ -139,7 +139,7 @@ def _judging(options):
     """The checkpoint whose discriminator judges; None where there is none."""
     if options.sync_checkpoint or not options.checkpoint:
         return options.sync_checkpoint
-    held = checkpoints.read_networks(options.checkpoint)
+    held = models.read_networks(options.checkpoint)
     return options.checkpoint if {"sync", "discriminator"} & set(held) else None
 
 
@@ -169,8 +169,8 @@ def _divided(options, mode, judging) -> tuple[list[str], dict[str, str]]:
 def _check_files(used):
     """Say what is wrong with a file before hours of work."""
     if used.checkpoint and not used.baseline:
-        checkpoints.read_config(used.checkpoint)
-        held = checkpoints.read_networks(used.checkpoint)
+        models.read_config(used.checkpoint)
+        held = models.read_networks(used.checkpoint)
         if held and "generator" not in held:
             raise UserError(f"{used.checkpoint}: holds no generator; give a checkpoint of train.py")
     for load, path in (

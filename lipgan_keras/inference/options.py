@@ -75,6 +75,12 @@ class Summary:
     stages: dict[str, float] = dataclasses.field(default_factory=dict)
     broken: str | None = None
 
+    def count(self, until: float, has_face: bool) -> None:
+        """Count a frame that is shown until a second of the video."""
+        self.frames += 1
+        self.frames_without_face += not has_face
+        self.seconds = until
+
     @property
     def real_time_factor(self) -> float:
         """Seconds of video made in a second."""

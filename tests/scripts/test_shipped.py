@@ -5,11 +5,11 @@ import re
 
 import h5py
 import numpy as np
-from conftest import assert_one_line
 
+from helpers.checks import assert_one_line
 from lipgan_keras import LipSync, checkpoints
-from lipgan_keras.evaluation import sync_accuracy
 from lipgan_keras.face import photos
+from lipgan_keras.inference import models
 from lipgan_keras.live import show
 from lipgan_keras.media import audio_file
 from lipgan_keras.puppets import demo, speech
@@ -29,7 +29,7 @@ def test_it_is_small_and_holds_both_networks():
     assert sizes.keys() == {"generator", "sync"}
     assert sum(sizes["generator"]) < 16 * MIB and os.path.getsize(checkpoints.SHIPPED) < 24 * MIB
     assert checkpoints.load_generator(checkpoints.SHIPPED)[1].step >= 1000
-    assert set(sync_accuracy.load(str(checkpoints.SHIPPED))[0]) == {"sync"}
+    assert set(models.load_discriminators(str(checkpoints.SHIPPED))[0]) == {"sync"}
 
 
 def opening_of(path):

@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import noise_batch
 
+from helpers.checks import noise_batch
 from lipgan_keras import checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.inference import engine, openvino_graph
@@ -157,6 +157,7 @@ def test_the_graph_is_kept_until_the_checkpoint_changes(tmp_path, monkeypatch, f
     engine.load(tmp_path / "renamed.h5", "openvino")
 
 
+@pytest.mark.slow
 def test_a_graph_of_other_code_is_made_again(tmp_path, monkeypatch, cache_folder):
     for pattern in ("networks*", "checkpoints", "inference/openvino*"):
         assert pattern in openvino_graph.CODE and list(openvino_graph.ROOT.glob(pattern))
@@ -171,6 +172,7 @@ def test_a_graph_of_other_code_is_made_again(tmp_path, monkeypatch, cache_folder
     assert len(graphs(cache_folder)) == 2
 
 
+@pytest.mark.slow
 def test_the_cache_keeps_what_was_used_last(tmp_path, monkeypatch, cache_folder):
     monkeypatch.setattr(openvino_graph, "KEPT", 2)
     folder = cache_folder / "lipgan_keras"

@@ -9,9 +9,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from conftest import assert_one_line
-from synthetic import beeps, call, detect, picture, steady, write
 
+from helpers.checks import assert_one_line
+from helpers.synthetic import beeps, call, detect, number, picture, steady, write
 from lipgan_keras import audio, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data.clip_folder import Clip
@@ -24,7 +24,6 @@ from lipgan_keras.evaluation.jobs import Job, Settings
 from lipgan_keras.evaluation.metrics import images
 from lipgan_keras.face import detector, regions
 from lipgan_keras.media import audio_file
-from lipgan_keras.utils import processes
 from lipgan_keras.utils.errors import UserError
 
 CONFIG = ModelConfig("basic", "mel", 0.125, sync_frames=3, sync_width=0.125)
@@ -133,8 +132,6 @@ def test_frames_are_paired_by_time(tmp_path, monkeypatch):
     monkeypatch.setattr(detector, "detect", detect)
     truth = video_of(tmp_path / "truth.mp4", 30, 25, draw=picture)
     generated = video_of(tmp_path / "generated.mp4", 24, 12.5, draw=lambda i: picture(100 + i))
-    from synthetic import number
-
     both = [
         (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in paired_videos.pairs(generated, truth)
     ]
@@ -590,14 +587,3 @@ def test_lists_that_are_none(checkpoint, tmp_path):
         (tmp_path / "list.txt").write_text(text)
         with pytest.raises(UserError, match=words):
             find.dubbed_jobs(Flags, tmp_path)
-
-
-# ----------------------------------------------------------------------------------------------------------- processes
-
-
-def test_work_that_kills_its_process_is_the_only_one_lost():
-    assert dict(processes.run(eval, ["6 * 7", "__import__('os').abort()"], 2)) == {
-        "6 * 7": 42,
-        "__import__('os').abort()": None,
-    }
-    assert list(processes.run(str.upper, ["a", "b"], 1)) == [("a", "A"), ("b", "B")]

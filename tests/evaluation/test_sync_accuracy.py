@@ -5,14 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import assert_one_line
-from test_dataset import find, make_clip, make_root
 
+from helpers.checks import assert_one_line
+from helpers.clips import find, make_clip, make_root
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import scoring
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.evaluation import sync_accuracy
+from lipgan_keras.inference import models
 from lipgan_keras.utils.errors import UserError
 
 CONFIG = ModelConfig("basic", "mel", 0.125, sync_frames=3, sync_width=0.125)
@@ -141,5 +142,5 @@ def test_bad_input(run, script, puppets, tmp_path):
 
 
 def test_a_checkpoint_of_the_original(golden_checkpoint):
-    models, config = sync_accuracy.load(golden_checkpoint("mel_discriminator.full.h5"))
-    assert set(models) == {"discriminator"} and config.audio == "mel" and config.audio_offset_ms == -320
+    found, config = models.load_discriminators(golden_checkpoint("mel_discriminator.full.h5"))
+    assert set(found) == {"discriminator"} and config.audio == "mel" and config.audio_offset_ms == -320

@@ -1,12 +1,12 @@
 import itertools
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import noise_batch
 
+from helpers.backends import without_tensorflow
+from helpers.checks import TESTS, noise_batch
 from lipgan_keras import gan, losses, networks, unsynced
 from lipgan_keras.config import MOUTH_SIZE
 from lipgan_keras.face import cropping
@@ -14,24 +14,6 @@ from lipgan_keras.gan import LipGAN, Weights
 from lipgan_keras.networks import SpectralConv2D
 from lipgan_keras.utils.backend import keras, precision
 from lipgan_keras.utils.errors import UserError
-
-# A module that makes TensorFlow and mtcnn look as if they were not installed.
-BLOCKED = """
-import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in ('tensorflow', 'mtcnn'):
-            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
-sys.meta_path.insert(0, Blocked())
-"""
-
-
-def without_tensorflow(tmp_path):
-    """Environment for a subprocess on JAX that can import neither TensorFlow nor mtcnn."""
-    (tmp_path / "site").mkdir(exist_ok=True)
-    (tmp_path / "site" / "sitecustomize.py").write_text(BLOCKED)
-    root = str(Path(gan.__file__).parent.parent)
-    return {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{tmp_path / 'site'}:{root}", "JAX_PLATFORMS": "cpu"}
 
 
 def assert_golden(steps, golden):
@@ -48,7 +30,7 @@ def assert_golden(steps, golden):
 
 
 def test_the_golden_trajectory(golden, golden_checkpoint):
-    from trajectory import replay
+    from helpers.trajectory import replay
 
     files = golden_checkpoint("mel_basic.full.h5"), golden_checkpoint("mel_discriminator.full.h5")
     assert_golden(list(replay(*files)), golden)
@@ -57,7 +39,7 @@ def test_the_golden_trajectory(golden, golden_checkpoint):
 def test_the_golden_trajectory_on_jax_without_tensorflow(golden, golden_checkpoint, script, tmp_path):
     pytest.importorskip("jax")
     files = golden_checkpoint("mel_basic.full.h5"), golden_checkpoint("mel_discriminator.full.h5")
-    result = script(Path(__file__).parent / "trajectory.py", *files, env=without_tensorflow(tmp_path))
+    result = script(TESTS / "helpers" / "trajectory.py", *files, env=without_tensorflow(tmp_path))
     assert result.returncode == 0, result.stderr
     assert_golden(json.loads(result.stdout), golden)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import synthetic
-from conftest import assert_one_line, noise_batch
 
+from helpers import synthetic
+from helpers.checks import assert_one_line, noise_batch
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.checkpoints import keras2
 from lipgan_keras.config import ModelConfig

@@ -8,10 +8,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import assert_one_line
-from synthetic import RATE, PaintedSound, beeps, number, picture, steady
 
+from helpers import synthetic
+from helpers.checks import assert_one_line
+from helpers.synthetic import RATE, PaintedSound, beeps, number, picture, steady
 from lipgan_keras import LipSync, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector

@@ -17,12 +17,12 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, assert_one_line
 from tensorboardX.proto.event_pb2 import Event
-from test_dataset import make_clip, make_root
-from test_gan import without_tensorflow
 
 import train as script_module
+from helpers.backends import without_tensorflow
+from helpers.checks import ROOT, assert_one_line
+from helpers.clips import make_clip, make_root
 from lipgan_keras import checkpoints, gan, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import clip_folder, splits

@@ -11,10 +11,10 @@ import time
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import assert_one_line
-from synthetic import call
 
+from helpers import synthetic
+from helpers.checks import assert_one_line
+from helpers.synthetic import call
 from lipgan_keras.config import SAMPLE_RATE
 from lipgan_keras.evaluation import mean_opinion, report, report_clips, report_plots
 from lipgan_keras.media import audio_file, probe, video_reader

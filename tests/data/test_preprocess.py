@@ -13,10 +13,10 @@ import av.logging
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import ROOT, assert_one_line
-from synthetic import RATE, beeps, number, onset, picture, steady, uneven
 
+from helpers import synthetic
+from helpers.checks import ROOT, TESTS, assert_one_line
+from helpers.synthetic import RATE, beeps, number, onset, picture, steady, uneven
 from lipgan_keras.config import WINDOW_SHAPE, ModelConfig
 from lipgan_keras.data import claims
 from lipgan_keras.data import preprocess as data_preprocess
@@ -27,8 +27,6 @@ from lipgan_keras.face import photos as face_photos
 from lipgan_keras.media import audio_file
 from lipgan_keras.puppets import clips, photos
 from lipgan_keras.utils.errors import UserError
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def quick_script(tmp_path_factory):
     """A function: start preprocess.py with the synthetic detector, in its workers too, as a process group."""
     site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(
-        "import synthetic\nfrom lipgan_keras.face import detector\ndetector.detect = synthetic.detect\n",
+        "from helpers import synthetic\nfrom lipgan_keras.face import detector\ndetector.detect = synthetic.detect\n",
         encoding="utf-8",
     )
     started = []
@@ -449,6 +447,7 @@ def test_a_video_that_kills_its_worker(five_clips, quick_script):
 # Runs that share a folder
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_work(five_clips, quick_script):
     root, out = five_clips
     both = [quick_script(root, out, "--num_workers", "2", SECONDS_A_FRAME="0.02") for _ in range(2)]
@@ -459,6 +458,7 @@ def test_two_runs_share_the_work(five_clips, quick_script):
     assert whole(out) == 5 and not partials(out)
 
 
+@pytest.mark.slow
 def test_a_clip_that_another_run_is_making(tmp_path, quick, quick_script, capfd):
     source, out = clip(tmp_path / "in" / "v" / "1.mp4"), tmp_path / "out"
     process = quick_script(tmp_path / "in", out, SECONDS_A_FRAME="9")

@@ -12,10 +12,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import assert_one_line
-from synthetic import BLANK, RATE, PaintedSound, beeps, call, loudness_painted, onset, picture
 
+from helpers import synthetic
+from helpers.checks import assert_one_line
+from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, call, loudness_painted, onset, picture
 from lipgan_keras import audio, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import detector

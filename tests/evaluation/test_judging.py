@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import assert_one_line
-from synthetic import call
 
+from helpers.checks import assert_one_line
+from helpers.synthetic import call
 from lipgan_keras.evaluation import mean_opinion
 from lipgan_keras.utils.errors import UserError
 

@@ -8,55 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.clips import POINTS, find, make_clip, make_root
 from lipgan_keras import audio
 from lipgan_keras.config import FPS, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
-from lipgan_keras.data import augment, clip_folder, dataset, splits
+from lipgan_keras.data import augment, clip_folder, dataset
 from lipgan_keras.data.augment_audio import Sound
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.data.loader import Loader
 from lipgan_keras.face import cropping, regions, tracking
-from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.media import video_reader
 from lipgan_keras.utils.errors import UserError
-
-POINTS = np.array([[30, 40], [66, 40], [48, 55], [34, 70], [62, 70]], "float32")
-
-
-def make_clip(
-    folder, layout="lipgan_keras", frames=range(14), click=None, rate=16000, seconds=1.6, size=96, delay=0.0, seed=0
-):
-    """A clip's folder as each program writes it. Picture N is of brightness N; the sound is noise, or one click.
-
-    delay: of the source frames' times against N/25, for "lipgan_keras".
-    """
-    folder.mkdir(parents=True)
-    frames = list(frames)
-    if click is None:
-        wave = np.random.default_rng(seed).standard_normal(int(seconds * rate)).astype("float32") * 0.1
-    else:
-        wave = np.zeros(int(seconds * rate), "float32")
-        wave[round(click * rate)] = 1
-    for n in frames:
-        picture = np.full((size, size + 5 * (layout == "wav2lip"), 3), n % 256, "uint8")
-        cv2.imwrite(str(folder / f"{n}.jpg"), picture)
-    if layout == "lipgan_mfcc":
-        for n in frames:
-            np.savez(folder / f"{n}.npz", mfcc=np.full((12, 35), n, "float32"))
-        return folder
-    audio_file.save_wav(folder / "audio.wav", wave, rate)
-    if layout != "wav2lip":
-        np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio_file.load_audio(folder / "audio.wav")))
-    if layout == "lipgan_keras":
-        arrays = {"landmarks": np.tile(POINTS, (len(frames), 1, 1)), "box": np.tile([0.0, 0, 96, 96], (len(frames), 1))}
-        time = np.array(frames) / 25 + delay
-        np.savez(
-            folder / "landmarks.npz",
-            frames=frames,
-            time=time,
-            duration=np.full(len(frames), 0.03),
-            img_size=size,
-            **arrays,
-        )
-    return folder
 
 
 def never_show(folder, numbers):
@@ -65,16 +26,6 @@ def never_show(folder, numbers):
         arrays = dict(saved)
     arrays["duration"][np.isin(arrays["frames"], numbers)] = 0
     np.savez(folder / "landmarks.npz", **arrays)
-
-
-def make_root(root, clips=4, **options):
-    for i in range(clips):
-        make_clip(root / "main" / "video" / f"clip{i}", seed=i, **options)
-    return root
-
-
-def find(root, kind="mel"):
-    return clip_folder.find_clips(root, kind, progress=False)
 
 
 def data_of(root, kind="mel", batch_size=4, **options):
@@ -440,40 +391,6 @@ def test_noise_reaches_the_windows(tmp_path):
     )
     different = np.abs(plain["sounds"] - noisy["sounds"]).max(axis=(1, 2, 3)) > 0.05
     assert different.mean() > 0.5
-
-
-def test_list_files(tmp_path):
-    clips = find(make_root(tmp_path / "data"))
-    lists = tmp_path / "lists"
-    lists.mkdir()
-    with pytest.raises(UserError, match="train.txt"):
-        splits.split_clips(clips, 0.5, 0, lists)
-    (lists / "train.txt").write_text("video/clip0 0\nvideo/clip2   9\n\nvideo/elsewhere 1\n")
-    train, held_out = splits.split_clips(clips, 0.0, 0, lists)
-    assert [c.folder.name for c in train] == ["clip0", "clip2"] and not held_out
-    train, held_out = splits.split_clips(clips, 0.5, 0, lists)
-    assert sorted(c.folder.name for c in train + held_out) == ["clip0", "clip2"] and len(held_out) == 1
-    (lists / "val.txt").write_text("video/clip3\n")
-    train, held_out = splits.split_clips(clips, 0.5, 0, lists)
-    assert [c.folder.name for c in train] == ["clip0", "clip2"] and [c.folder.name for c in held_out] == ["clip3"]
-    # More of the path: of two sets in one root
-    (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")
-    assert [c.folder.name for c in splits.split_clips(clips, 0.5, 0, lists)[1]] == ["clip3"]
-    (lists / "val.txt").write_text("video/elsewhere\n")
-    with pytest.raises(UserError, match="val.txt: names none"):
-        splits.split_clips(clips, 0.5, 0, lists)
-    (lists / "val.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="val.txt: cannot be read"):
-        splits.split_clips(clips, 0.5, 0, lists)
-
-
-def test_held_out_clips(tmp_path):
-    clips = find(make_root(tmp_path))
-    for fraction, count in ((0.0, 0), (0.01, 1), (0.5, 2), (0.99, 3)):
-        train, held_out = splits.split_clips(clips, fraction, 7)
-        assert len(held_out) == count and not set(held_out) & set(train) and len(train) + count == 4
-    assert splits.split_clips(clips[:1], 0.5, 0) == (clips[:1], [])
-    assert splits.split_clips(clips, 0.5, 7) == splits.split_clips(clips, 0.5, 7)
 
 
 def truncate(path):

@@ -8,9 +8,9 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-import synthetic
-from conftest import GOLDEN, assert_one_line
 
+from helpers import synthetic
+from helpers.checks import GOLDEN, assert_one_line
 from lipgan_keras.evaluation import syncnet, syncnet_weights
 from lipgan_keras.evaluation.syncnet import SyncNet
 from lipgan_keras.face import detector

@@ -7,14 +7,14 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-import synthetic
-from conftest import noise_batch
-from synthetic import RATE, beeps, steady
-from test_dataset import make_clip
 
 import inference
 import preprocess
 import train
+from helpers import synthetic
+from helpers.checks import noise_batch
+from helpers.clips import make_clip
+from helpers.synthetic import RATE, beeps, steady
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import IMG_SIZES, VARIANTS, ModelConfig
 from lipgan_keras.data import clip_folder

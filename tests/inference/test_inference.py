@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import ROOT, assert_one_line
-from synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
 
+from helpers import synthetic
+from helpers.checks import ROOT, TESTS, assert_one_line
+from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
 from lipgan_keras import LipSync, audio, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
@@ -25,7 +25,6 @@ from lipgan_keras.media import audio_file, probe, video_reader
 from lipgan_keras.puppets import photos
 from lipgan_keras.utils.errors import UserError
 
-TESTS = Path(__file__).parent
 CONFIG = ModelConfig("basic", "mel", 0.125)
 
 
@@ -499,7 +498,7 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
 
 PROGRAM = """
 import resource, sys
-import synthetic
+from helpers import synthetic
 from lipgan_keras import LipSync, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import detector
@@ -536,21 +535,6 @@ for name in ("2", "10"):
     stdout, stderr = program(code, tmp_path).communicate(timeout=200)
     short, long = map(int, stdout.split())
     assert long - short < 60, stderr  # MiB; the frames of 8 s are 176
-
-
-def test_ctrl_c_amid_an_import_is_heeded_after_it(script):
-    code = """
-import signal
-from lipgan_keras.utils import processes
-signal.signal(signal.SIGINT, signal.default_int_handler)
-try:
-    with processes.signals_put_off():
-        signal.raise_signal(signal.SIGINT)
-        print("imported")
-except KeyboardInterrupt:
-    print("ended", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-"""
-    assert script("-c", code).stdout.split() == ["imported", "ended", "True"]
 
 
 def test_ctrl_c_leaves_no_file(tmp_path, media):

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import synthetic
-from conftest import assert_one_line
-from test_dataset import make_clip, make_root
 
+from helpers import synthetic
+from helpers.checks import assert_one_line
+from helpers.clips import find, make_clip, make_root, packed
 from lipgan_keras import audio
 from lipgan_keras.config import ModelConfig
-from lipgan_keras.data import augment, clip_folder, pack, splits
+from lipgan_keras.data import augment, pack, splits
 from lipgan_keras.data.augment_audio import Sound
 from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
@@ -25,16 +25,6 @@ from lipgan_keras.media import audio_file
 from lipgan_keras.utils.errors import UserError
 
 ALL = {"generator": True, "pairs": True, "sync": True, "augmentation": augment.NAMES}
-
-
-def packed(root, path=None, max_bytes=10**8):
-    path = path or root.with_name(f"{root.name}.pack")
-    pack.write(root, pack.clip_folders(root), path, max_bytes)
-    return path
-
-
-def find(root, kind="mel"):
-    return clip_folder.find_clips(root, kind, progress=False)
 
 
 def tones(folder, seed):

@@ -6,9 +6,8 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
-from test_dataset import make_root
-from test_pack import packed
 
+from helpers.clips import make_root, packed
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import augment, clip_folder
 from lipgan_keras.data.augment_audio import Sound
