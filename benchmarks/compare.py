@@ -29,7 +29,7 @@ COLUMNS = {
     "lip_mae": ("lip MAE", 4),
     "sharpness_ratio": ("sharpness", 2),
     "opening_correlation": ("opening", 2),
-    "sync_accuracy": ("sync", 2),
+    "sync_preference": ("sync preference", 2),
     "sensitivity_10": ("wrong sound, 10 frames", 3),
     "sensitivity_other": ("wrong sound, other clip", 3),
     "murmur": ("murmur", 2),
@@ -37,11 +37,11 @@ COLUMNS = {
     "lse_c": ("LSE-C", 2),
     "fid": ("FID", 1),
 }
-# What the papers report, as paperswithcode.com lists it: (who, data, figures)
+# What the papers report: (who, data, figures). LipGAN's table 5; table 1 of Wav2Lip.
 PRINTED = [
     ("LipGAN (arXiv 2003.00418)", "LRW", {"ssim": 0.96, "lmd": 0.60}),
-    ("Wav2Lip (arXiv 2008.10010)", "LRS2", {"lse_d": 6.386, "lse_c": 7.781, "fid": 4.887}),
-    ("Wav2Lip + GAN", "LRS2", {"lse_d": 6.469, "fid": 4.446}),
+    ("Wav2Lip (arXiv 2008.10010)", "LRS2", {"lse_d": 6.386, "lse_c": 7.789, "fid": 4.887}),
+    ("Wav2Lip + GAN", "LRS2", {"lse_d": 6.469, "lse_c": 7.781, "fid": 4.446}),
 ]
 
 
@@ -101,10 +101,10 @@ def sections(results, judge, steps):
     yield (
         f"The {len(videos)} real clips of strangers, {sum(video['faces'] for video in videos)} frames; the generator "
         "sees the clip's first frame as the identity. Means over the clips; for wrong sound the lip error under it "
-        "over that under the right one. Sync: how often a discriminator that trained none of the runs finds a clip's "
-        f"own sound better than the same 3 to 25 frames away (`--recipe sync`, {steps} steps on the same clips; it "
-        f"calls {sync['all']:.1%} of the test puppets' pairs right, {sync['different']:.1%} of those whose openings "
-        "differ)."
+        "over that under the right one. Sync preference: how often a discriminator that trained none of the runs "
+        f"prefers a clip's own sound to the same 3 to 25 frames away (`--recipe sync`, {steps} steps on the same "
+        f"clips; as to its sync accuracy, it calls {sync['all']:.1%} of the test puppets' pairs right, "
+        f"{sync['different']:.1%} of those whose openings differ)."
     )
     rows = []
     for name, result in results.items():
@@ -119,8 +119,9 @@ def sections(results, judge, steps):
     printed = [column for column in COLUMNS if any(column in figures for *_, figures in PRINTED)]
     rows = [[who, data, *(figures.get(column, "") for column in printed)] for who, data, figures in PRINTED]
     yield (
-        "**Theirs, not ours**: what the papers report, as paperswithcode.com lists it, on other data, of networks "
-        "trained on hours of video. LMD and SSIM of other crops and landmarks are not comparable with the table above."
+        "**Theirs, not ours**: what the papers report (LipGAN's table 5, Wav2Lip's table 1), on other data, of "
+        "networks trained on hours of video. LMD and SSIM of other crops and landmarks are not comparable with the "
+        "table above."
     )
     yield "\n".join(table(["paper", "data", *(COLUMNS[column][0] for column in printed)], rows))
     missing = {

@@ -42,7 +42,7 @@ BEGIN, END = "<!-- measured: written by benchmarks/model_card.py -->", "<!-- end
 SHIFTS = (-15, -12, -9, -7, -5, 5, 7, 9, 12, 15)  # frames by which a clip's own sound is wrong
 HUSH = 1e-3  # root mean square of the noise of a quiet room, -60 dB of full scale
 MEASURES = ("psnr", "ssim", "psnr_mouth", "ssim_mouth", "lmd", "lmd_5", "lip_mae", "sharpness_ratio", "spurious_motion")
-MEASURES += ("opening_correlation", "sync_accuracy", "murmur")
+MEASURES += ("opening_correlation", "sync_preference", "murmur")
 WORDS = {name: title for name, (title, _) in COLUMNS.items()} | {
     "ssim_mouth": "SSIM, mouth",
     "spurious_motion": "spurious motion",

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,21 @@ def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a shell; scripts would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "real: needs real clips, in the folder that LIPGAN_CLIPS names")
+    _use_own_cache(config)
     config.addinivalue_line("markers", "slow: takes seconds; left out by -m 'not slow'")
     if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores, so that each needs one thread
         os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+
+
+def _use_own_cache(config):
+    """Tests neither read nor fill the user's cache of graphs; processes of one run share theirs."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(caches, "matplotlib"))  # its list of fonts takes seconds to make
+    folder = tempfile.TemporaryDirectory(prefix="lipgan_keras_cache_")
+    config.add_cleanup(folder.cleanup)
+    os.environ["XDG_CACHE_HOME"] = folder.name
 
 
 @pytest.hookimpl(optionalhook=True)

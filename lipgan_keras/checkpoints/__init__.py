@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from ..config import IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
-from ..utils import files
+from ..utils import files, kinds
 from ..utils.errors import UserError
 from . import keras2
 from .keras2 import config_of_shapes, paired_layers, refuse_misfit
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 STATE = ("optimizers", "raw")  # groups that are no networks
+SPLIT_KINDS = {"filelists": str | None, "val_fraction": float, "seed": int}  # of what `training` says of the clips
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
 SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
 
@@ -170,12 +171,31 @@ def check_holds(path: str | os.PathLike, network: str) -> None:
 
 
 def read_training(path: str | os.PathLike) -> dict | None:
-    """What `save_checkpoint` was given as `training`."""
+    """What `save_checkpoint` was given as `training`.
+
+    Raises:
+        UserError: it cannot be read, or what decides which clips are held out is not of its kind.
+    """
     with _open(path) as file:
         try:
-            return json.loads(file.attrs.get("training", "null"))
+            state = json.loads(file.attrs.get("training", "null"))
         except (OSError, TypeError, ValueError) as error:
             raise UserError(f"{path}: what it says of its training cannot be read, the file is damaged") from error
+    if not isinstance(state, dict | None):
+        raise UserError(f"{path}: what it says of its training is no list of values by name, the file is damaged")
+    check_training(state or {}, SPLIT_KINDS, path)
+    return state
+
+
+def check_training(state: dict, declared: dict | type, path: str | os.PathLike) -> None:
+    """See that what a checkpoint says of its training is of the kinds that a dataclass, or {name: kind}, declares.
+
+    Raises:
+        UserError: a value is not.
+    """
+    wrong = kinds.first_wrong(state, declared)
+    if wrong:
+        raise UserError(f"{path}: in what it says of its training {wrong}; the file is damaged")
 
 
 def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str | os.PathLike) -> None:
@@ -299,6 +319,9 @@ def _config(file, path):
         raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
     try:
         values = json.loads(file.attrs["config"])
+        wrong = kinds.first_wrong(values, ModelConfig)
+        if wrong:
+            raise UserError(f"{path}: in its configuration {wrong}; {keras2.NOT_ONE}")
         names = [field.name for field in dataclasses.fields(ModelConfig)]
         # Files of before there was a lip-sync discriminator do not name its fields.
         config = ModelConfig(**{name: values[name] for name in names if name in values or not name.startswith("sync_")})
@@ -314,7 +337,9 @@ def _config(file, path):
             and 0 < int(config.sync_frames) < 1000
             and 0 < float(config.sync_width) <= 8
         )
-    except (KeyError, TypeError, ValueError):
+    except UserError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError):
         valid = False
     if not valid:
         raise UserError(f"{path}: its configuration cannot be read, or is not of this version; {keras2.NOT_ONE}")

@@ -9,14 +9,13 @@ A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/
                     y2 of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and
                     `img_size`. (Last pictures of duration 0, which puppets have, are not shown: they only serve as
                     identity frames.)
-The folder appears under its name when it is complete.
+The folder appears under its name when it is complete. Several runs may share `<out>`: see `claims`.
 """
 
 import collections
 import contextlib
 import functools
 import os
-import shutil
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -33,11 +32,12 @@ from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
 from ..utils import errors, files, processes
 from ..utils.errors import UserError
-from . import pack
+from . import claims, pack
 from .preprocess_config import PreprocessConfig
 
 MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no picture
 JPEG_QUALITY = 95
+MADE_BEFORE, BUSY = "was made before", "another run is making it"  # why a clip is not made, where nothing is wrong
 VIDEO_SUFFIXES = frozenset(
     [".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg"]
     + [".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"]
@@ -69,7 +69,7 @@ def preprocess_videos(options: PreprocessConfig) -> None:
     jobs = find_videos(options.videos_data_root, options.split, options.filelists)
     out = Path(options.final_data_root)
     files.check_writable(out)
-    todo, done, failures = [], 0, []
+    todo, done, failures, busy = [], 0, [], []
     for source, name in jobs:
         target = out / name
         state = finished(target, options.img_size)
@@ -80,6 +80,7 @@ def preprocess_videos(options: PreprocessConfig) -> None:
         else:
             todo.append((source, target))
     skipped = len(jobs) - len(todo) - len(failures)
+    claims.free_left(out / name for _, name in jobs)
 
     workers = max(1, min(options.num_workers, len(todo), os.cpu_count() or 1))
     with (
@@ -87,17 +88,23 @@ def preprocess_videos(options: PreprocessConfig) -> None:
         contextlib.closing(_run(todo, options.img_size, workers)) as results,
     ):
         for source, reason in results:
-            if reason:
+            if reason in (MADE_BEFORE, BUSY):
+                busy.append(source)
+            elif reason:
                 failures.append((source, reason))
                 bar.write(reason if str(source) in reason else f"{source}: {reason}", file=sys.stderr)
             else:
                 done += 1
             bar.update()
 
-    print(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed")
+    targets = dict(todo)
+    left = sum(finished(targets[source], options.img_size) != "finished" for source in busy)
+    skipped += len(busy) - left
+    others = f", {left} being made by another run" if left else ""
+    print(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed{others}")
     for source, reason in sorted(failures):
         print(f"  failed: {reason if str(source) in reason else f'{source}: {reason}'}")
-    if failures and not done and not skipped:
+    if failures and not (done or skipped or left):
         raise UserError(
             f"{options.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above"
         )
@@ -199,7 +206,7 @@ def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
     with contextlib.closing(processes.run(functools.partial(_work, img_size), todo, workers)) as results:
         for (source, target), reason in results:
             if reason is None:
-                _remove_partial(target)
+                claims.free_left([target])
                 reason = f"{source}: {processes.DIED}"
             yield source, reason or None
 
@@ -208,47 +215,44 @@ def _work(img_size, job):
     return preprocess_clip(*job, img_size) or ""
 
 
-def _partial(target):
-    return target.parent / f".{target.name}.partial"
-
-
-def _remove_partial(target):
-    shutil.rmtree(_partial(target), ignore_errors=True)
-
-
 def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
-    """Make one clip's folder; returns None, or the reason why it could not be made."""
-    partial = _partial(target)
-    if finished(target, img_size) == "finished":
-        return None
+    """Make one clip's folder; returns None, or the reason why it was not made: MADE_BEFORE, BUSY, or what is wrong."""
     try:
-        probe.probe(source)  # says best what is wrong with a file
-        _remove_partial(target)  # half-written by a run that was killed
-        partial.mkdir(parents=True)
-        wave = audio_file.load_audio(source)
-        write_sound(partial, wave)
-        saved = []
-        for number, tracked in on_grid(tracking.track(video_reader.read_frames(source))):
-            frame = tracked.frame
-            for one in tracked.faces:
-                write_jpeg(partial / f"{number}.jpg", cropping.extract(frame.image, one.box, img_size))
-                points = cropping.to_crop(one.face.landmarks, one.box, img_size)
-                saved.append((number, points, one.box, frame.time, frame.duration))
-        if not saved:
-            return f"{source}: no face found in any frame"
-        names = ("frames", "landmarks", "box", "time", "duration")
-        arrays = {name: np.array(column) for name, column in zip(names, zip(*saved, strict=True), strict=True)}
-        np.savez(partial / "landmarks.npz", img_size=img_size, **arrays)
-        os.rename(partial, target)
-        return None
+        with claims.claim(target) as partial:
+            if finished(target, img_size) == "finished":
+                return MADE_BEFORE
+            if partial is None:
+                return BUSY
+            reason = _write(source, partial, img_size)
+            if reason is None:
+                os.rename(partial, target)
+            return reason
     except UserError as error:
         return str(error)
     except OSError as error:
-        return errors.describe_os_error(error)
+        # Where this process stood still for so long that another one took over, its folder is gone.
+        return MADE_BEFORE if finished(target, img_size) == "finished" else errors.describe_os_error(error)
     except Exception as error:  # noqa: BLE001 - one bad video never stops the run
         return f"{source}: {type(error).__name__}: {error}"
-    finally:
-        _remove_partial(target)
+
+
+def _write(source, folder, img_size):
+    """Fill a clip's folder; returns None, or the reason why there is nothing to fill it with."""
+    probe.probe(source)  # says best what is wrong with a file
+    write_sound(folder, audio_file.load_audio(source))
+    saved = []
+    for number, tracked in on_grid(tracking.track(video_reader.read_frames(source))):
+        frame = tracked.frame
+        for one in tracked.faces:
+            write_jpeg(folder / f"{number}.jpg", cropping.extract(frame.image, one.box, img_size))
+            points = cropping.to_crop(one.face.landmarks, one.box, img_size)
+            saved.append((number, points, one.box, frame.time, frame.duration))
+    if not saved:
+        return f"{source}: no face found in any frame"
+    names = ("frames", "landmarks", "box", "time", "duration")
+    arrays = {name: np.array(column) for name, column in zip(names, zip(*saved, strict=True), strict=True)}
+    np.savez(folder / "landmarks.npz", img_size=img_size, **arrays)
+    return None
 
 
 def on_grid(tracked: Iterable[Tracked]) -> Iterator[tuple[int, Tracked]]:

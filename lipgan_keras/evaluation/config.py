@@ -1,13 +1,21 @@
 """What an evaluation is told."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 BASELINES = {
     "frozen": "the identity frame itself",
     "aligned": "the identity frame, moved so that eyes and nose lie on the true ones",
     "source": "the true frame",
 }
+# Names of measures that misled, and those that took their place; results.json and results.csv hold both.
+EARLIER = {"sync_accuracy": "sync_preference"}
+
+
+def shown(names: Iterable[str]) -> list[str]:
+    """Of names of measures in results.json those to show people: each measure once."""
+    names = list(names)
+    return [name for name in names if EARLIER.get(name) not in names]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,13 @@ from .. import __version__
 from ..data import pack
 from ..utils import files
 
-FORMAT = 1  # of the kept records
+FORMAT = 2  # of the kept records
 ROOT = Path(__file__).parent.parent
 # Wings and modules that change no figure
 UNHEARD = ("training", "live", "puppets", "gan.py", "losses.py", "unsynced.py")
 UNHEARD += ("demo.py", "judging.py", "report.py", "sync_accuracy.py", "syncnet.py")
-UNHEARD += ("data/loader.py", "data/preprocess.py", "inference/batch.py", "inference/pipeline.py", "utils/processes.py")
+UNHEARD += ("data/loader.py", "data/preprocess.py", "data/claims.py")
+UNHEARD += ("inference/batch.py", "inference/pipeline.py", "utils/processes.py")
 UNHEARD += tuple(
     f"evaluation/{name}.py" for name in ("run", "find", "kept", "summary", "mean_opinion", "sync_accuracy")
 )
@@ -24,11 +25,11 @@ UNHEARD += tuple(f"evaluation/{name}.py" for name in ("report", "report_clips", 
 
 
 def files_of(settings, job) -> Iterable[Path | str]:
-    """All that a record depends on."""
+    """All that a record depends on, files in subfolders included."""
     yield from (job.truth, job.generated)
     for folder in (job.clip, job.other if job.clip else None):
         if folder:
-            yield from sorted(folder.iterdir()) if folder.is_dir() else (folder, pack.file_of(folder))
+            yield from sorted(folder.rglob("*")) if folder.is_dir() else (folder, pack.file_of(folder))
     yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception)
 
 
@@ -40,14 +41,28 @@ def _code() -> str:
 
 
 def key_of(*parts) -> str:
-    """Changes with any of the parts, of files with their size and time."""
+    """Changes with any of the parts, of files with their name and content."""
     told = [__version__, FORMAT, _code()]
     for part in parts:
         if isinstance(part, (str, Path)) and os.path.exists(part):
             state = os.stat(part)
-            part = os.path.abspath(part), state.st_size, state.st_mtime_ns
+            content = _content(part, state.st_size, state.st_mtime_ns) if os.path.isfile(part) else None
+            part = os.path.abspath(part), content
         told.append(part)
     return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
+
+
+@functools.cache
+def _content(path, size, changed) -> str | None:
+    """A digest of a file, read once until its `size` or `changed` differ; None: it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError:
+        return None  # whoever measures it says why
+    return digest.hexdigest()
 
 
 def read(path) -> dict:

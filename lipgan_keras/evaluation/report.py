@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ..utils import cli, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
-from . import report_clips, report_plots, report_text
+from . import config, report_clips, report_plots, report_text
 from .report_clips import ClipCutter
 from .report_plots import plots
 from .report_text import cell, embedded_json, figure, finite, text
@@ -171,7 +171,8 @@ def _page(title, body, sheet, clips) -> str:
 
 
 def _report(results, good, cutter, clips, cases, sheet, left_out, progress) -> str:
-    measured, counts = results.get("metrics") or {}, results.get("counts") or {}
+    described, counts = results.get("metrics") or {}, results.get("counts") or {}
+    measured = {name: described[name] for name in config.shown(described)}
     failed = [v for v in results["videos"] if v["status"] != "ok"]
     noted = [v for v in results["videos"] if v.get("notes")]
     source = "source" if results.get("mode") == "filelist" else "truth"
@@ -239,8 +240,8 @@ def _summary(results, measured):
     missing = ""
     if results.get("missing"):
         names: dict[str, list[str]] = {}
-        for name, why in results["missing"].items():
-            names.setdefault(why, []).append(name)
+        for name in config.shown(results["missing"]):
+            names.setdefault(results["missing"][name], []).append(name)
         items = (f"<li><strong>{text(', '.join(of))}</strong>: {text(why)}</li>" for why, of in names.items())
         missing = f"<h3>Not measured</h3><ul>{''.join(items)}</ul>"
     return f"<section><h2>Summary</h2>{table or '<p>Nothing could be measured.</p>'}{missing}</section>"
@@ -299,10 +300,11 @@ def _case(entry, measured, ranked_by, cutter, clips, source):
             f"<figcaption>{source} | result, with sound</figcaption></figure>"
         )
     values = []
-    for metric, value in (entry.get("values") or {}).items():
+    of = entry.get("values") or {}
+    for metric in config.shown(of):
         title = text((measured.get(metric) or {}).get("title") or metric)
         bold = ' class="ranked"' if metric == ranked_by else ""
-        values.append(f"<div{bold}><dt>{title}</dt><dd>{figure(value)}</dd></div>")
+        values.append(f"<div{bold}><dt>{title}</dt><dd>{figure(of[metric])}</dd></div>")
     notes = "".join(f'<p class="small">{text(note)}</p>' for note in entry.get("notes") or [])
     return f"<article>{head}{shown}<dl>{''.join(values)}</dl>{notes}</article>"
 

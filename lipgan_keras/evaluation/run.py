@@ -20,7 +20,7 @@ from ..utils.errors import UserError
 from . import jobs as evaluation_jobs
 from . import kept as evaluation_kept
 from . import loaded, measure
-from .config import BASELINES, EvalConfig
+from .config import BASELINES, EARLIER, EvalConfig
 from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
 from .jobs import Job, Settings
 from .metrics import register
@@ -127,7 +127,7 @@ def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
         options.checkpoint if mode != "generated" else None,
         options.audio_offset_ms,
         options.baseline,
-        judging if "sync_accuracy" in chosen else None,
+        judging if "sync_preference" in chosen else None,
         options.syncnet if LSE & set(chosen) else None,
         options.inception if "fid" in chosen else None,
     )
@@ -145,7 +145,8 @@ def _judging(options):
 
 def _divided(options, mode, judging) -> tuple[list[str], dict[str, str]]:
     """The measures that are wanted, and why some of them cannot be had."""
-    wanted, missing = list(dict.fromkeys(options.metrics or register.METRICS)), {}
+    names = (EARLIER.get(name, name) for name in options.metrics or register.METRICS)
+    wanted, missing = list(dict.fromkeys(names)), {}
     unknown = [name for name in wanted if name not in register.METRICS]
     if unknown:
         raise UserError(f"--metrics {unknown[0]}: is unknown; choose from {', '.join(register.METRICS)}")
@@ -158,7 +159,7 @@ def _divided(options, mode, judging) -> tuple[list[str], dict[str, str]]:
             missing[name] = f"needs SyncNet's weights; {SYNCNET_HELP}"
         elif name == "fid" and not options.inception:
             missing[name] = "no InceptionV3 weights were given; give --inception"
-        elif name == "sync_accuracy" and not judging:
+        elif name == "sync_preference" and not judging:
             missing[name] = "needs a discriminator; give --sync_checkpoint, a checkpoint of train.py that holds one"
         elif reason := register.METRICS[name].missing():
             missing[name] = reason

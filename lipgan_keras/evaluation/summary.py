@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from .. import __version__
-from . import fid
+from . import config, fid
 from . import jobs as evaluation_jobs
 from . import statistics as evaluation_statistics
 from .metrics import register
@@ -35,7 +35,7 @@ def summed_up(mode, name, settings, missing, facts, jobs, records) -> dict:
             missing[metric] = "no video gave a value; see their notes and reasons"
     ok = sum(record["status"] == "ok" for record in records)
     noted = sum(bool(record["notes"]) for record in records)
-    return {
+    results = {
         "version": 1,
         "tool": f"lipgan_keras {__version__}",
         "mode": mode,
@@ -48,6 +48,19 @@ def summed_up(mode, name, settings, missing, facts, jobs, records) -> dict:
         "missing": missing,
         "counts": {"pairs": len(records), "ok": ok, "failed": len(records) - ok, "noted": noted},
     }
+    _add_earlier_names(results)
+    return results
+
+
+def _add_earlier_names(results):
+    """Write a measure's value under the name that it had before, too: people's programs read it."""
+    for earlier, name in config.EARLIER.items():
+        values = [video["values"] for video in results["videos"]]
+        for found in (results["summary"], results["missing"], *values):
+            if name in found:
+                found[earlier] = found[name]
+        if name in results["metrics"]:
+            results["metrics"][earlier] = results["metrics"][name] | {"same_as": name}
 
 
 def _mean(metric, values, records) -> tuple[float, float | None, float | None]:
@@ -118,6 +131,7 @@ def summary(results: dict) -> list[str]:
     titles = {
         name: f"{about['title']} {ARROWS[about['better']]}" + (f" [{about['unit']}]" if about["unit"] else "")
         for name, about in results["metrics"].items()
+        if name in config.shown(results["metrics"])
     }
     width = max(map(len, titles.values()), default=0)
     lines.append(f"  {'':{width}}     mean   95 % interval          videos")
@@ -132,8 +146,8 @@ def summary(results: dict) -> list[str]:
     if any(found["n"] < FEW for found in results["summary"].values()):
         lines.append(f"  note: an interval over fewer than {FEW} videos is a rough one, and too narrow")
     reasons = collections.defaultdict(list)
-    for name, reason in results["missing"].items():
-        reasons[reason].append(name)
+    for name in config.shown(results["missing"]):
+        reasons[results["missing"][name]].append(name)
     lines += [f"  not measured: {', '.join(which)}: {reason}" for reason, which in reasons.items()]
     if "warning" in results["settings"]:
         lines.append(f"  note: {results['settings']['warning']}")

@@ -31,7 +31,7 @@ class VideoScores:
         )
         self.features = {"truth": [], "generated": []}
         self.listener = None
-        if settings.sync_checkpoint and "sync_accuracy" in settings.metrics:
+        if settings.sync_checkpoint and "sync_preference" in settings.metrics:
             self.listener = SyncScorer(loaded.judge(settings.sync_checkpoint))
 
     def add(self, frames: Frames, numbers: Sequence[int], overlap: int) -> None:
@@ -65,7 +65,7 @@ class VideoScores:
         if paired(self.settings) and np.isfinite(errors).any():
             self.record["worst_frame"] = int(self.numbers[int(np.nanargmax(errors))])
         if self.listener:
-            values["sync_accuracy"] = finite(self.listener.accuracy())
+            values["sync_preference"] = finite(self.listener.accuracy())
         if self.inception:
             with files.replacing(job.place(self.settings.out, ".fid.npz")) as temporary:
                 nothing = np.empty((0, fid.FEATURES), "float32")

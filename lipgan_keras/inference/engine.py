@@ -3,8 +3,8 @@
     engine = load("checkpoint.h5")
     pictures = engine(faces, windows)
 
-OpenVINO is given a graph that is made from the Keras model once and kept beside the checkpoint; as long as that fits,
-neither Keras nor its backend is loaded.
+OpenVINO is given a graph that is made from the Keras model once and kept in the user's cache folder; as long as that
+fits, neither Keras nor its backend is loaded.
 """
 
 import importlib.util
@@ -65,9 +65,9 @@ def load(
 ) -> Engine:
     """Load the generator of a checkpoint, of this project or of Keras 2.2.4.
 
-    OpenVINO's graph is kept as `<checkpoint>.openvino`, or in the user's cache folder ($XDG_CACHE_HOME or ~/.cache,
-    lipgan_keras/) where that cannot be written. It is made again when the checkpoint's content, the version of
-    OpenVINO, Keras or this package changes, and when it is damaged.
+    OpenVINO's graph is kept in the user's cache folder (on Linux `lipgan_keras/` in $XDG_CACHE_HOME or ~/.cache), the
+    8 that were used last. It is made again when the checkpoint's content, the code that makes it, or the version of
+    OpenVINO, Keras or this package changes, when it is damaged, and each time where that folder cannot be written.
 
     Args:
         engine: "openvino"; "keras", on any backend; "auto": "keras" where that sees a GPU, else "openvino" if it is

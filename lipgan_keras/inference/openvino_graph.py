@@ -1,12 +1,15 @@
 """The OpenVINO graph of a generator: made from the Keras model once, and kept."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import sys
 import tempfile
+import time
 import types
 import zipfile
 import zlib
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import platformdirs
 
 from .. import __version__, audio, checkpoints
 from ..config import SAMPLE_RATE
@@ -24,7 +28,11 @@ from ..utils import files, processes
 from ..utils.errors import UserError
 
 TOLERANCE = 0.01  # how far bfloat16 may be from float32
-FORMAT = 2  # of the kept graph, and of how it is made
+FORMAT = 2  # of the kept graph
+KEPT = 8  # graphs in the user's cache folder; of the checkpoint that ships one has 21 MB
+ROOT = Path(__file__).parent.parent
+CODE = ("networks*", "blocks*", "config.py", "checkpoints", "inference/openvino*")  # what makes a graph
+LEFT_SECONDS = 3600.0  # an unfinished file of this age has been left by a process that was killed
 # What reading a damaged file raises: zipfile, JSON, what is not there, and OpenVINO (RuntimeError).
 DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError)
 
@@ -41,17 +49,18 @@ def load_compiled(checkpoint, config, batch_size):
     key = {
         "format": FORMAT,
         "checkpoint": _digest(checkpoint),
+        "code": _code(),
         "openvino": ov.__version__,
         "keras": importlib.metadata.version("keras"),
         "lipgan_keras": __version__,
         "bfloat16": "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
     }
-    places = _cache_places(checkpoint)
-    model, error = next((kept for place in places if (kept := _read_cache(core, place, key))), (None, None))
+    place = _cache_place(key)
+    model, error = _read_cache(core, place, key) or (None, None)
     if model is None:
         model = convert(checkpoints.load_generator(checkpoint)[0])
         error = _bfloat16_error(core, model, config) if key["bfloat16"] else None
-        _write_cache(places, model, key, error)
+        _write_cache(place, model, key, error)
     precise = error is None or not error <= TOLERANCE  # NaN is no small error
     run = _compile(core, model, batch_size, "f32" if precise else "bf16")
     return run, f"OpenVINO {'float32' if precise else 'bfloat16'}"
@@ -197,14 +206,18 @@ def _bfloat16_error(core, model, config) -> float:
     return float(np.abs(low - high).max())
 
 
-def _cache_places(checkpoint) -> list[Path]:
-    path = Path(checkpoint)
-    places = [path.with_name(f"{path.name}.openvino")]
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if os.path.isabs(folder):
-        name = f"{path.stem[:100]}-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}.openvino"
-        places.append(Path(folder) / "lipgan_keras" / name)
-    return places
+def _cache_place(key: dict) -> Path:
+    """Where the graph of this key is kept: in the user's cache folder, under a name that changes with the key."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    return platformdirs.user_cache_path("lipgan_keras", appauthor=False) / f"{name}.openvino"
+
+
+@functools.cache
+def _code() -> str:
+    """A digest of the code that makes a graph."""
+    found = [path for pattern in CODE for path in ROOT.glob(pattern)]
+    paths = {file for path in found for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()
 
 
 def _read_cache(core, place, key):
@@ -216,34 +229,45 @@ def _read_cache(core, place, key):
             about = json.loads(archive.read("about.json"))
             if about["key"] != key:
                 return None
-            return core.read_model(archive.read("model.xml"), archive.read("model.bin")), about["bfloat16_error"]
+            found = core.read_model(archive.read("model.xml"), archive.read("model.bin")), about["bfloat16_error"]
     except DAMAGE:
         return None
+    with contextlib.suppress(OSError):
+        os.utime(place)  # the last use decides which graphs stay
+    return found
 
 
-def _write_cache(places, model, key, error):
-    """Write to the first place that can be written, and remove what other places hold of this checkpoint."""
+def _write_cache(place, model, key, error):
+    """Keep a graph. A folder that cannot be written is no error: the graph is then made again each time."""
     ov = import_openvino()
-    for place in places:
-        try:
-            with (
-                files.replacing(place) as temporary,
-                tempfile.TemporaryDirectory(prefix=".openvino.", dir=place.parent) as folder,
-                zipfile.ZipFile(temporary, "w") as archive,
-            ):
-                ov.serialize(model, os.path.join(folder, "model.xml"))
-                archive.writestr("about.json", json.dumps({"key": key, "bfloat16_error": error}))
-                for name in ("model.xml", "model.bin"):
-                    archive.write(os.path.join(folder, name), name)
-        except (OSError, RuntimeError, UserError):  # RuntimeError is OpenVINO's for a file that it cannot write
-            continue
-        for other in places:
-            if other != place:
-                try:
-                    other.unlink(missing_ok=True)
-                except OSError:
-                    pass
-        return
+    try:
+        with (
+            files.replacing(place) as temporary,
+            tempfile.TemporaryDirectory(prefix=".openvino.", dir=place.parent) as folder,
+            zipfile.ZipFile(temporary, "w") as archive,
+        ):
+            ov.serialize(model, os.path.join(folder, "model.xml"))
+            archive.writestr("about.json", json.dumps({"key": key, "bfloat16_error": error}))
+            for name in ("model.xml", "model.bin"):
+                archive.write(os.path.join(folder, name), name)
+        _limit(place.parent)
+    except (OSError, RuntimeError, UserError):  # RuntimeError is OpenVINO's for a file that it cannot write
+        pass
+
+
+def _limit(folder):
+    """Keep the KEPT graphs that were used last, and remove what processes that were killed have left."""
+    ages = []
+    for path in folder.glob("*.openvino"):
+        with contextlib.suppress(FileNotFoundError):  # another process removes the same
+            ages.append((path.stat().st_mtime, path))
+    finished = sorted((age for age in ages if not age[1].name.startswith(".")), reverse=True)
+    for _, path in finished[KEPT:]:
+        path.unlink(missing_ok=True)
+    for path in folder.glob(".*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _digest(path) -> str:

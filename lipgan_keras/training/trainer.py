@@ -10,7 +10,7 @@ from ..data import clip_folder, splits
 from ..data.augment_audio import Sound
 from ..data.dataset import Dataset
 from ..gan import LipGAN, Weights
-from ..utils import files
+from ..utils import files, locks
 from ..utils.backend import has_gpu, keras, precision
 from ..utils.errors import UserError
 from . import config as training_config
@@ -23,12 +23,16 @@ def train(options: TrainConfig) -> None:
     """Train as `options` say, or go on where `options.logdir` stands.
 
     Raises:
-        UserError: bad data, checkpoints or options, before training starts; later a file that cannot be read, or a loss
-            that is not a number.
+        UserError: bad data, checkpoints or options, or another training that is under way in `options.logdir`, before
+            training starts; later a file that cannot be read, or a loss that is not a number.
     """
     options = options.completed()
-    logdir = Path(options.logdir)
-    files.check_writable(logdir)
+    files.check_writable(options.logdir)
+    with locks.holding(options.logdir, "training", "choose another --logdir"):
+        _train(options, Path(options.logdir))
+
+
+def _train(options, logdir):
     _tidy(logdir)
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, options) if latest.exists() else None
@@ -274,6 +278,8 @@ def _resumable(latest, options):
     state = checkpoints.read_training(latest)
     if state is None:
         raise UserError(f"{latest}: was not written by train.py; choose another --logdir")
+    checkpoints.check_training(state, TrainConfig, latest)
+    checkpoints.check_training(state, {"lip_means": tuple[float, float], "quality_from": int | None}, latest)
     if state.get("recipe") in training_config.RECIPES:
         # Runs of before a part was there had what their recipe says now.
         recipe = dataclasses.asdict(training_config.RECIPES[state["recipe"]])

@@ -1,5 +1,7 @@
 """Fixed samples of the held-out clips."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..config import ModelConfig
@@ -13,6 +15,15 @@ VAL_SAMPLES = 256
 # The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right
 # one.
 SOUND_USED = 1.1
+
+
+JUDGES = {"sync": "val_sync_accuracy", "discriminator": "val_disc_accuracy"}
+
+
+def columns_of(models: Iterable[str]) -> list[str]:
+    """What a `Validation` of the networks of these names returns."""
+    ours = ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"] if "generator" in models else []
+    return ours + [column for name, column in JUDGES.items() if name in models]
 
 
 class Validation:
@@ -33,14 +44,11 @@ class Validation:
         models: dict[str, keras.Model],
         samples: int = VAL_SAMPLES,
     ):
-        self.columns, self.sound_used = [], False
+        self.columns, self.sound_used = columns_of(models), False
         self.models = models
         if "generator" in models:
-            self.columns += ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound"]
             self._draw(Dataset(clips, config, batch_size=1, pairs=False), seed, samples)
-        judges = {"sync": "val_sync_accuracy", "discriminator": "val_disc_accuracy"}
-        self.judges = {name: column for name, column in judges.items() if name in models}
-        self.columns += self.judges.values()
+        self.judges = {name: column for name, column in JUDGES.items() if name in models}
         if self.judges:
             sides = [scoring.pairs_of(side, config, models, seed) for side in (train_clips, clips)]
             self.pairs = [list(scoring.draw(side, samples, seed)) for side in sides]

@@ -120,6 +120,41 @@ def test_refuses_configurations_it_does_not_know(tmp_path, small, change):
         checkpoints.load_generator(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"width": "0.5"}, "width is '0.5', not a finite number"),
+        ({"width": True}, "width is True, not a finite number"),
+        ({"audio_offset_ms": float("nan")}, "audio_offset_ms is nan, not a finite number"),
+        ({"step": "7"}, "step is '7', not a whole number"),
+        ({"sync_frames": 5.0}, "sync_frames is 5.0, not a whole number"),
+        ({"crop": ["dlib"]}, "crop is ..dlib.., not a string"),
+    ],
+)
+def test_refuses_configurations_of_other_kinds(tmp_path, small, change, words):
+    path = tmp_path / "model.h5"
+    checkpoints.save_checkpoint(path, {"generator": small}, SMALL)
+    with h5py.File(path, "a") as file:
+        file.attrs["config"] = json.dumps(dataclasses.asdict(SMALL) | change)
+    with pytest.raises(UserError, match=f"model.h5: in its configuration {words}"):
+        checkpoints.read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"seed": "3"}, "seed is '3', not a whole number"),
+        ({"val_fraction": None}, "val_fraction is None, not a finite number"),
+        ([3], "no list of values by name"),
+    ],
+)
+def test_refuses_what_is_said_of_a_training_in_other_kinds(tmp_path, small, state, words):
+    path = tmp_path / "model.h5"
+    checkpoints.save_checkpoint(path, {"generator": small}, SMALL, training=state)
+    with pytest.raises(UserError, match=f"model.h5: .*{words}"):
+        checkpoints.read_training(path)
+
+
 def test_reads_no_other_file_through_links(tmp_path, small):
     path = tmp_path / "model.h5"
     checkpoints.save_checkpoint(tmp_path / "other.h5", {"generator": small}, SMALL)

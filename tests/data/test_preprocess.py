@@ -1,5 +1,6 @@
 """preprocess.py: the grid, the files, the lists, and runs that are resumed, killed or given bad videos."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from helpers import synthetic
 from helpers.checks import ROOT, TESTS, assert_one_line
 from helpers.synthetic import RATE, beeps, number, onset, picture, steady, uneven
 from lipgan_keras.config import WINDOW_SHAPE, ModelConfig
+from lipgan_keras.data import claims
 from lipgan_keras.data import preprocess as data_preprocess
 from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
@@ -86,7 +88,8 @@ def wait_for(condition, seconds=60.0):
 
 
 def partials(out):
-    return [path for path in Path(out).rglob(".*") if path.name.endswith(".partial")]
+    """Half-written clips, and claims on clips."""
+    return list(Path(out).rglob(".*"))
 
 
 def numbers(folder):
@@ -439,6 +442,85 @@ def test_a_video_that_kills_its_worker(five_clips, quick_script):
     assert process.returncode == 0 and "Traceback" not in stderr
     assert "2 clips done" in stdout and "1 failed" in stdout and "1.mp4: the process that worked on it died" in stdout
     assert whole(out) == 2 and not partials(out)
+
+
+# Runs that share a folder
+
+
+@pytest.mark.slow
+def test_two_runs_share_the_work(five_clips, quick_script):
+    root, out = five_clips
+    both = [quick_script(root, out, "--num_workers", "2", SECONDS_A_FRAME="0.02") for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum(int(stdout.split(" clips done")[0]) for stdout, _ in said) == 5, said  # each was made once
+    assert all(", 0 failed" in stdout and "Traceback" not in stderr for stdout, stderr in said), said
+    assert whole(out) == 5 and not partials(out)
+
+
+@pytest.mark.slow
+def test_a_clip_that_another_run_is_making(tmp_path, quick, quick_script, capfd):
+    source, out = clip(tmp_path / "in" / "v" / "1.mp4"), tmp_path / "out"
+    process = quick_script(tmp_path / "in", out, SECONDS_A_FRAME="9")
+    wait_for(lambda: list(out.rglob(".*.partial")))
+    flags = ["--videos_data_root", tmp_path / "in", "--final_data_root", out]
+    other = synthetic.call("preprocess.py", *flags, capfd=capfd)
+    assert other.returncode == 0, other.stderr
+    assert other.stdout.splitlines() == ["0 clips done, 0 skipped (done before), 0 failed, 1 being made by another run"]
+    assert len(list(out.rglob(".*.partial"))) == 1
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert group_is_gone(process)
+    assert data_preprocess.preprocess_clip(source, out / "v" / "1", 96) is None
+    assert whole(out) == 1 and not partials(out)
+
+
+@pytest.mark.parametrize(
+    "change, seconds, alive",
+    [
+        ({}, 9999, True),  # on this machine the process counts, and not when it touched its record
+        ({"started": "1"}, 0, False),  # another process has its number now
+        ({"pid": 2**30}, 0, False),
+        ({"machine": "elsewhere"}, 60, True),
+        ({"machine": "elsewhere"}, 9999, False),
+    ],
+)
+def test_claims_of_dead_processes_are_freed(tmp_path, change, seconds, alive):
+    target = tmp_path / "a"
+    with claims.claim(target):
+        (record,) = tmp_path.glob(f".a.claim/{claims.RECORD}")
+        record.write_text(json.dumps(json.loads(record.read_text()) | change))
+        os.utime(record, (time.time() - seconds,) * 2)
+        with claims.claim(target) as partial:
+            assert (partial is None) == alive
+        claims.free_left([target])
+        assert len(partials(tmp_path)) == (2 if alive else 0)
+    assert not partials(tmp_path)
+
+
+def test_a_process_that_was_taken_over_breaks_nothing(tmp_path, quick, monkeypatch):
+    """One that stood still for minutes: its folder is gone, and another run has made the clip."""
+    source, target = clip(tmp_path / "a.mp4"), tmp_path / "out" / "a"
+    write = data_preprocess.write_jpeg
+
+    def taken_over(path, image):
+        monkeypatch.setattr(data_preprocess, "write_jpeg", write)
+        (record,) = target.parent.glob(f".a.claim/{claims.RECORD}")
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"machine": "elsewhere"}))
+        os.utime(record, (1, 1))
+        assert data_preprocess.preprocess_clip(source, target, 96) is None
+        write(path, image)
+
+    monkeypatch.setattr(data_preprocess, "write_jpeg", taken_over)
+    assert data_preprocess.preprocess_clip(source, target, 96) == data_preprocess.MADE_BEFORE
+    assert numbers(target) == list(range(15)) and not partials(tmp_path)
+
+
+def test_long_names_have_claims_too(tmp_path):
+    one, other = (tmp_path / ("\u65e5" * 83 + last) for last in "ab")
+    with claims.claim(one) as first, claims.claim(other) as second, claims.claim(one) as again:
+        assert first.is_dir() and second.is_dir() and again is None
+    assert not partials(tmp_path)
 
 
 # Bad input

@@ -182,7 +182,8 @@ def test_what_was_measured_is_kept(quick, tmp_path, monkeypatch):
     first = results_of(tmp_path / "out")[0]
     assert quick(*flags, "--metrics", "psnr").returncode == 0
     assert measured == ["a", "b"] and results_of(tmp_path / "out")[0]["videos"] == first["videos"]
-    os.utime(tmp_path / "generated" / "b.mp4", (1, 1))
+    os.utime(tmp_path / "generated" / "a.mp4", (1, 1))  # the content decides
+    video_of(tmp_path / "generated" / "b.mp4", 20, draw=lambda i: talking(i, shade=60))
     quick(*flags, "--metrics", "psnr")
     assert measured == ["a", "b", "b"]
     quick(*flags, "--metrics", "psnr", "lip_mae", "--max_videos", 1)
@@ -250,9 +251,15 @@ def test_records_depend_on_all_that_made_them(tmp_path, monkeypatch):
     with open(tmp_path / "one" / "0.jpg", "a") as file:
         file.write("!")
     keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
+    (tmp_path / "one" / "more").mkdir()
+    for text in ("one", "two"):
+        (tmp_path / "one" / "more" / "1.jpg").write_text(text)
+        keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
+    os.utime(tmp_path / "one" / "more" / "1.jpg", (1, 1))
+    assert keys[-1] == evaluation_kept.key_of(*evaluation_kept.files_of(settings, job))  # the content decides
     monkeypatch.setattr(evaluation_kept, "_code", lambda: "another")
     keys.append(evaluation_kept.key_of(*evaluation_kept.files_of(settings, job)))
-    assert len(set(keys)) == 3
+    assert len(set(keys)) == 5
     root = evaluation_kept.ROOT
     assert all((root / name).exists() for name in evaluation_kept.UNHEARD)
     measures = [*(root / "evaluation" / "metrics").iterdir(), root / "face" / "landmarks68.py"]
@@ -426,7 +433,9 @@ def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monk
 def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tmp_path):
     """Its clips are made and kept, its own discriminator asked, and a listed clip that is not there is no secret."""
     wanted = ["lip_mae", "sensitivity_5", "sync_accuracy", "lse_d", "fid"]
-    done = quick("--checkpoint", checkpoint, "--data_root", clips, "--metrics", *wanted)
+    done = quick("--checkpoint", checkpoint, "--data_root", clips, "--report", "--metrics", *wanted)
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert done.stdout.count("Sync preference") == 1 and "<dt>Sync preference" in page and "<dt>sync" not in page
     assert done.returncode == 2 and "1 of 2 could not be measured" in done.stderr, done.stderr
     results, found = results_of(tmp_path / "out")
     assert (
@@ -435,7 +444,11 @@ def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tm
     )
     assert set(results["missing"]) == {"lse_d", "fid"} and "--syncnet" in results["missing"]["lse_d"]
     one = found["main/speaker/0"]
-    assert one["status"] == "ok" and set(one["values"]) == {"lip_mae", "sensitivity_5", "sync_accuracy"}
+    named = {"sync_accuracy", "sync_preference"}  # the earlier name, and the one that misleads nobody
+    assert one["status"] == "ok" and set(one["values"]) == {"lip_mae", "sensitivity_5", *named}
+    for values in (one["values"], results["summary"]):
+        assert values["sync_accuracy"] == values["sync_preference"]
+    assert results["metrics"]["sync_accuracy"]["same_as"] == "sync_preference"
     assert 0 <= one["values"]["sync_accuracy"] <= 1 and one["values"]["sensitivity_5"] == pytest.approx(1, abs=0.05)
     for side in ("generated", "truth"):
         assert len(audio_file.load_audio(tmp_path / "out" / one["files"][side])) == pytest.approx(33 * 640, abs=1100)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lipgan_keras.data import scoring
-from lipgan_keras.evaluation import statistics, syncnet
+from lipgan_keras.evaluation import config, statistics, syncnet
 from lipgan_keras.evaluation.metrics import images as metrics_images
 from lipgan_keras.evaluation.metrics import movement, position, register, sound
 from lipgan_keras.evaluation.metrics.register import Frames
@@ -131,12 +131,13 @@ def test_the_register_is_complete():
         "psnr", "psnr_mouth", "ssim", "ssim_mouth", "lip_mae", "lip_share",
         "lmd", "lmd_normalised", "lmd_5", "lmd_5_normalised",
         "spurious_motion", "spurious_motion_worst", "sharpness_ratio", "opening_correlation", "murmur", "sensitivity_3",
-        "sensitivity_5", "sensitivity_10", "sensitivity_other", "sync_accuracy", "lse_d", "lse_c", "av_offset", "fid",
+        "sensitivity_5", "sensitivity_10", "sensitivity_other", "sync_preference", "lse_d", "lse_c", "av_offset", "fid",
     } == set(register.METRICS)  # fmt: skip
     for name, metric in register.METRICS.items():
         assert metric.name == name and metric.title and metric.source and callable(metric.fn) and metric.fn.__doc__
         described = json.loads(json.dumps(metric.describe()))
         assert set(described) == {"title", "unit", "better", "range", "source"} and len(described["range"]) == 2
+    assert set(config.EARLIER.values()) <= set(register.METRICS) and not set(config.EARLIER) & set(register.METRICS)
     with pytest.raises(AssertionError):
         register.register("psnr", "", "", None, (0, 1), "")(lambda frames: None)  # a name stands for one thing
 

@@ -1,6 +1,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import os
 import sys
 import zipfile
 
@@ -81,6 +82,13 @@ def test_keras_computes_the_same(tmp_path, eagerly):
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
 
+def graphs(cache_folder):
+    """All files below the cache folder: they should be graphs and nothing else."""
+    found = [path for path in cache_folder.rglob("*") if not path.is_dir()]
+    assert all(path.parent == cache_folder / "lipgan_keras" and path.suffix == ".openvino" for path in found), found
+    return found
+
+
 def test_runs_files_of_keras_2(golden, golden_checkpoint):
     rng = np.random.RandomState(11)
     pair, _ = rng.rand(3, 96, 96, 6), rng.rand(3, 96, 96, 3)  # as the golden outputs were made
@@ -92,10 +100,11 @@ def test_runs_files_of_keras_2(golden, golden_checkpoint):
 
 
 @pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bfloat16")
-def test_bfloat16_only_where_it_is_near(tmp_path, monkeypatch):
+def test_bfloat16_only_where_it_is_near(tmp_path, monkeypatch, cache_folder):
     make_checkpoint(tmp_path / "model.h5")
     near = engine.load(tmp_path / "model.h5", "openvino", batch_size=5)
-    error = json.loads(zipfile.ZipFile(tmp_path / "model.h5.openvino").read("about.json"))["bfloat16_error"]
+    (kept,) = graphs(cache_folder)
+    error = json.loads(zipfile.ZipFile(kept).read("about.json"))["bfloat16_error"]
     assert near.name == "OpenVINO bfloat16" and 0 < error <= 0.01
     monkeypatch.setattr(openvino_graph, "TOLERANCE", error / 2)
     far = engine.load(tmp_path / "model.h5", "openvino", batch_size=5)
@@ -142,14 +151,51 @@ def test_the_graph_is_kept_until_the_checkpoint_changes(tmp_path, monkeypatch, f
     changed = engine.load(path, "openvino", batch_size=5)(*inputs())
     np.testing.assert_allclose(changed, call(other, inputs()), atol=1e-4, rtol=0)
     assert np.abs(first - call(other, inputs())).max() > 1e-3
-    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, f"{path.name}.openvino"]
-    assert not list(cache_folder.iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name] and len(graphs(cache_folder)) == 2
+    monkeypatch.setattr(openvino_graph, "convert", refuse)
+    path.rename(tmp_path / "renamed.h5")  # the content decides
+    engine.load(tmp_path / "renamed.h5", "openvino")
 
 
-def test_a_damaged_graph_is_made_again(tmp_path, monkeypatch, float32):
-    path, kept = tmp_path / "model.h5", tmp_path / "model.h5.openvino"
+@pytest.mark.slow
+def test_a_graph_of_other_code_is_made_again(tmp_path, monkeypatch, cache_folder):
+    for pattern in ("networks*", "checkpoints", "inference/openvino*"):
+        assert pattern in openvino_graph.CODE and list(openvino_graph.ROOT.glob(pattern))
+    (tmp_path / "code").mkdir()
+    monkeypatch.setattr(openvino_graph, "ROOT", tmp_path / "code")
+    make_checkpoint(tmp_path / "model.h5")
+    for text in ("old", "new"):
+        (tmp_path / "code" / "networks.py").write_text(text)
+        openvino_graph._code.cache_clear()  # as in another process
+        engine.load(tmp_path / "model.h5", "openvino", batch_size=1)
+    openvino_graph._code.cache_clear()
+    assert len(graphs(cache_folder)) == 2
+
+
+@pytest.mark.slow
+def test_the_cache_keeps_what_was_used_last(tmp_path, monkeypatch, cache_folder):
+    monkeypatch.setattr(openvino_graph, "KEPT", 2)
+    folder = cache_folder / "lipgan_keras"
+    for name in "abc":
+        make_checkpoint(tmp_path / f"{name}.h5", seed=ord(name))
+    engine.load(tmp_path / "a.h5", "openvino", batch_size=1)
+    (first,) = graphs(cache_folder)
+    os.utime(first, (1, 1))
+    (folder / ".killed.tmp.openvino").write_text("")
+    os.utime(folder / ".killed.tmp.openvino", (1, 1))
+    engine.load(tmp_path / "b.h5", "openvino", batch_size=1)
+    (second,) = set(graphs(cache_folder)) - {first}
+    os.utime(second, (2, 2))
+    engine.load(tmp_path / "a.h5", "openvino", batch_size=1)  # now the second is the older one
+    engine.load(tmp_path / "c.h5", "openvino", batch_size=1)
+    assert len(graphs(cache_folder)) == 2 and first.is_file() and not second.is_file()
+
+
+def test_a_damaged_graph_is_made_again(tmp_path, monkeypatch, float32, cache_folder):
+    path = tmp_path / "model.h5"
     expected = call(make_checkpoint(path), inputs())
     engine.load(path, "openvino", batch_size=5)
+    (kept,) = graphs(cache_folder)
     data = kept.read_bytes()
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 0x40
@@ -160,34 +206,22 @@ def test_a_damaged_graph_is_made_again(tmp_path, monkeypatch, float32):
     engine.load(path, "openvino")
 
 
-def test_the_graph_is_kept_elsewhere_where_the_folder_is_read_only(tmp_path, monkeypatch, cache_folder):
-    path, beside = tmp_path / "model.h5", tmp_path / "model.h5.openvino"
-    make_checkpoint(path)
-    beside.mkdir()  # root may write to read-only folders, but not to a folder as if it were a file
-    engine.load(path, "openvino")
-    kept = list(cache_folder.rglob("*"))
-    assert [p.parent.name for p in kept if p.is_file()] == ["lipgan_keras"]
-    with monkeypatch.context() as patch:
-        patch.setattr(openvino_graph, "convert", refuse)
-        engine.load(path, "openvino")
-    beside.rmdir()
-    make_checkpoint(path, seed=1)
-    engine.load(path, "openvino")
-    assert beside.is_file()
-    assert not [p for p in cache_folder.rglob("*") if p.is_file()]
-    monkeypatch.setattr(openvino_graph, "_cache_places", lambda path: [])
-    assert engine.load(path, "openvino").name.startswith("OpenVINO")  # with no place at all
+def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path, cache_folder):
+    make_checkpoint(tmp_path / "model.h5")
+    (cache_folder / "lipgan_keras").write_text("")  # root may write to read-only folders, but not into a file
+    assert engine.load(tmp_path / "model.h5", "openvino").name.startswith("OpenVINO")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.h5"]
 
 
 def test_many_may_write_and_read_at_once(tmp_path):
     model = openvino_graph.convert(SMALL.build_generator())
-    places = [tmp_path / "model.openvino"]
-    openvino_graph._write_cache(places, model, {"key": 1}, 0.5)
+    place = tmp_path / "model.openvino"
+    openvino_graph._write_cache(place, model, {"key": 1}, 0.5)
 
     def use(i):
         if i % 2:
-            openvino_graph._write_cache(places, model, {"key": 1}, 0.5)
-        return openvino_graph._read_cache(openvino_graph._core(), places[0], {"key": 1})
+            openvino_graph._write_cache(place, model, {"key": 1}, 0.5)
+        return openvino_graph._read_cache(openvino_graph._core(), place, {"key": 1})
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert all(found and found[1] == 0.5 for found in pool.map(use, range(16)))

@@ -3,9 +3,11 @@
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from lipgan_keras.data.loader import Loader
 from lipgan_keras.gan import LipGAN
 from lipgan_keras.training import callbacks, trainer
 from lipgan_keras.training import validation as training_validation
+from lipgan_keras.training.config import TrainConfig
 from lipgan_keras.training.validation import Validation
 from lipgan_keras.utils import errors as utils_errors
 from lipgan_keras.utils.backend import keras
@@ -116,7 +119,7 @@ def no_stray_files(logdir):
     files = {path.name for path in logdir.rglob("*") if path.is_file()}
     samples = {path.name for path in (logdir / "samples").iterdir()}
     rest = {name for name in files - samples if not name.startswith("events.out.tfevents.")}
-    return rest == {"checkpoint.h5", "log.csv"} and all(name.startswith("step_") for name in samples)
+    return rest - {".lock"} == {"checkpoint.h5", "log.csv"} and all(name.startswith("step_") for name in samples)
 
 
 def test_what_a_run_leaves(unbroken):
@@ -206,15 +209,31 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(unbroken, root, train, tmp_p
     assert starts == [1, step + 1]  # TensorBoard drops what came from there on, and only that
 
 
-def test_interrupted_by_the_user(root, tmp_path):
+def test_one_run_at_a_time_until_the_user_interrupts_it(root, train, tmp_path):
     logdir = tmp_path / "log"
     process = start(logdir, root, "--recipe", "unet", "--steps", 100_000, "--checkpoint_freq", 4)
     wait_for(process, lambda: (logdir / "checkpoint.h5").exists())
+    holder = f"on {socket.gethostname()}, process {process.pid}, since 2"
+    with pytest.raises(UserError, match=rf"log: another training is under way there \({holder}.*--logdir"):
+        train(logdir, "--recipe", "unet", "--steps", 100_000)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors and "Error" not in errors, errors
     assert checkpoints.read_config(logdir / "checkpoint.h5").step >= 4 and no_stray_files(logdir)
+
+
+def test_a_state_of_other_kinds_is_not_resumed(train, unbroken, tmp_path):
+    for change, words in (
+        ({"batch_size": "4"}, "batch_size is '4', not a whole number"),
+        ({"augment": [1]}, r"augment is \[1\], not a list or null"),
+        ({"lip_means": [0.1]}, r"lip_means is \[0.1\], not a list"),
+    ):
+        logdir = shutil.copytree(unbroken, tmp_path / "log", dirs_exist_ok=True)
+        with h5py.File(logdir / "checkpoint.h5", "a") as file:
+            file.attrs["training"] = json.dumps(json.loads(file.attrs["training"]) | change)
+        with pytest.raises(UserError, match=f"checkpoint.h5: in what it says of its training {words}"):
+            train(logdir, *JOINT)
 
 
 def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
@@ -351,6 +370,15 @@ def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys):
     config = checkpoints.read_config(tmp_path / "log" / "checkpoint.h5")
     assert (config.width, config.sync_width, config.sync_frames) == (0.25, 0.125, 2)
     assert "match" not in rows_of(tmp_path / "log")[-1] and "match_adv" in rows_of(tmp_path / "log")[-1]
+
+
+def test_the_documents_say_whose_each_column_of_the_log_is():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("## Log columns")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    whole = TrainConfig("", recipe="lipsync", disc_weight=0.01, lip_share=0.4).completed()
+    models = dict.fromkeys(("generator", "sync", "discriminator"))
+    assert len(named) == len(set(named))
+    assert set(named) == {*callbacks._columns(whole), *training_validation.columns_of(models)}
 
 
 def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
@@ -616,7 +644,7 @@ def test_a_full_disc(train, unbroken, tmp_path, small_files, eagerly):
         small_files(resource.RLIM_INFINITY)
         assert utils_errors.describe_os_error(error.value).startswith(f"{logdir}: File too large")
         assert checkpoints.read_config(logdir / "checkpoint.h5").step == 12
-        assert not any(logdir.rglob(".*"))
+        assert {path.name for path in logdir.rglob(".*")} <= {".lock"}
     train(logdir, *JOINT, "--steps", 13)
     assert [row["step"] for row in rows_of(logdir)] == [4, 8, 12, 13]
 

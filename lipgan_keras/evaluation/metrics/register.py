@@ -70,7 +70,7 @@ class Metric:
     """A measure.
 
     Attributes:
-        name: key in `METRICS`, in results.json and results.csv.
+        name: key in `METRICS`, in results.json and results.csv; beside it there one of `config.EARLIER`.
         title: for people.
         unit: "" for a pure number.
         better: "higher", "lower", or None where neither is.

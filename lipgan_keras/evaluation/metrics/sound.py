@@ -32,17 +32,20 @@ for _name, _title in {
 
 
 @register(
-    "sync_accuracy",
-    "Accuracy of our sync discriminator",
+    "sync_preference",
+    "Sync preference",
     "",
     "higher",
     (0, 1),
-    "share of runs that it finds more in sync with their sound than with one at least 3 frames away",
+    "share of comparisons in which our discriminator prefers a run's own sound to the same 3 to 25 frames away",
     per="video",
     needs_truth=False,
 )
 def share_in_sync(own: np.ndarray, others: np.ndarray) -> float:
     """How often the discriminator prefers a run's own sound; 0.5 is chance.
+
+    It was called sync accuracy, as is another measure: the share of right calls, in sync or not, on pairs of a picture
+    and a sound at the best threshold (`data.scoring.held_out_accuracy`), which judges a discriminator on real videos.
 
     Args:
         own: (n,) scores with the sound of the run's moment; higher is more in sync.

@@ -1,0 +1,53 @@
+"""Whether values read from a file are of the kinds that a dataclass declares."""
+
+import collections.abc
+import math
+import types
+import typing
+from typing import Any
+
+WORDS = {float: "a finite number", int: "a whole number", str: "a string", bool: "true or false", type(None): "null"}
+
+
+def is_of(value: Any, kind: Any) -> bool:
+    """Whether `value`, as JSON gives it, is of a kind; booleans are no numbers, and numbers are finite.
+
+    Args:
+        kind: bool, int, float, str or None; a union of kinds; a list, sequence or tuple of kinds; any other class.
+    """
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(is_of(value, one) for one in inner)
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(is_of, value, inner))
+    if origin in (list, tuple, collections.abc.Sequence):
+        return isinstance(value, list | tuple) and all(is_of(one, inner[0]) for one in value)
+    if kind is None:
+        return value is None
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or kind)
+
+
+def first_wrong(values: dict[str, Any], declared: Any) -> str | None:
+    """What is wrong with the first value that is not of its kind, such as "width is '0.5', not a finite number".
+
+    Args:
+        values: names that are not declared are passed over.
+        declared: a dataclass, or {name: kind}.
+    """
+    hints = declared if isinstance(declared, dict) else typing.get_type_hints(declared)
+    for name, value in values.items():
+        if name in hints and not is_of(value, hints[name]):
+            return f"{name} is {value!r:.40}, not {_words(hints[name])}"
+    return None
+
+
+def _words(kind):
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(_words(one) for one in typing.get_args(kind))
+    if kind in WORDS:
+        return WORDS[kind]
+    return "a list" if typing.get_origin(kind) in (list, tuple, collections.abc.Sequence) else "of its kind"
