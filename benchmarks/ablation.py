@@ -330,7 +330,7 @@ def load(checkpoint: Path, work: Path, kind: str) -> tuple:
 
     generator, config = checkpoints.load_generator(checkpoint)
     clips = clip_folder.find_clips(work / "crops", config.audio, progress=False)
-    return generator, config, splits.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+    return generator, config, splits.split_clips(clips, 0, work / "lists" / kind)[1]
 
 
 def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:

@@ -2,7 +2,7 @@
 
     python benchmarks/held_out.py --checkpoint_path logs/checkpoint.h5 --data_root data/crops --filelists data/lists
 
-Judges every second frame of the clips that `train.py` with the same flags held out. The identity frame is the clip's
+Judges every second frame of the clips that training held out, or that val.txt names. The identity frame is the clip's
 first frame that is at least 12 frames away, so that the network never sees the true mouth. Baselines: the frozen mouth
 is that identity frame itself, as it is, and moved onto the target by its landmarks; the wrong sound is the same time of
 the next clip, and the clip's own sound 10 frames later. Intervals: bootstrap over clips, 95 %.
@@ -27,12 +27,13 @@ def main():
     parser.add_argument("--checkpoint_path", required=True)
     parser.add_argument("--data_root", required=True)
     parser.add_argument("--filelists", help="folder with train.txt and val.txt")
-    parser.add_argument("--val_fraction", type=cli.fraction, default=0.05)
-    parser.add_argument("--seed", type=cli.integer(0), default=0)
     args = parser.parse_args()
     generator, config = checkpoints.load_generator(args.checkpoint_path)
     clips = clip_folder.find_clips(args.data_root, config.audio)
-    _, clips = splits.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    path = args.checkpoint_path
+    kept, training = checkpoints.read_split(path), checkpoints.read_training(path)
+    _, clips, why = splits.to_measure(clips, path, kept, training, args.filelists)
+    print(f"{args.data_root}: measures {why}")
     data = Dataset(clips, config, batch_size=1, pairs=False)
 
     rows, groups = [], []

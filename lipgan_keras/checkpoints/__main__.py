@@ -7,7 +7,7 @@ import os
 from .. import checkpoints
 from ..utils import cli
 from ..utils.cli import ArgumentParser
-from . import export, join, load_generator, read_config, save_checkpoint, split
+from . import export, join, load_generator, read_config, read_split, save_checkpoint, split
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         print(f"{args.file}: {read_config(args.file)}")
     else:
         model, config = load_generator(args.file, args.audio_offset_ms)
-        save_checkpoint(args.out, {"generator": model}, config)
+        save_checkpoint(args.out, {"generator": model}, config, split=read_split(args.file))
         print(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
 
 
