@@ -24,6 +24,7 @@ from helpers.clips import make_clip, make_root
 from lipgan_keras import checkpoints, gan, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import clip_folder, splits
+from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.data.loader import Loader
 from lipgan_keras.gan import LipGAN
@@ -779,3 +780,42 @@ def test_validation_measures_lips_under_both_sounds(tmp_path):
     assert values["val_mae"] < 0.02 and values["val_lip_mae"] < 0.02
     assert values["val_lip_mae_wrong_sound"] > 0.4
     assert len(validation.faces) == 42 and validation.grid().shape == (768, 384, 3)
+
+
+def test_the_wrong_sound_of_the_validation_is_wrong(tmp_path):
+    """It is no copy's of the clip, nor the same in itself, as two pauses are; and the same every time."""
+
+    class Deaf:
+        def predict_on_batch(self, inputs):
+            return inputs[0][..., :3]
+
+    for name, seed in (("a", 1), ("mirrored", 1), ("recast", 3), ("b", 2)):
+        make_clip(tmp_path / "v" / name, frames=range(20), seed=seed)
+    (tmp_path / "v" / "recast" / "source.txt").write_text("v/a")
+    make_clip(tmp_path / "v" / "silent", frames=range(20), click=1.5)  # after its frames
+    config = ModelConfig("basic")
+
+    def heard(name):
+        return list(Dataset([Clip(tmp_path / "v" / name)], config, 1, pairs=False).windows(0, range(20)))
+
+    def place(window, windows):
+        return next((i for i, other in enumerate(windows) if np.array_equal(window, other)), None)
+
+    def drawn(*names):
+        clips = [Clip(tmp_path / "v" / name) for name in names]
+        return Validation(clips, clips, config, 0, {"generator": Deaf()})
+
+    own = heard("a")
+    for names in (("a",), ("a", "mirrored"), ("a", "recast"), ("a", "mirrored", "b")):
+        validation = drawn(*names)
+        assert np.array_equal(validation.wrong, drawn(*names).wrong)
+        for right, wrong in zip(validation.audio, validation.wrong, strict=True):
+            at, there = place(right, own), place(wrong, own)
+            if at is not None and "b" not in names:
+                assert abs(at - there) >= 3
+            elif at is not None:
+                assert there is None and place(wrong, heard("b")) is not None
+    mixed = drawn("silent", "b")
+    assert all(not np.array_equal(*pair) for pair in zip(mixed.audio, mixed.wrong, strict=True))
+    nothing = drawn("silent")
+    assert nothing.wrong is None and np.isnan(nothing()["val_lip_mae_wrong_sound"]) and not nothing.sound_used
