@@ -294,7 +294,7 @@ def load(checkpoint: Path, work: Path, kind: str) -> list:
 
     generator = engine.load(checkpoint, "keras", 64)
     clips = clip_folder.find_clips(work / "crops", generator.config.audio, progress=False)
-    clips = splits.split_clips(clips, 0, 0, work / "lists" / kind)[1]
+    clips = splits.split_clips(clips, 0, work / "lists" / kind)[1]
     return [ClipGenerator(clip, generator.config, generator) for clip in clips]
 
 

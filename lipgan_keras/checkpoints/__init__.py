@@ -6,6 +6,7 @@ A project checkpoint holds arrays and two JSON strings, nothing else:
     groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a
                 network's weights are averages over training, also `raw/<network>/<index>`, those that training goes on
                 with
+    dataset     `split` (optional: JSON, compressed), which clips the weights were trained on and which were held out
 No object is deserialised and no code is run when one is read.
 
     python -m lipgan_keras.checkpoints info FILE
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = 1
-STATE = ("optimizers", "raw")  # groups that are no networks
+STATE = ("optimizers", "raw", "split")  # what is no network
 SPLIT_KINDS = {"filelists": str | None, "val_fraction": float, "seed": int}  # of what `training` says of the clips
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
 SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
@@ -50,6 +51,7 @@ def save_checkpoint(
     optimizers: dict[str, keras.optimizers.Optimizer] | None = None,
     training: dict | None = None,
     raw: dict[str, list[np.ndarray]] | None = None,
+    split: dict | None = None,
     float16: bool = False,
 ) -> None:
     """Write one file, all or nothing: a run killed at any moment leaves the old file or the new one.
@@ -59,6 +61,7 @@ def save_checkpoint(
         optimizers: by the same names, for an exact continuation.
         training: anything JSON can hold; `read_training` gives it back.
         raw: where `models` hold averages, the weights to go on with, by the same names; `load_raw` gives them back.
+        split: anything JSON can hold; `read_split` gives it back. (No attribute, which holds 64 KB: names may be many.)
         float16: keep kernels in half precision, compressed: 45 % of the size. What is small stays as it is.
     """
     from ..utils.backend import keras
@@ -70,6 +73,9 @@ def save_checkpoint(
         file.attrs["config"] = json.dumps(dataclasses.asdict(config))
         if training is not None:
             file.attrs["training"] = json.dumps(training)
+        if split is not None:
+            text = np.frombuffer(json.dumps(split).encode("ascii"), np.uint8)
+            file.create_dataset("split", data=text, compression="gzip")
         for network, model in models.items():
             for layer, weights in model_weights(model).items():
                 for name, variable in weights.items():
@@ -198,6 +204,27 @@ def check_training(state: dict, declared: dict | type, path: str | os.PathLike) 
         raise UserError(f"{path}: in what it says of its training {wrong}; the file is damaged")
 
 
+def read_split(path: str | os.PathLike) -> dict | None:
+    """What `save_checkpoint` was given as `split`; exports keep it. None in a Keras 2.2.4 file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with _open(path) as file:
+        if "lipgan_keras" not in file.attrs or "split" not in file:
+            return None
+        try:
+            item = file["split"] if isinstance(file.get("split", getlink=True), h5py.HardLink) else None
+            if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or item.dtype != np.uint8:
+                raise ValueError("no bytes of this file")
+            found = json.loads(item[()].tobytes())
+            if not isinstance(found, dict):
+                raise ValueError("no object")
+            return found
+        except (OSError, TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: what it says of held-out clips cannot be read, the file is damaged") from error
+
+
 def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str | os.PathLike) -> None:
     """Restore built optimizers from a project checkpoint.
 
@@ -231,7 +258,8 @@ def load_raw(models: dict[str, keras.Model], path: str | os.PathLike) -> None:
 
 
 def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = False, sync: bool = False) -> ModelConfig:
-    """Write what inference needs of a checkpoint: the generator, and with `sync` the lip-sync discriminator.
+    """Write what inference needs of a checkpoint: the generator, and with `sync` the lip-sync discriminator. What
+    they were trained on stays known.
 
     Raises:
         UserError: the file does not hold them.
@@ -242,7 +270,7 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
         check_holds(path, "sync")
         models["sync"] = config.build_sync_discriminator()
         load_weights(models["sync"], path)
-    save_checkpoint(out, models, config, float16=float16)
+    save_checkpoint(out, models, config, split=read_split(path), float16=float16)
     return config
 
 

@@ -6,7 +6,7 @@ import os
 
 from ..utils import cli
 from ..utils.cli import ArgumentParser
-from . import export, load_generator, read_config, save_checkpoint
+from . import export, load_generator, read_config, read_split, save_checkpoint
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
     else:
         model, config = load_generator(args.file, args.audio_offset_ms)
-        save_checkpoint(args.out, {"generator": model}, config)
+        save_checkpoint(args.out, {"generator": model}, config, split=read_split(args.file))
         print(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
 
 

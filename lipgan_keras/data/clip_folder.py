@@ -31,7 +31,16 @@ class Clip:
         "wav2lip": N.jpg (video frame N), audio.wav.
     In a pack audio.flac stands for audio.wav, and mels.npz may be missing: features are then computed.
 
+    A clip that was made of another one (mirrored, another face that says the same) names it in source.txt: one line,
+    the `name` of the clip that all began with. It is held out where that one is (see `splits`).
+
+    Args:
+        data_root: the folder or pack below which `name` begins; None: anywhere above.
+
     Attributes:
+        name: `<speaker or video>/<clip>`, the last two parts of the path below `data_root`; its own name where it lies
+            directly below.
+        source: the `name` of the clip that it was made of; where it was made of none, its own.
         frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
         start, end: (n,) float seconds on the sound's clock, when each frame is shown.
         shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity
@@ -42,8 +51,9 @@ class Clip:
         has_sound: whether there is a sound to change, and not its features alone; its file is `sound_file`, or None.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike, data_root: str | os.PathLike | None = None):
         self.folder = Path(folder)
+        self.name = name_of(self.folder, data_root)
         self.packed = None if self.folder.is_dir() else _packed(self.folder)
         names = set(os.listdir(folder) if self.packed is None else self.packed)
         numbers = [int(name[:-4]) for name in names if name.endswith(".jpg") and name[:-4].isdecimal()]
@@ -52,6 +62,7 @@ class Clip:
         self.sound_file = next((name for name in ("audio.wav", pack.SOUND) if name in names), None)
         self.has_sound = self.sound_file is not None
         self.has_mel = "mels.npz" in names
+        self.source = self._read_source() if pack.SOURCE in names else self.name
         shift = 0
         if "landmarks.npz" in names:
             self.layout = "lipgan_keras"
@@ -89,6 +100,9 @@ class Clip:
             OSError: it cannot be read.
         """
         return (self.folder / name).read_bytes() if self.packed is None else self.packed[name]
+
+    def _read_source(self):
+        return pack.source_in(self.folder, lambda path: bytes(self.read(path.name)))
 
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
@@ -203,10 +217,18 @@ def _packed(folder):
     return found
 
 
+def name_of(folder: Path, data_root: str | os.PathLike | None = None) -> str:
+    """The `Clip.name` of a clip's folder."""
+    parts = folder.relative_to(data_root).parts if data_root is not None else folder.parts
+    return "/".join(parts[-2:]) or Path(os.path.abspath(folder)).name
+
+
 def find_clips(
     data_root: str | os.PathLike, audio: str, progress: bool = True, broken: dict[Path, str] | None = None
 ) -> list[Clip]:
     """Every clip below `data_root`, a folder or a pack, that can train the front end `audio`, sorted by path.
+
+    Prints one line where some cannot: how many, and why.
 
     Args:
         broken: takes in the folders that cannot be read, and why; without it they are an error.
@@ -217,7 +239,7 @@ def find_clips(
     clips = []
     for folder in tqdm(pack.clip_folders(data_root), "clips", unit="clip", disable=not progress, leave=False, delay=1):
         try:
-            clips.append(Clip(folder))
+            clips.append(Clip(folder, data_root))
         except UserError as error:
             if broken is None:
                 raise
@@ -234,6 +256,13 @@ def find_clips(
         raise UserError(
             f"{data_root}: all of its {len(usable)} clips have under {MIN_FRAMES} frames; training needs longer ones"
         )
+    reasons = {
+        f"under {MIN_FRAMES} frames": len(usable) - len(long),
+        f"no sound for --audio {audio}": len(clips) - len(usable),
+    }
+    if len(long) < len(clips):
+        why = ", ".join(f"{count} with {reason}" for reason, count in reasons.items() if count)
+        print(f"{data_root}: {len(clips) - len(long)} of {len(clips)} clips are left out: {why}")
     return long
 
 

@@ -285,7 +285,7 @@ class Dataset:
         Judged by the sound before augmentation: it is the same at nearly the same time of one soundtrack, which clips
         may share, or because it is the same in itself, as two pauses are.
         """
-        tracks = np.array([self._soundtrack(clip) for clip, _ in runs])
+        tracks = np.array([self.soundtrack(clip) for clip, _ in runs])
         times = np.array([self.clips[clip].start[first] for clip, first in runs])
         near = (tracks[:, None] == tracks) & (np.abs(times[:, None] - times) < (SAME_SOUND - 0.5) / FPS)
         first, last = np.array([self._window_labels(clip)[[first, first + frames - 1]] for clip, first in runs]).T
@@ -305,7 +305,7 @@ class Dataset:
             self._labels[clip] = np.array(labels, np.uint64)
         return self._labels[clip]
 
-    def _soundtrack(self, clip):
+    def soundtrack(self, clip: int) -> int:
         """A number that clips of equal sound share."""
         if clip not in self._tracks:
             item, number = self.clips[clip], clip

@@ -15,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -27,8 +27,9 @@ from ..utils import files as utils_files
 from ..utils.errors import UserError
 
 SOUND = "audio.flac"
+SOURCE = "source.txt"  # see `clip_folder.Clip`
 COMMENT = b"lipgan_keras pack 1"
-NAMES = re.compile(r"[0-9]{1,9}\.(jpg|npz)|audio\.(wav|flac)|mels\.npz|landmarks\.npz")
+NAMES = re.compile(r"[0-9]{1,9}\.(jpg|npz)|audio\.(wav|flac)|mels\.npz|landmarks\.npz|source\.txt")
 HEADER = struct.Struct("<4s2HH2H3L2H")  # of a member, in front of its name and data
 AGAIN = "make it again with preprocess.py --pack"
 
@@ -79,6 +80,23 @@ def is_named(folder: Path, names: set[str]) -> bool:
 def names_of(folder: Path) -> list[str]:
     """By which a list may name a clip's folder, the shortest first."""
     return ["/".join(folder.parts[-depth:]) for depth in range(1, len(folder.parts) + 1)]
+
+
+def source_in(folder: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> str:
+    """The `<video>/<clip>` of which a clip was made, as its source.txt says.
+
+    Raises:
+        UserError: it says no such thing.
+    """
+    path = folder / SOURCE
+    try:
+        lines = read(path).decode("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError):
+        lines = [""]
+    parts = [part for part in lines[0].strip().split("/") if part]
+    if not parts or any(line.strip() for line in lines[1:]):
+        raise UserError(f"{path}: is to be one line, the <video>/<clip> that this clip was made of; write it so")
+    return "/".join(parts[-2:])
 
 
 def write(data_root: str | os.PathLike, folders: Sequence[Path], path: str | os.PathLike, max_bytes: int) -> int:
@@ -133,7 +151,7 @@ def _check(data_root, path, size, max_bytes, words):
 def _packed(folder, name):
     """(name, bytes) of a clip's file in a pack; None: it can be left out."""
     path = folder / name
-    if name.endswith(".jpg"):
+    if name.endswith(".jpg") or name == SOURCE:
         return name, path.read_bytes()
     if name == "audio.wav":
         flac = audio_file.flac(path)

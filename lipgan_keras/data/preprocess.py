@@ -123,7 +123,7 @@ def pack_clips(options: PreprocessConfig) -> None:
     if options.filelists:
         lists = [pack.read_list(Path(options.filelists) / name) for name in ("train.txt", "val.txt")]
         names = set().union(*(names for names in lists if names))
-        folders = [folder for folder in folders if pack.is_named(folder, names)]
+        folders = [folder for folder in folders if _is_named(folder, names)]
         if not folders:
             raise UserError(
                 f"{options.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them "
@@ -131,6 +131,12 @@ def pack_clips(options: PreprocessConfig) -> None:
             )
     size = pack.write(root, folders, options.pack, int(options.pack_mb * 1e6))
     print(f"{options.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
+
+
+def _is_named(folder, names):
+    """Whether lists name a clip, or what it was made of."""
+    made = (folder / pack.SOURCE).is_file()
+    return pack.is_named(folder, names) or (made and pack.is_named(Path(pack.source_in(folder)), names))
 
 
 def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLike | None) -> list[tuple[Path, Path]]:

@@ -41,7 +41,8 @@ def _add_results(results):
         "--filelists",
         type=cli.existing,
         metavar="DIR",
-        help="folder with train.txt and val.txt, whose clips are held out (default: the checkpoint's)",
+        help="folder with a val.txt, whose clips are measured (default: those that training held out, or all where it "
+        "knew none)",
     )
     results.add_argument(
         "--filelist",

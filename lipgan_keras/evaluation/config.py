@@ -28,7 +28,8 @@ class EvalConfig:
         generated, truth: folders of results and of true videos, paired by their names.
         checkpoint: a generator.
         data_root: folder or pack of preprocessed clips; with `filelist`, folder of videos.
-        filelists: folder with train.txt and val.txt, whose clips are held out; None: the checkpoint's.
+        filelists: folder with a val.txt, whose clips are measured; None: those that training held out, or all where it
+            knew none.
         filelist: Wav2Lip's list for evaluation, lines <clip of the sound> <clip of the face>.
         baseline: of BASELINES, in place of the generator's mouth.
         audio_offset_ms: shift of the audio windows; None: the checkpoint's.

@@ -13,6 +13,7 @@ from ..utils import errors
 from ..utils.errors import UserError
 from . import kept
 from .jobs import Job
+from .summary import printable
 
 
 def paired_jobs(options, out) -> list[Job]:
@@ -63,30 +64,38 @@ def _videos(folder, out) -> dict[str, list[Path]]:
     return found
 
 
-def held_out_jobs(options, out) -> list[Job]:
-    """Jobs for the clips that training held out, and for those that a list names but are not there."""
+def held_out_jobs(options, out, facts: dict | None = None) -> list[Job]:
+    """Jobs for the clips that training held out, and for those that a list names but are not there.
+
+    Prints which clips these are and why, and keeps it in `facts` as `clips`.
+    """
     from ..data import clip_folder, splits
     from ..inference import models
-    from . import sync_accuracy
 
     config = models.read_config(options.checkpoint)
-    known = models.read_training(options.checkpoint) or {}
-    split = {name: known.get(name, default) for name, default in sync_accuracy.SPLIT.items()}
-    if options.filelists:
-        split["filelists"] = options.filelists
+    stored, known = models.read_split(options.checkpoint), models.read_training(options.checkpoint)
+    lists = options.filelists or (None if stored else (known or {}).get("filelists"))
     broken = {}
-    clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if split["filelists"] else None)
-    training, held_out = splits.split_clips(clips, split["val_fraction"], split["seed"], split["filelists"])
+    clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if stored or lists else None)
+    training, held_out, why = splits.to_measure(clips, options.checkpoint, stored, known, options.filelists)
+    if facts is not None:
+        facts["clips"] = why
+    print(printable(f"{options.data_root}: measures {why}"))
     if not held_out:
-        raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a train.txt and a val.txt")
+        raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a val.txt")
     root, others = Path(options.data_root), held_out if len(held_out) > 1 else held_out + training
     jobs = []
     for i, clip in enumerate(held_out):
         following = [others[(i + 1 + k) % len(others)] for k in range(len(others))]
         other = next((other.folder for other in following if not _same_sound(other, clip)), None)
         jobs.append(Job(_name(clip.folder, root), clip=clip.folder, other=other))
-    listed = Path(split["filelists"] or "", "val.txt")
-    if split["filelists"] and listed.is_file():
+    if stored and not lists:
+        aside = any(clip.name in stored["held_out"] for clip in held_out)  # others are not measured
+        for folder, reason in broken.items():
+            if not aside or clip_folder.name_of(folder, root) in stored["held_out"]:
+                jobs.append(Job(_name(folder, root), problem=reason))
+    listed = Path(lists or "", "val.txt")
+    if lists and listed.is_file():
         there = {name for clip in held_out for name in pack.names_of(clip.folder)}
         for name in dict.fromkeys(line[0].strip("/") for line in _lines(listed)):
             if name not in there:

@@ -55,7 +55,10 @@ def evaluate(options: EvalConfig) -> dict:
     files.check_writable(out)
     _check_whose(out, options)
     settings, missing, facts = _settings(options, mode, out)
-    jobs = {"generated": paired_jobs, "checkpoint": held_out_jobs, "filelist": dubbed_jobs}[mode](options, out)
+    if mode == "checkpoint":
+        jobs = held_out_jobs(options, out, facts)
+    else:
+        jobs = {"generated": paired_jobs, "filelist": dubbed_jobs}[mode](options, out)
     if options.max_videos and len(jobs) > options.max_videos:
         facts["chosen_from"] = len(jobs)
         jobs = [jobs[i] for i in np.linspace(0, len(jobs) - 1, options.max_videos).round().astype(int)]

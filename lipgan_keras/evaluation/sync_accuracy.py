@@ -6,7 +6,8 @@ Real faces only. Each run of frames gives one synced pair and one unsynced: the 
 least 3 frames and, where the clip allows, at most 1 s away. So half of the pairs are synced, and a guess is right half
 of the time. The threshold is the best one for pairs of the training clips; the accuracy is that on the held-out clips.
 
-Held out is what train.py held out, which its checkpoints remember; for others the flags tell.
+Held out is what train.py held out, whose checkpoints name the clips; or the flags tell. Where nothing is known of what
+a checkpoint was trained on, half of the clips, by the hash of `data.splits`, give the threshold.
 
 In a pause or a steady vowel a shifted pair is the same pair. On puppets the true openings are known: `--puppets` also
 gives the accuracy on those pairs whose openings differ, and that of an oracle that sees the openings of both sides.
@@ -66,7 +67,6 @@ def true_opening(folder: Path, data_root: str | Path, puppets: str | Path) -> np
         raise UserError(f"{path}: no truth of a puppet; give the folder that {data_root} was made of") from error
 
 
-SPLIT = {"filelists": None, "val_fraction": 0.05, "seed": 0}  # what train.py does without flags
 NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discriminator", "oracle": "oracle"}
 
 
@@ -76,12 +76,14 @@ def measure(args) -> dict:
     """
     networks, config = models.load_discriminators(args.checkpoint)
     config = config.with_audio_offset(args.audio_offset_ms)
-    known = models.read_training(args.checkpoint) or {}
-    for name, default in SPLIT.items():
-        if getattr(args, name) is None:
-            setattr(args, name, known.get(name, default))
+    stored, known = models.read_split(args.checkpoint), models.read_training(args.checkpoint)
+    if args.seed is None:
+        args.seed = (known or {}).get("seed", 0)
     clips = clip_folder.find_clips(args.data_root, config.audio)
-    sides = splits.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    *sides, args.why = splits.to_measure(clips, args.checkpoint, stored, known, args.filelists, args.val_fraction)
+    if not sides[0] and sides[1]:  # of none is known that it was trained on
+        sides = splits.split_clips(sides[1], 0.5)
+        args.why += f"; the threshold is that of {len(sides[0])} of them"
     if not sides[1]:
         raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
     datasets = [pairs_of(side, config, networks, args.seed) for side in sides]
@@ -109,11 +111,9 @@ def main() -> None:
         "--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)"
     )
     parser.add_argument(
-        "--val_fraction", type=cli.fraction, help="share of the clips held out (default: the checkpoint's, or 0.05)"
+        "--val_fraction", type=cli.fraction, help="share of the clips held out (default: those of the checkpoint)"
     )
-    parser.add_argument(
-        "--seed", type=cli.integer(0), help="of that split, and of the pairs (default: the checkpoint's, or 0)"
-    )
+    parser.add_argument("--seed", type=cli.integer(0), help="of the pairs (default: the checkpoint's, or 0)")
     parser.add_argument(
         "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
     )
@@ -139,6 +139,7 @@ def main() -> None:
             print(line)
     if "oracle" in results:
         print(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
+    print(f"  measured on {args.why}")
     if args.json:
         with files.replacing(args.json) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")

@@ -29,7 +29,9 @@ def _add_run(parser):
         help="folder of preprocessed clips (any LipGAN's or Wav2Lip's), or what preprocess.py --pack made of it",
     )
     parser.add_argument("--filelists", help="folder with train.txt and maybe val.txt of <video>/<clip> lines")
-    parser.add_argument("--val_fraction", type=cli.fraction, help="share of the clips to hold out")
+    parser.add_argument(
+        "--val_fraction", type=cli.fraction, help="share of the clips to hold out, by a hash of <video>/<clip>"
+    )
     parser.add_argument(
         "--recipe",
         choices=list(RECIPES),

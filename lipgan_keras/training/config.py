@@ -45,7 +45,7 @@ class TrainConfig:
     Attributes:
         data_root: folder or pack of preprocessed clips.
         filelists: folder with train.txt and maybe val.txt; None: the clips are divided by `val_fraction`.
-        val_fraction: share of the clips to hold out, 0 to below 1.
+        val_fraction: share of the clips to hold out, 0 to below 1; see `data.splits`.
         recipe: of RECIPES.
         model: variant of the generator, of `config.VARIANTS`.
         audio: front end, "mel" or "mfcc".

@@ -9,6 +9,7 @@ from ..config import FPS, ModelConfig
 from ..data import clip_folder, splits
 from ..data.augment_audio import Sound
 from ..data.dataset import Dataset
+from ..data.splits import Split
 from ..gan import LipGAN, Weights
 from ..utils import files, locks
 from ..utils.backend import has_gpu, keras, precision
@@ -39,7 +40,7 @@ def _train(options, logdir):
     config = _config(options, latest if state else None)
 
     clips = clip_folder.find_clips(options.data_root, options.audio)
-    train_clips, val_clips = splits.split_clips(clips, options.val_fraction, options.seed, options.filelists)
+    (train_clips, val_clips), split = _divided(options, clips, latest if state else None, state)
     if not state:
         config = dataclasses.replace(config, crop=_crop_style(train_clips))
     _warn(options, train_clips)
@@ -50,7 +51,7 @@ def _train(options, logdir):
         return
     data.batch(config.step)  # whatever is wrong with the data or the batch size is said now
 
-    run = Run(options, config, state, latest, wait=bool(val_clips))
+    run = Run(options, config, state, latest, split, wait=bool(val_clips))
     if state:
         print(f"{logdir}: goes on from step {config.step}")
     seconds = sum(clip.shown for clip in train_clips) / FPS
@@ -137,12 +138,13 @@ class Run:
     Attributes:
         lipgan: `gan.LipGAN`.
         models: the networks by name.
+        split: of the clips, for its checkpoints.
         step: training steps that they have seen.
         quality_from: the step at which the visual-quality discriminator starts; None: not yet known.
     """
 
-    def __init__(self, options, config, state, latest, wait):
-        self.options, self.config, self.step = options, config, config.step
+    def __init__(self, options, config, state, latest, split, wait):
+        self.options, self.config, self.split, self.step = options, config, split, config.step
         self.quality_from = options.quality_start
         if state:
             self.quality_from = state.get("quality_from")
@@ -231,14 +233,14 @@ class Run:
         training = {name: getattr(options, name) for name in training_config.FIXED + training_config.PARTS} | {
             "lr": options.lr,
             "precision": options.precision,
-            "filelists": options.filelists and os.path.abspath(options.filelists),
-            "val_fraction": options.val_fraction,
             "lip_means": [float(value) for value in keras.ops.convert_to_numpy(self.lipgan.lip_means)],
             "quality_from": self.quality_from,
         }
         with self.lipgan.averaged() as raw:
             config = dataclasses.replace(self.config, step=self.step)
-            checkpoints.save_checkpoint(path, self.models, config, self.lipgan.optimizers, training, raw)
+            checkpoints.save_checkpoint(
+                path, self.models, config, self.lipgan.optimizers, training, raw, self.split.stored()
+            )
 
 
 def _config(options, latest):
@@ -272,6 +274,38 @@ def _config(options, latest):
                 )
         config = dataclasses.replace(config, sync_frames=known.sync_frames, sync_width=known.sync_width)
     return config
+
+
+def _divided(options, clips, latest, state):
+    """((training, validation) clips, Split), of a new run or of one that goes on; says what is odd about them."""
+    if latest is None:
+        return _newly_divided(options, clips)
+    stored, arguments = checkpoints.read_split(latest), (options.val_fraction, options.filelists, latest)
+    if stored is None:
+        sides, split, lines = splits.resumed_before(clips, state, *arguments)
+    else:
+        sides, split, lines = splits.resumed_split(clips, Split.restored(stored, latest), *arguments)
+    for line in lines:
+        print(f"{options.logdir}: {line}")
+    return sides, split
+
+
+def _newly_divided(options, clips):
+    sides = splits.split_clips(clips, options.val_fraction, options.filelists)
+    split = Split.of(sides, options.val_fraction, options.filelists)
+    both = sum(split.trains_on(clip) for clip in sides[1])
+    if both:
+        print(f"{options.filelists}: {both} of the {len(sides[1])} clips that val.txt names are trained on too")
+    for flag in ("resume_gen", "resume_disc", "resume_sync"):
+        path = getattr(options, flag)
+        if path:
+            stored = checkpoints.read_split(path)
+            before = stored and Split.restored(stored, path)
+            seen = sum(before.has_seen(clip) for clip in sides[1]) if before else 0
+            if seen:
+                print(f"{path}: was trained on {seen} of the {len(sides[1])} clips that are held out now")
+            split = split.after(before)
+    return sides, split
 
 
 def _resumable(latest, options):

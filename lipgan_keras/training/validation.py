@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..config import ModelConfig
+from ..config import FPS, ModelConfig
 from ..data import scoring
 from ..data.clip_folder import Clip
-from ..data.dataset import Dataset
+from ..data.dataset import SAME_SOUND, Dataset
+from ..unsynced import rounded
 from ..utils.backend import keras
 from ..utils.batching import run_in_batches
 
@@ -15,6 +16,7 @@ VAL_SAMPLES = 256
 # The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right
 # one.
 SOUND_USED = 1.1
+MAX_DRAWS = 20  # until a wrong sound is looked for in turn
 
 
 JUDGES = {"sync": "val_sync_accuracy", "discriminator": "val_disc_accuracy"}
@@ -33,6 +35,8 @@ class Validation:
     Attributes:
         columns: names of what a call returns.
         sound_used: whether the generator's lips, when last judged, were much worse under a wrong sound.
+        wrong: (n,80,27,1) or (n,12,35,1), a wrong sound for each sample; None where the clips hold but one sound, whose
+            error is not a number then.
     """
 
     def __init__(
@@ -59,20 +63,11 @@ class Validation:
         drawn, wrong = [], []
         for clip, frame in zip(data.clip_of[chosen], data.frame_of[chosen], strict=True):
             drawn.append(data.sample(clip, frame, rng))
-            wrong.append(self._wrong(data, clip, frame, rng))
-        self.wrong = np.stack(wrong)
+            wrong.append(_wrong_window(data, int(clip), int(frame), rng))
+        self.wrong = None if any(window is None for window in wrong) else np.stack(wrong)
         self.faces, self.audio, self.targets, self.masks = (
             np.concatenate([sample[name] for sample in drawn]) for name in ("faces", "audio", "targets", "masks")
         )
-
-    @staticmethod
-    def _wrong(data, clip, frame, rng):
-        """The window of another clip, or of another time where there is one clip only."""
-        if len(data.clips) == 1:
-            count = data.clips[clip].shown
-            return data.window(clip, (frame + count // 2) % count)
-        other = (clip + 1 + int(rng.integers(len(data.clips) - 1))) % len(data.clips)
-        return data.window(other, int(rng.integers(data.clips[other].shown)))
 
     def __call__(self) -> dict[str, float]:
         """The values of `columns`; keeps the predictions for `grid`.
@@ -86,13 +81,15 @@ class Validation:
             self.predictions = run_in_batches(run, self.faces, self.audio, size)
             if not np.isfinite(self.predictions).all():
                 raise FloatingPointError("the generator's output is not a number")
-            wrong = run_in_batches(run, self.faces, self.wrong, size)
             masks = self.masks[..., 0]
             values = {
                 "val_mae": float(np.abs(self.targets - self.predictions).mean()),
                 "val_lip_mae": float(np.nanmean(scoring.lip_mae(masks, self.targets, self.predictions))),
-                "val_lip_mae_wrong_sound": float(np.nanmean(scoring.lip_mae(masks, self.targets, wrong))),
+                "val_lip_mae_wrong_sound": float("nan"),
             }
+            if self.wrong is not None:
+                wrong = run_in_batches(run, self.faces, self.wrong, size)
+                values["val_lip_mae_wrong_sound"] = float(np.nanmean(scoring.lip_mae(masks, self.targets, wrong)))
             self.sound_used = values["val_lip_mae_wrong_sound"] >= SOUND_USED * values["val_lip_mae"]
         if self.judges:
             found = scoring.held_out_accuracy(*(scoring.score(self.models, drawn) for drawn in self.pairs))
@@ -107,3 +104,34 @@ class Validation:
         columns = self.faces[..., :3], self.faces[..., 3:], self.targets, self.predictions
         picture = np.concatenate([np.concatenate(list(column[chosen])) for column in columns], axis=1)
         return np.clip(np.rint(picture * 255), 0, 255).astype("uint8")
+
+
+def _wrong_window(data, clip, frame, rng):
+    """The window of a random frame of another clip, or of another time of the same one; None: all sound alike."""
+    right = rounded(data.windows(clip, [frame]))
+    for other, at in _candidates(data, clip, frame, rng):
+        if other == clip:
+            start = data.clips[clip].start
+            in_sync = abs(start[at] - start[frame]) < (SAME_SOUND - 0.5) / FPS
+        else:
+            in_sync = _is_copy(data, clip, other)
+        window = None if in_sync else data.windows(other, [at])
+        if window is not None and rounded(window) != right:
+            return window[0]
+    return None
+
+
+def _is_copy(data, clip, other):
+    """Whether one says what the other does, as where one is the other mirrored."""
+    return data.clips[clip].source == data.clips[other].source or data.soundtrack(clip) == data.soundtrack(other)
+
+
+def _candidates(data, clip, frame, rng):
+    """(clip, frame): random ones of the other clips, then all, those of the same clip first."""
+    count = len(data.clips)
+    for _ in range(MAX_DRAWS if count > 1 else 0):
+        other = (clip + 1 + int(rng.integers(count - 1))) % count
+        yield other, int(rng.integers(data.clips[other].shown))
+    for other in (clip, *(c for c in range(count) if c != clip)):
+        shown = data.clips[other].shown
+        yield from ((other, (frame + shown // 2 + step) % shown) for step in range(shown))

@@ -190,6 +190,22 @@ def test_half_precision_costs_little(tmp_path, golden_checkpoint):
     assert psnr[0] - psnr[1] < 0.1
 
 
+def test_the_split_stays_in_exports(tmp_path, small, golden_checkpoint, capfd):
+    """However many clips were held out."""
+    path, out = tmp_path / "all.h5", tmp_path / "out.h5"
+    split = {"held_out": {f"speaker/{i:06d}": f"Sprecher ä/{i:06d}" for i in range(20_000)}}
+    checkpoints.save_checkpoint(path, {"generator": small}, SMALL, split=split)
+    assert checkpoints.read_split(path) == split and checkpoints.read_networks(path) == ["generator"]
+    for command in (["export", path, out], ["export", path, out, "--float16"], ["convert", path, out]):
+        out.unlink(missing_ok=True)
+        made = synthetic.call("lipgan_keras.checkpoints", *command, capfd=capfd)
+        assert made.returncode == 0 and checkpoints.read_split(out) == split, made.stderr
+    checkpoints.save_checkpoint(path, {"generator": small}, SMALL)
+    checkpoints.export(path, out)
+    assert checkpoints.read_split(path) is None and checkpoints.read_split(out) is None
+    assert checkpoints.read_split(golden_checkpoint("mel_basic.full.h5")) is None
+
+
 def test_export_of_generator_and_discriminator(tmp_path, small, capfd):
     path, out = tmp_path / "all.h5", tmp_path / "out.h5"
     sync = SMALL.build_sync_discriminator()

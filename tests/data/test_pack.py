@@ -53,7 +53,7 @@ def root(tmp_path_factory):
 def test_a_pack_trains_as_its_folder_does(root, kind):
     batches = []
     for place in (root, packed(root)):
-        clips, _ = splits.split_clips(find(place, kind), 0.2, 1)
+        clips, _ = splits.split_clips(find(place, kind), 0.2)
         config = ModelConfig("basic", kind)
         data = Dataset(clips, config, 20, seed=4, sync_runs=6, sound=Sound(augment.NAMES), **ALL)
         batches.append([data.batch(number)[0] for number in (0, 7)])
@@ -128,8 +128,11 @@ def test_the_command_line(root, tmp_path, capfd):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "train.txt").write_text("a/1\na/elsewhere\n")
     (tmp_path / "lists" / "val.txt").write_text("a/3\n")
+    (root / "main" / "a" / "4" / "source.txt").write_text("a/elsewhere\n")  # what was made of a clip follows it
+    assert "3 clips" in run("--filelists", tmp_path / "lists").stdout
+    (root / "main" / "a" / "4" / "source.txt").unlink()
     assert "2 clips" in run("--filelists", tmp_path / "lists").stdout
-    train, held_out = splits.split_clips(find(tmp_path / "new" / "p"), 0.5, 0, tmp_path / "lists")
+    train, held_out = splits.split_clips(find(tmp_path / "new" / "p"), 0.5, tmp_path / "lists")
     assert [clip.folder.name for clip in train + held_out] == ["1", "3"]
 
     size = (tmp_path / "new" / "p").stat().st_size

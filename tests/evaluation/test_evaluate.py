@@ -14,12 +14,14 @@ from helpers.checks import assert_one_line
 from helpers.synthetic import beeps, call, detect, number, picture, steady, write
 from lipgan_keras import audio, checkpoints
 from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import splits
 from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.evaluation import discriminator, fid, find, generated_clips, loaded, paired_videos, summary
 from lipgan_keras.evaluation import jobs as evaluation_jobs
 from lipgan_keras.evaluation import kept as evaluation_kept
 from lipgan_keras.evaluation import measure as evaluation_measure
+from lipgan_keras.evaluation.config import EvalConfig
 from lipgan_keras.evaluation.jobs import Job, Settings
 from lipgan_keras.evaluation.metrics import images
 from lipgan_keras.face import detector, regions
@@ -503,6 +505,40 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
     (tmp_path / "lists" / "val.txt").write_text("main/speaker/0\nspeaker/0_mirrored\nmain/speaker/2\n")
     jobs = find.held_out_jobs(Flags, tmp_path)
     assert [job.other and job.other.name for job in jobs] == ["2", "2", "0"]
+
+
+def test_which_clips_are_measured_and_why(quick, clips, checkpoint, tmp_path, capfd):
+    """Those that the checkpoint names as held out, of val.txt whatever it names, or all where it knows none."""
+    zero, one = (Clip(clips / "main" / "speaker" / name, clips) for name in "01")
+    kept = splits.Split.of(([one], [zero]), 0.05).stored()
+    networks = {"generator": CONFIG.build_generator()}
+    named, unnamed = tmp_path / "named.h5", tmp_path / "unnamed.h5"
+    checkpoints.save_checkpoint(tmp_path / "whole.h5", networks, CONFIG, training={"seed": 0}, split=kept)
+    checkpoints.export(tmp_path / "whole.h5", named)
+    checkpoints.save_checkpoint(unnamed, networks, CONFIG)
+
+    def measured(checkpoint, data_root, filelists=None):
+        facts = {}
+        options = EvalConfig(checkpoint=str(checkpoint), data_root=str(data_root), filelists=filelists)
+        jobs = find.held_out_jobs(options, tmp_path, facts)
+        assert capfd.readouterr().out == f"{data_root}: measures {facts['clips']}\n"
+        return [job.name for job in jobs if not job.problem], facts["clips"]
+
+    assert measured(named, clips) == (["main/speaker/0"], "1 of 2 clips, those that training held out")
+    (tmp_path / "lists" / "val.txt").write_text("speaker/1\n")
+    name, why = measured(named, clips, str(tmp_path / "lists"))
+    assert name == ["main/speaker/1"] and "val.txt names; training has seen 1 of them" in why
+    both, nothing = ["main/speaker/0", "main/speaker/1"], "nothing is known of what"
+    assert measured(unnamed, clips) == (both, f"all 2 clips; {nothing} {unnamed} was trained on")
+    (clips / "main" / "speaker").rename(clips / "main" / "stranger")
+    names, why = measured(named, clips)
+    assert len(names) == 2 and why == "all 2 clips, as training knew none of them"
+    (clips / "main" / "stranger" / "1" / "landmarks.npz").write_bytes(b"PK")
+    done = quick("--checkpoint", named, "--data_root", clips, "--metrics", "psnr")
+    results, found = results_of(tmp_path / "out")
+    assert done.returncode == 2 and "landmarks.npz" in found["main/stranger/1"]["reason"]
+    assert results["settings"]["clips"] == "all 1 clips, as training knew none of them"
+    assert f"{clips}: measures {results['settings']['clips']}" in done.stdout
 
 
 def test_sound_that_fits_beats_sound_that_does_not():

@@ -10,7 +10,7 @@ from helpers.checks import assert_one_line
 from helpers.clips import find, make_clip, make_root
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
-from lipgan_keras.data import scoring
+from lipgan_keras.data import scoring, splits
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.evaluation import sync_accuracy
 from lipgan_keras.inference import models
@@ -81,7 +81,7 @@ def puppets(tmp_path):
 
 
 def test_the_command(run, puppets, capsys):
-    flags = ["--data_root", puppets / "crops", "--checkpoint", puppets / "both.h5", "--val_fraction", 0.5]
+    flags = ["--data_root", puppets / "crops", "--checkpoint", puppets / "both.h5", "--val_fraction", 0.8]
     run(*flags, "--puppets", puppets / "videos", "--json", puppets / "out.json")
     lines = capsys.readouterr().out.splitlines()
     assert "half of them in sync" in lines[0] and [line.split()[0] for line in lines[1:4]] == [
@@ -107,9 +107,19 @@ def test_the_split_is_that_of_the_training(run, puppets, capsys):
     checkpoints.save_checkpoint(
         puppets / "half.h5", models, CONFIG, None, training | {"filelists": None, "val_fraction": 0.5}
     )
-    for name, clips in (("lists.h5", "of 1 held-out"), ("half.h5", "of 2 held-out")):
-        run("--data_root", puppets / "crops", "--checkpoint", puppets / name)
-        assert clips in capsys.readouterr().out
+    crops = find(puppets / "crops")
+    kept = splits.Split.of((crops[:1], crops[2:]), 0.05).stored()
+    checkpoints.save_checkpoint(puppets / "named.h5", models, CONFIG, split=kept)
+    checkpoints.save_checkpoint(puppets / "unnamed.h5", models, CONFIG)
+    for name, clips, why in (
+        ("lists.h5", "of 1 held-out", "val.txt names, as in training"),
+        ("half.h5", "of 2 held-out", "measured on 2 of 4 clips, those that the split of before held out"),
+        ("named.h5", "of 2 held-out", "measured on 2 of 4 clips, those that training held out"),
+        ("unnamed.h5", "of 1 held-out", "nothing is known of what"),
+    ):
+        run("--data_root", puppets / "crops", "--checkpoint", puppets / name, "--pairs", 20)
+        out = capsys.readouterr().out
+        assert clips in out and why in out
 
 
 def test_the_oracle_cannot_tell_a_mouth_at_rest(puppets):

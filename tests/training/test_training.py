@@ -26,6 +26,7 @@ from helpers.clips import make_clip, make_root
 from lipgan_keras import checkpoints, gan, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import clip_folder, splits
+from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.data.loader import Loader
 from lipgan_keras.gan import LipGAN
@@ -482,7 +483,7 @@ def test_jax_without_tensorflow(script, root, unbroken, tmp_path):
 def test_fit_runs_the_step_of_train_iteration(unbroken, root, monkeypatch):
     """The first batches of a run of `fit`, given to `train_iteration` by hand: the losses of the first row."""
     clips = clip_folder.find_clips(root, "mel", progress=False)
-    data = Dataset(splits.split_clips(clips, 0.25, 0)[0], ModelConfig("basic"), 4)
+    data = Dataset(splits.split_clips(clips, 0.25)[0], ModelConfig("basic"), 4)
     keras.utils.set_random_seed(0)
     generator = networks.build_generator("basic", width=0.125)
     model = LipGAN(generator, networks.build_discriminator(width=0.125))
@@ -592,6 +593,91 @@ def test_the_logdir_of_another_run(train, unbroken, flag, value):
         train(unbroken, "--steps", 100, f"--{flag}", value)
 
 
+@pytest.fixture
+def other_data(unbroken, root, train, tmp_path, capsys):
+    """A function: go on from `unbroken` with a copy of its clips, which lies in `crops`; what it prints."""
+    shutil.copytree(unbroken, tmp_path / "log")
+    shutil.copytree(root, tmp_path / "crops")
+
+    def run(*flags):
+        capsys.readouterr()
+        train(tmp_path / "log", *JOINT, *flags, data_root=tmp_path / "crops")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_going_on_with_other_data(other_data, train, unbroken, tmp_path):
+    """Refused, or said where clips were only added, or are no longer there to train on."""
+    video = tmp_path / "crops" / "main" / "video"
+    held_out = sorted(checkpoints.read_split(unbroken / "checkpoint.h5")["held_out"])
+    assert held_out == ["video/clip1", "video/clip2"]
+    assert "added" not in other_data()
+    with pytest.raises(UserError, match="checkpoint.h5: belongs to a run with --val_fraction 0.25, not 0.5"):
+        other_data("--val_fraction", 0.5)
+    (tmp_path / "train.txt").write_text("video/clip0\nvideo/clip1\nvideo/clip2\n")
+    with pytest.raises(UserError, match="checkpoint.h5: belongs to a run with --filelists unset, not"):
+        other_data("--filelists", tmp_path)
+    make_clip(video / "clip5", frames=range(20, 34), seed=5)  # whose hash holds it out
+    (video / "clip5" / "source.txt").write_text("video/clip3")  # but not that of what it was made of
+    assert "log: 1 clips were added, 1 to train on and 0 held out" in other_data()
+    shutil.rmtree(video / "clip0")
+    assert "1 of the 2 clips that it was trained on are no longer there" in other_data()
+    shutil.rmtree(video / "clip2")
+    with pytest.raises(UserError, match="checkpoint.h5: video/clip2, which this run has held out, is no longer there"):
+        other_data()
+    theirs = make_root(tmp_path / "theirs", frames=range(20, 34))
+    (theirs / "main" / "video").rename(theirs / "main" / "another")
+    with pytest.raises(UserError, match="checkpoint.h5: video/clip1, .* is no longer there, and 1 more"):
+        train(tmp_path / "log", *JOINT, data_root=theirs)
+
+
+def test_a_run_from_before_goes_on_with_its_old_split(other_data, root, tmp_path, eagerly):
+    """Where the checkpoint does not name its held-out clips."""
+    with h5py.File(tmp_path / "log" / "checkpoint.h5", "a") as file:
+        del file["split"]
+        training = json.loads(file.attrs["training"]) | {"filelists": None, "val_fraction": 0.25}
+        file.attrs["training"] = json.dumps(training)
+    with pytest.raises(UserError, match="checkpoint.h5: belongs to a run with --val_fraction 0.25, not 0.5"):
+        other_data("--val_fraction", 0.5)
+    printed = other_data("--steps", 13)
+    assert printed.count("is from before held-out clips were named; they are those of the split of before") == 1
+    assert "3 clips (0.0 min) to train on, 1 held out" in printed
+    kept = checkpoints.read_split(tmp_path / "log" / "checkpoint.h5")
+    _, (held_out,) = splits.permuted_split(clip_folder.find_clips(root, "mel"), 0.25, 0)
+    assert list(kept["held_out"]) == [held_out.name] and kept["rule"] == splits.BEFORE
+    make_clip(tmp_path / "crops" / "main" / "video" / "clip4", frames=range(20, 34), seed=5)
+    printed = other_data("--steps", 13)  # from now on by name
+    assert "1 clips were added, 1 to train on and 0 held out" in printed and "from before" not in printed
+
+
+def test_what_the_weights_were_trained_on_stays_known(prepared, unbroken, tmp_path, capsys):
+    """By a run that begins with them, which says where it holds out what they have seen."""
+    ours = unbroken / "checkpoint.h5"
+    theirs = make_root(tmp_path / "theirs", frames=range(20, 34))
+    flags = ["--recipe", "unet", "--resume_gen", ours, "--steps", 2]
+    prepared(tmp_path / "log", *flags, data_root=theirs)
+    assert "held out now" not in capsys.readouterr().out
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("video/clip1\n")
+    (lists / "val.txt").write_text("video/clip3\nvideo/clip2\n")
+    prepared(tmp_path / "log", *flags, "--filelists", lists, data_root=theirs)
+    assert f"{ours}: was trained on 1 of the 2 clips that are held out now" in capsys.readouterr().out
+    (lists / "train.txt").write_text("video/clip1\nvideo/clip3\n")
+    prepared(tmp_path / "log", *flags, "--filelists", lists, data_root=theirs)
+    assert "lists: 1 of the 2 clips that val.txt names are trained on too" in capsys.readouterr().out
+
+
+def test_clips_that_are_left_out_are_counted(prepared, tmp_path, capsys):
+    root = make_root(tmp_path / "data", frames=range(20, 34))
+    make_clip(root / "main" / "short" / "0", frames=range(11))
+    make_clip(root / "main" / "mute" / "0", "lipgan_mfcc")
+    prepared(tmp_path / "log", "--steps", 9, data_root=root)
+    out = capsys.readouterr().out
+    assert "data: 2 of 6 clips are left out: 1 with under 12 frames, 1 with no sound for --audio mel\n" in out
+
+
 def test_a_damaged_checkpoint_in_the_logdir(train, unbroken, tmp_path):
     shutil.copy(unbroken / "checkpoint.h5", tmp_path)
     os.truncate(tmp_path / "checkpoint.h5", 100_000)
@@ -602,6 +688,13 @@ def test_a_damaged_checkpoint_in_the_logdir(train, unbroken, tmp_path):
         file.attrs["training"] = json.dumps([1])[:-1]
     with pytest.raises(UserError, match="checkpoint.h5: "):
         train(tmp_path, *JOINT)
+    for wrong in (np.frombuffer(b'{"rule": 3', "uint8"), np.frombuffer(b"{}", "uint8"), np.zeros(3)):
+        shutil.copy(unbroken / "checkpoint.h5", tmp_path)
+        with h5py.File(tmp_path / "checkpoint.h5", "a") as file:
+            del file["split"]
+            file["split"] = wrong
+        with pytest.raises(UserError, match="checkpoint.h5: what it says of held-out clips cannot be read"):
+            train(tmp_path, *JOINT)
 
 
 def test_a_file_that_turns_out_bad_during_training(train, tmp_path):
@@ -715,3 +808,42 @@ def test_validation_measures_lips_under_both_sounds(tmp_path):
     assert values["val_mae"] < 0.02 and values["val_lip_mae"] < 0.02
     assert values["val_lip_mae_wrong_sound"] > 0.4
     assert len(validation.faces) == 42 and validation.grid().shape == (768, 384, 3)
+
+
+def test_the_wrong_sound_of_the_validation_is_wrong(tmp_path):
+    """It is no copy's of the clip, nor the same in itself, as two pauses are; and the same every time."""
+
+    class Deaf:
+        def predict_on_batch(self, inputs):
+            return inputs[0][..., :3]
+
+    for name, seed in (("a", 1), ("mirrored", 1), ("recast", 3), ("b", 2)):
+        make_clip(tmp_path / "v" / name, frames=range(20), seed=seed)
+    (tmp_path / "v" / "recast" / "source.txt").write_text("v/a")
+    make_clip(tmp_path / "v" / "silent", frames=range(20), click=1.5)  # after its frames
+    config = ModelConfig("basic")
+
+    def heard(name):
+        return list(Dataset([Clip(tmp_path / "v" / name)], config, 1, pairs=False).windows(0, range(20)))
+
+    def place(window, windows):
+        return next((i for i, other in enumerate(windows) if np.array_equal(window, other)), None)
+
+    def drawn(*names):
+        clips = [Clip(tmp_path / "v" / name) for name in names]
+        return Validation(clips, clips, config, 0, {"generator": Deaf()})
+
+    own = heard("a")
+    for names in (("a",), ("a", "mirrored"), ("a", "recast"), ("a", "mirrored", "b")):
+        validation = drawn(*names)
+        assert np.array_equal(validation.wrong, drawn(*names).wrong)
+        for right, wrong in zip(validation.audio, validation.wrong, strict=True):
+            at, there = place(right, own), place(wrong, own)
+            if at is not None and "b" not in names:
+                assert abs(at - there) >= 3
+            elif at is not None:
+                assert there is None and place(wrong, heard("b")) is not None
+    mixed = drawn("silent", "b")
+    assert all(not np.array_equal(*pair) for pair in zip(mixed.audio, mixed.wrong, strict=True))
+    nothing = drawn("silent")
+    assert nothing.wrong is None and np.isnan(nothing()["val_lip_mae_wrong_sound"]) and not nothing.sound_used
