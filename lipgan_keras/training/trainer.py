@@ -145,7 +145,7 @@ class Run:
             checkpoints.load_optimizers(self.lipgan.optimizers, latest)
             self.lipgan.lip_means.assign(state.get("lip_means", [0.0, 0.0]))
             for name, averages in self.lipgan.statistics.items():
-                for average, variable in zip(averages, self.models[name].non_trainable_variables, strict=True):
+                for average, variable in zip(averages, self.models[name].non_trainable_weights, strict=True):
                     average.assign(variable)
             checkpoints.load_raw({name: self.models[name] for name in self.lipgan.statistics}, latest)
             if self._schedule() == args.lr:
