@@ -24,15 +24,12 @@ from .inference import output as inference_output
 from .inference import source as inference_source
 from .inference.blend import Composer
 from .inference.occlusion import OcclusionDetector
-from .inference.options import Options, Summary
+from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
 from .inference.source import OutputFrame, Source
-from .media.video_writer import VideoWriter
 from .utils import files
 from .utils.errors import UserError
-
-BATCH_SIZE = 16  # faces the generator is given at once
 
 
 class LipSync:
@@ -99,10 +96,8 @@ class LipSync:
         """
         begin = time.perf_counter()
         source = Source(Path(outfile), face, audio, Options(**options), self.config)
-        generator = self.engine
+        summary = Summary(source.outfile, engine=self.engine.name)
         source.look()
-        summary = Summary(source.outfile, engine=generator.name)
-        composer = Composer(source.options.region, source.options.sharpen)
         preview = Preview(source.options.preview) if source.options.preview else None
         with (
             files.replacing(source.outfile) as temporary,
@@ -110,29 +105,12 @@ class LipSync:
             Stages() as stages,
         ):
             summary.stages = stages.seconds
-            shots = stages.run("find faces", source.shots(stages), source.ahead)
-            spoken = self._speak(generator, shots, source)
-            spoken = stages.run("generate", spoken, source.ahead)
-            # Of a box that the user gives nobody knows what it holds, and the original pastes whatever is before the
-            # mouth.
-            uncovered = None if source.options.box or source.options.region == "face" else OcclusionDetector()
-            made = stages.run("paste", _paste(spoken, composer, uncovered, source.options.label), source.ahead)
-            with VideoWriter(
-                temporary,
-                source.width,
-                source.height,
-                source.rate,
-                audio=audio,
-                duration=source.seconds,
-                sample_aspect_ratio=source.info.sample_aspect_ratio,
-                metadata={"comment": inference_output.COMMENT},
-            ) as writer:
+            made = self._made(source, stages)
+            with _writer(temporary, source, audio) as writer:
                 for shot, image in made:
                     with stages.working("write"):
                         writer.write(image, shot.time, shot.duration)
-                    summary.frames += 1
-                    summary.frames_without_face += not shot.faces
-                    summary.seconds = shot.time + shot.duration
+                    summary.count(shot.time + shot.duration, bool(shot.faces))
                     if preview:
                         preview.add(shot, image)
                     if callback:
@@ -149,6 +127,16 @@ class LipSync:
             preview.write()
         summary.elapsed = time.perf_counter() - begin
         return summary
+
+    def _made(self, source, stages) -> Iterator[tuple[OutputFrame, np.ndarray]]:
+        """All stages but the last: frames with their new mouths, ready to be written."""
+        options = source.options
+        shots = stages.run("find faces", source.shots(stages), source.ahead)
+        spoken = stages.run("generate", self._speak(self.engine, shots, source), source.ahead)
+        # A box that the user gives may hold anything, and the original pastes over whatever is before the mouth.
+        occlusion = None if options.box or options.region == "face" else OcclusionDetector()
+        composer = Composer(options.region, options.sharpen)
+        return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead)
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list[np.ndarray]]]:
         """Shots, each with the generated crops of its faces."""
@@ -169,11 +157,23 @@ class LipSync:
                 yield shot, [pictures.pop(0) for _ in shot.faces]
 
 
-def _paste(spoken, composer, uncovered, label) -> Iterator[tuple[OutputFrame, np.ndarray]]:
+def _writer(path, source, audio):
+    return inference_output.synthetic_writer(
+        path,
+        source.width,
+        source.height,
+        source.rate,
+        audio=audio,
+        duration=source.seconds,
+        sample_aspect_ratio=source.info.sample_aspect_ratio,
+    )
+
+
+def _paste(spoken, composer, occlusion, label) -> Iterator[tuple[OutputFrame, np.ndarray]]:
     for shot, crops in spoken:
         image = shot.frame.image
         for one, crop in zip(shot.faces, crops, strict=True):
-            if uncovered:
-                one = dataclasses.replace(one, strength=one.strength * uncovered(shot.frame.image, one, shot.time))
+            if occlusion:
+                one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)
         yield shot, labelled(image) if label else image

@@ -1,3 +1,5 @@
+"""Fixtures that every wing shares, markers, and the number of processes."""
+
 import lzma
 import os
 import signal
@@ -5,17 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-GOLDEN = Path(__file__).parent / "golden"
+from helpers.checks import GOLDEN, ROOT
 
 
 def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a shell; scripts would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "real: needs real clips, in the folder that LIPGAN_CLIPS names")
+    config.addinivalue_line("markers", "slow: takes seconds; left out by -m 'not slow'")
     if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores, so that each needs one thread
         os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 
@@ -85,22 +86,3 @@ def script(tmp_path):
         )
 
     return run
-
-
-def assert_one_line(result, *words):
-    """Bad input: exit code 2, and one line on stderr that holds `words`."""
-    lines = result.stderr.strip().splitlines()
-    assert result.returncode == 2, result.stderr
-    assert len(lines) == 1, result.stderr
-    for word in words:
-        assert str(word) in lines[0], lines[0]
-
-
-def noise_batch(size, seed=0, kind=(80, 27, 1)):
-    """Faces, audio and targets of uniform and normal noise."""
-    rng = np.random.default_rng(seed)
-    targets = rng.random((size, 96, 96, 3), "float32")
-    masked = targets.copy()
-    masked[:, 48:] = 0
-    faces = np.concatenate([rng.random((size, 96, 96, 3), "float32"), masked], axis=-1)
-    return faces, rng.standard_normal((size, *kind), "float32"), targets

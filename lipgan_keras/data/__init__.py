@@ -1,5 +1,5 @@
-"""Videos or preprocessed clips in; batches for training, and scores on held-out clips, out.
-
-Rooms: preprocess, clip_folder, pack, splits, frame_cache, dataset, loader, augment, augment_audio,
-noise, music, mel_bank, scoring.
+"""In: videos, or clips that are preprocessed.
+Out: batches for training, and scores on clips.
+Rooms: augment, augment_audio, clip_folder, command, dataset, frame_cache, loader, mel_bank, music, noise, pack,
+preprocess, preprocess_config, scoring, splits.
 """

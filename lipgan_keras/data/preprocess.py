@@ -12,7 +12,6 @@ A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/
 The folder appears under its name when it is complete.
 """
 
-import argparse
 import collections
 import contextlib
 import functools
@@ -34,6 +33,7 @@ from ..media import audio_file, probe, video_reader
 from ..utils import errors, files, processes
 from ..utils.errors import UserError
 from . import pack
+from .preprocess_config import PreprocessConfig
 
 FPS = 25
 MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no picture
@@ -44,19 +44,35 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def preprocess(args: argparse.Namespace) -> None:
-    """Preprocess every video that the flags of preprocess.py name, and print a summary.
+def preprocess(options: PreprocessConfig) -> None:
+    """Preprocess videos, then pack clips, each if `options` name them; prints summaries.
+
+    Raises:
+        UserError: an output that cannot be written to, no videos, no clips, or not one clip that worked.
+    """
+    if options.pack:  # said before hours of work
+        if os.path.isdir(options.pack):
+            raise UserError(f"{options.pack}: is a folder; name a file in it")
+        files.check_writable(os.path.dirname(options.pack) or ".")
+    if options.videos_data_root:
+        preprocess_videos(options)
+    if options.pack:
+        pack_clips(options)
+
+
+def preprocess_videos(options: PreprocessConfig) -> None:
+    """Preprocess every video that `options` name, and print a summary.
 
     Raises:
         UserError: no videos, an output folder that cannot be written to, or not one clip that worked.
     """
-    jobs = find_videos(args.videos_data_root, args.split, args.filelists)
-    out = Path(args.final_data_root)
+    jobs = find_videos(options.videos_data_root, options.split, options.filelists)
+    out = Path(options.final_data_root)
     files.check_writable(out)
     todo, done, failures = [], 0, []
     for source, name in jobs:
         target = out / name
-        state = finished(target, args.img_size)
+        state = finished(target, options.img_size)
         if state == "finished":
             continue
         if state:
@@ -65,10 +81,10 @@ def preprocess(args: argparse.Namespace) -> None:
             todo.append((source, target))
     skipped = len(jobs) - len(todo) - len(failures)
 
-    workers = max(1, min(args.num_workers, len(todo), os.cpu_count() or 1))
+    workers = max(1, min(options.num_workers, len(todo), os.cpu_count() or 1))
     with (
         tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
-        contextlib.closing(_run(todo, args.img_size, workers)) as results,
+        contextlib.closing(_run(todo, options.img_size, workers)) as results,
     ):
         for source, reason in results:
             if reason:
@@ -82,30 +98,32 @@ def preprocess(args: argparse.Namespace) -> None:
     for source, reason in sorted(failures):
         print(f"  failed: {reason if str(source) in reason else f'{source}: {reason}'}")
     if failures and not done and not skipped:
-        raise UserError(f"{args.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above")
+        raise UserError(
+            f"{options.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above"
+        )
 
 
-def pack_clips(args: argparse.Namespace) -> None:
+def pack_clips(options: PreprocessConfig) -> None:
     """Write what preprocess.py --pack names, and say how large it is.
 
     Raises:
         UserError: no clips, or too many.
     """
-    root = args.final_data_root
+    root = options.final_data_root
     if not os.path.isdir(root):
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
     folders = pack.clip_folders(root)
-    if args.filelists:
-        lists = [pack.read_list(Path(args.filelists) / name) for name in ("train.txt", "val.txt")]
+    if options.filelists:
+        lists = [pack.read_list(Path(options.filelists) / name) for name in ("train.txt", "val.txt")]
         names = set().union(*(names for names in lists if names))
         folders = [folder for folder in folders if pack.is_named(folder, names)]
         if not folders:
             raise UserError(
-                f"{args.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them "
+                f"{options.filelists}: its train.txt and val.txt name none of the clips below {root}; preprocess them "
                 "first"
             )
-    size = pack.write(root, folders, args.pack, int(args.pack_mb * 1e6))
-    print(f"{args.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
+    size = pack.write(root, folders, options.pack, int(options.pack_mb * 1e6))
+    print(f"{options.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
 
 
 def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLike | None) -> list[tuple[Path, Path]]:

@@ -24,10 +24,10 @@ class ReferenceDiscriminator:
     BATCH = 32
 
     def __init__(self, path: str | os.PathLike):
+        from ..inference import models as inference_models
         from ..utils.backend import keras
-        from . import sync_accuracy
 
-        models, self.config = sync_accuracy.load(path)
+        models, self.config = inference_models.load_discriminators(path)
         if "sync" in models:
             self.name, self.model, self.frames = "sync", models["sync"], self.config.sync_frames
         else:

@@ -15,17 +15,17 @@ from . import kept
 from .jobs import Job
 
 
-def paired_jobs(args, out) -> list[Job]:
+def paired_jobs(options, out) -> list[Job]:
     """Jobs for two folders of videos."""
-    truth, generated = _videos(args.truth, out), _videos(args.generated, out)
+    truth, generated = _videos(options.truth, out), _videos(options.generated, out)
     if not generated:
-        raise UserError(f"{args.generated}: holds no video; give the folder of the results")
+        raise UserError(f"{options.generated}: holds no video; give the folder of the results")
     if not truth:
-        raise UserError(f"{args.truth}: holds no video; give the folder of the true videos")
+        raise UserError(f"{options.truth}: holds no video; give the folder of the true videos")
     jobs = []
     for name in sorted({*truth, *generated}):
         found, problem = [], None
-        for files, folder in ((truth, args.truth), (generated, args.generated)):
+        for files, folder in ((truth, options.truth), (generated, options.generated)):
             paths = files.get(name, [])
             found.append(paths[0] if paths else None)
             if not paths:
@@ -63,23 +63,23 @@ def _videos(folder, out) -> dict[str, list[Path]]:
     return found
 
 
-def held_out_jobs(args, out) -> list[Job]:
+def held_out_jobs(options, out) -> list[Job]:
     """Jobs for the clips that training held out, and for those that a list names but are not there."""
-    from .. import checkpoints
     from ..data import clip_folder, splits
+    from ..inference import models
     from . import sync_accuracy
 
-    config = checkpoints.read_config(args.checkpoint)
-    known = checkpoints.read_training(args.checkpoint) or {}
+    config = models.read_config(options.checkpoint)
+    known = models.read_training(options.checkpoint) or {}
     split = {name: known.get(name, default) for name, default in sync_accuracy.SPLIT.items()}
-    if args.filelists:
-        split["filelists"] = args.filelists
+    if options.filelists:
+        split["filelists"] = options.filelists
     broken = {}
-    clips = clip_folder.find_clips(args.data_root, config.audio, broken=broken if split["filelists"] else None)
+    clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if split["filelists"] else None)
     training, held_out = splits.split_clips(clips, split["val_fraction"], split["seed"], split["filelists"])
     if not held_out:
-        raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a train.txt and a val.txt")
-    root, others = Path(args.data_root), held_out if len(held_out) > 1 else held_out + training
+        raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a train.txt and a val.txt")
+    root, others = Path(options.data_root), held_out if len(held_out) > 1 else held_out + training
     jobs = []
     for i, clip in enumerate(held_out):
         following = [others[(i + 1 + k) % len(others)] for k in range(len(others))]
@@ -123,24 +123,26 @@ def _lines(path) -> list[list[str]]:
         raise UserError(f"{path}: cannot be read as a list; give a text file in UTF-8") from error
 
 
-def dubbed_jobs(args, out) -> list[Job]:
+def dubbed_jobs(options, out) -> list[Job]:
     """Jobs for the lines of a list in Wav2Lip's format. `clip` is the sound's file, until the video is there."""
-    if not os.path.isdir(args.data_root):
-        raise UserError(f"{args.data_root}: no such folder; give the one that the paths in {args.filelist} start from")
-    lines = _lines(args.filelist)
+    if not os.path.isdir(options.data_root):
+        raise UserError(
+            f"{options.data_root}: no such folder; give the one that the paths in {options.filelist} start from"
+        )
+    lines = _lines(options.filelist)
     if not lines:
-        raise UserError(f"{args.filelist}: is empty; its lines are to be <clip of the sound> <clip of the face>")
+        raise UserError(f"{options.filelist}: is empty; its lines are to be <clip of the sound> <clip of the face>")
     jobs = []
     for number, line in enumerate(lines, 1):
         if len(line) != 2:
             raise UserError(
-                f"{args.filelist}: line {number} has {len(line)} words; it is to be <clip of the sound> <clip of the "
-                "face>"
+                f"{options.filelist}: line {number} has {len(line)} words; it is to be <clip of the sound> <clip "
+                "of the face>"
             )
-        heard, seen = (_clip_file(args.data_root, word) for word in line)
+        heard, seen = (_clip_file(options.data_root, word) for word in line)
         problem = next(
             (
-                f"{path}: no such file; line {number} of {args.filelist} names it"
+                f"{path}: no such file; line {number} of {options.filelist} names it"
                 for path in (heard, seen)
                 if not path.is_file()
             ),
@@ -159,7 +161,7 @@ def _clip_file(root, word) -> Path:
     return path if path.is_file() else Path(f"{path}.mp4")
 
 
-def dub(args, jobs, out) -> list[Job]:
+def dub(options, jobs, out) -> list[Job]:
     """Make the videos of `_dubbed` that are not there yet."""
     from ..lipsync import LipSync
 
@@ -168,10 +170,10 @@ def dub(args, jobs, out) -> list[Job]:
         if job.problem is None:
             note, key = (
                 job.place(out, ".made.json"),
-                kept.key_of("made", args.audio_offset_ms, args.checkpoint, job.truth, job.other),
+                kept.key_of("made", options.audio_offset_ms, options.checkpoint, job.truth, job.other),
             )
             if not job.generated.is_file() or kept.read(note).get("key") != key:
-                lipsync = lipsync or LipSync(args.checkpoint, audio_offset_ms=args.audio_offset_ms)
+                lipsync = lipsync or LipSync(options.checkpoint, audio_offset_ms=options.audio_offset_ms)
                 try:
                     lipsync.run(job.truth, job.other, job.generated)
                 except UserError as error:

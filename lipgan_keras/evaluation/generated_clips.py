@@ -154,29 +154,34 @@ def scaled(images: np.ndarray, size: int = jobs.SIZE) -> np.ndarray:
     return np.stack([cv2.resize(image, (size, size), interpolation=how) for image in images])
 
 
+def _notes(settings, speaker, tally) -> list[str]:
+    """What is to be said of a clip that is not as it should be."""
+    clip, notes, ours = speaker.clip, [], speaker.clip.layout == "lipgan_keras"
+    if not settings.baseline and speaker.config.crop != "lipgan_keras" and ours:
+        notes.append(f"the checkpoint was trained on crops like {speaker.config.crop}'s, which these are not")
+    if clip.landmarks is None:
+        notes.append("has no landmarks: the lips are taken to be where they are on average")
+    missing = int(np.ptp(clip.frames[speaker.targets])) + 1 - len(speaker.targets)
+    if missing:
+        notes.append(f"no crop of {missing} of {missing + len(speaker.targets)} true frames")
+    unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)
+    if unheard:
+        notes.append(f"no {' and no '.join(unheard)}: the clip has features of its sound only")
+    if tally.listener and tally.listener.config.crop != "lipgan_keras" and ours:
+        notes.append(f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not")
+    return notes
+
+
 def measure_clip(settings: Settings, job: Job, record: dict) -> None:
-    """Generate a preprocessed clip's frames from its sound, and measure them; see `Speaker`.
+    """Generate a preprocessed clip's frames from its sound, and measure them; see `ClipGenerator`.
 
     Raises:
         UserError: the clip is too short, or one of its files cannot be read.
     """
     speaker = ClipGenerator(settings, job)
     clip, data, size = speaker.clip, speaker.data, speaker.config.img_size
-    if not settings.baseline and speaker.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
-        record["notes"].append(f"the checkpoint was trained on crops like {speaker.config.crop}'s, which these are not")
-    if clip.landmarks is None:
-        record["notes"].append("has no landmarks: the lips are taken to be where they are on average")
-    missing = int(np.ptp(clip.frames[speaker.targets])) + 1 - len(speaker.targets)
-    if missing:
-        record["notes"].append(f"no crop of {missing} of {missing + len(speaker.targets)} true frames")
-    unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)
-    if unheard:
-        record["notes"].append(f"no {' and no '.join(unheard)}: the clip has features of its sound only")
     tally = VideoScores(settings, record)
-    if tally.listener and tally.listener.config.crop != "lipgan_keras" and clip.layout == "lipgan_keras":
-        record["notes"].append(
-            f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not"
-        )
+    record["notes"] += _notes(settings, speaker, tally)
     others = [Sensitivity(speaker)] if jobs.SENSITIVITY & set(settings.metrics) else []
     if "murmur" in settings.metrics and speaker.clip.has_sound:
         others.append(Murmur(speaker))

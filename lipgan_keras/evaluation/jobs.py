@@ -20,7 +20,6 @@ LONGEST_NAME = 200  # bytes, of a file without its suffix; most file systems all
 SHIFTS = (3, 5, 10)  # frames by which wrong sound is shifted
 NEAREST, FURTHEST = 3, 25  # frames by which the discriminator's wrong sound is shifted
 FID_EVERY = 5  # frames; neighbours are nearly the same picture
-BASELINES = ("frozen", "aligned", "source")
 SENSITIVITY = {f"sensitivity_{name}" for name in (*SHIFTS, "other")}
 
 
@@ -34,7 +33,7 @@ class Settings:
         metrics: names of those to measure.
         checkpoint: a generator.
         audio_offset_ms: overrides the checkpoint's.
-        baseline: of BASELINES, takes the place of the generator.
+        baseline: of `config.BASELINES`, takes the place of the generator.
         sync_checkpoint: one with a discriminator of ours.
         syncnet, inception: files of weights.
     """

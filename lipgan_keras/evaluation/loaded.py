@@ -20,12 +20,9 @@ def generator(path: str, audio_offset_ms: float | None):
 
 @functools.cache
 def generator_config(path: str, audio_offset_ms: float | None) -> ModelConfig:
-    from .. import checkpoints
+    from ..inference import models
 
-    config = checkpoints.read_config(path)
-    if audio_offset_ms is not None:
-        config.audio_offset_ms = audio_offset_ms
-    return config
+    return models.read_config(path, audio_offset_ms)
 
 
 @functools.cache

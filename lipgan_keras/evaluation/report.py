@@ -135,12 +135,19 @@ def write(
             )
         body = "" if sheet_only else _report(results, good, cutter, clips, cases, sheet, left_out, progress)
     title = "Judging sheet" if sheet_only else f"Lip-sync evaluation: {results.get('name') or 'results'}"
+    page = _page(title, body, sheet, clips)
+    with files.replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
+
+
+def _page(title, body, sheet, clips) -> str:
+    """The whole page, which loads nothing and runs no script but its own."""
     script = (ASSETS / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; media-src blob:"
     )
-    page = f"""<!DOCTYPE html>
+    return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -161,8 +168,6 @@ def write(
 </body>
 </html>
 """
-    with files.replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
 
 
 def _report(results, good, cutter, clips, cases, sheet, left_out, progress) -> str:

@@ -4,7 +4,6 @@ The folder of results holds results.json and results.csv, and below videos/ what
 which is not measured again while its files and the settings stay as they are.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import functools
@@ -15,11 +14,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..inference import models
 from ..utils import files, processes
 from ..utils.errors import UserError
 from . import jobs as evaluation_jobs
 from . import kept as evaluation_kept
 from . import loaded, measure
+from .config import BASELINES, EvalConfig
 from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
 from .jobs import Job, Settings
 from .metrics import register
@@ -42,58 +43,58 @@ LSE = {"lse_d", "lse_c", "av_offset"}
 OF_A_GENERATOR = evaluation_jobs.SENSITIVITY | {"murmur"}
 
 
-def evaluate(args: argparse.Namespace) -> dict:
+def evaluate(options: EvalConfig) -> dict:
     """Measure what the flags of evaluate.py name; writes and returns results.json.
 
     Raises:
         UserError: a flag or file that cannot be used; or, when all else is done and written, videos that could not be
             measured.
     """
-    mode = "filelist" if args.filelist else "generated" if args.generated else "checkpoint"
-    out = Path(args.out or Path("results", "evaluation", _title(args).replace(" ", "_")))
+    mode = options.mode
+    out = Path(options.out or Path("results", "evaluation", _title(options).replace(" ", "_")))
     files.check_writable(out)
-    _check_whose(out, args)
-    settings, missing, facts = _settings(args, mode, out)
-    jobs = {"generated": paired_jobs, "checkpoint": held_out_jobs, "filelist": dubbed_jobs}[mode](args, out)
-    if args.max_videos and len(jobs) > args.max_videos:
+    _check_whose(out, options)
+    settings, missing, facts = _settings(options, mode, out)
+    jobs = {"generated": paired_jobs, "checkpoint": held_out_jobs, "filelist": dubbed_jobs}[mode](options, out)
+    if options.max_videos and len(jobs) > options.max_videos:
         facts["chosen_from"] = len(jobs)
-        jobs = [jobs[i] for i in np.linspace(0, len(jobs) - 1, args.max_videos).round().astype(int)]
+        jobs = [jobs[i] for i in np.linspace(0, len(jobs) - 1, options.max_videos).round().astype(int)]
     if mode == "filelist":
-        jobs = dub(args, jobs, out)
-    records = _measure(settings, jobs, args.num_workers or min(MOST_WORKERS, processes.cores()))
-    results = summed_up(mode, _title(args), settings, missing, facts, jobs, records)
+        jobs = dub(options, jobs, out)
+    records = _measure(settings, jobs, options.num_workers or min(MOST_WORKERS, processes.cores()))
+    results = summed_up(mode, _title(options), settings, missing, facts, jobs, records)
     with files.replacing(out / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with files.replacing(out / "results.csv") as temporary:
         temporary.write_text(table(results), encoding="utf-8", errors="backslashreplace", newline="")
-    if args.report:
+    if options.report:
         from . import report
 
         report.write(results, out, out / "report.html")
     for line in summary(results):
         print(printable(line))
-    print(printable(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if args.report else "")))
+    print(printable(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if options.report else "")))
     failed = results["counts"]["failed"]
     if failed:
         raise UserError(f"{out / 'results.csv'}: {failed} of {len(jobs)} could not be measured; it holds the reasons")
     return results
 
 
-def _measured(args) -> dict[str, str]:
+def _measured(options) -> dict[str, str]:
     """What makes results those of one thing and not of another."""
-    paths = {name: getattr(args, name) for name in ("generated", "truth", "checkpoint", "data_root", "filelist")}
+    paths = {name: getattr(options, name) for name in ("generated", "truth", "checkpoint", "data_root", "filelist")}
     found = {name: os.path.abspath(path) for name, path in paths.items() if path}
-    return found | ({"baseline": args.baseline} if args.baseline else {})
+    return found | ({"baseline": options.baseline} if options.baseline else {})
 
 
-def _check_whose(out, args):
+def _check_whose(out, options):
     """Results of another thing are not written over.
 
     Raises:
         UserError: there are some.
     """
     there = evaluation_kept.read(out / "results.json").get("settings", {})
-    before, now = (there.get("of") if isinstance(there, dict) else None), _measured(args)
+    before, now = (there.get("of") if isinstance(there, dict) else None), _measured(options)
     if isinstance(before, dict) and before != now:
         name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
         raise UserError(
@@ -101,62 +102,76 @@ def _check_whose(out, args):
         )
 
 
-def _title(args) -> str:
+def _title(options) -> str:
     """What the results are called, and their folder if no other is named."""
-    path = Path(os.path.abspath(args.generated or args.checkpoint))
-    name = path.name if args.generated else path.stem
-    if not args.generated and name == "checkpoint":  # as train.py calls all of them
+    path = Path(os.path.abspath(options.generated or options.checkpoint))
+    name = path.name if options.generated else path.stem
+    if not options.generated and name == "checkpoint":  # as train.py calls all of them
         name = path.parent.name
     return (
         name
-        + (f" {args.baseline}" if args.baseline else "")
-        + (f" {Path(args.filelist).stem}" if args.filelist else "")
+        + (f" {options.baseline}" if options.baseline else "")
+        + (f" {Path(options.filelist).stem}" if options.filelist else "")
     )
 
 
-def _settings(args, mode, out) -> tuple[Settings, dict, dict]:
-    """What to measure; why not the rest; and what results.json says of the flags."""
-    from .. import checkpoints
+def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
+    """What to measure; why not the rest; and what results.json says of the options."""
+    judging = _judging(options)
+    wanted, missing = _divided(options, mode, judging)
+    chosen = tuple(name for name in wanted if name not in missing)
+    used = Settings(
+        mode,
+        out,
+        chosen,
+        options.checkpoint if mode != "generated" else None,
+        options.audio_offset_ms,
+        options.baseline,
+        judging if "sync_accuracy" in chosen else None,
+        options.syncnet if LSE & set(chosen) else None,
+        options.inception if "fid" in chosen else None,
+    )
+    _check_files(used)
+    return used, missing, _facts(options, used)
 
-    wanted, missing = list(dict.fromkeys(args.metrics or register.METRICS)), {}
+
+def _judging(options):
+    """The checkpoint whose discriminator judges; None where there is none."""
+    if options.sync_checkpoint or not options.checkpoint:
+        return options.sync_checkpoint
+    held = models.read_networks(options.checkpoint)
+    return options.checkpoint if {"sync", "discriminator"} & set(held) else None
+
+
+def _divided(options, mode, judging) -> tuple[list[str], dict[str, str]]:
+    """The measures that are wanted, and why some of them cannot be had."""
+    wanted, missing = list(dict.fromkeys(options.metrics or register.METRICS)), {}
     unknown = [name for name in wanted if name not in register.METRICS]
     if unknown:
         raise UserError(f"--metrics {unknown[0]}: is unknown; choose from {', '.join(register.METRICS)}")
-    judging = args.sync_checkpoint
-    if not judging and args.checkpoint and {"sync", "discriminator"} & set(checkpoints.read_networks(args.checkpoint)):
-        judging = args.checkpoint
     for name in wanted:
         if mode == "filelist" and register.METRICS[name].needs_truth:
             missing[name] = "needs the true frames, which nobody has where a face says another's sound"
         elif mode != "checkpoint" and name in OF_A_GENERATOR:
             missing[name] = "needs the generator and preprocessed clips; give --checkpoint and --data_root"
-        elif name in LSE and not args.syncnet:
+        elif name in LSE and not options.syncnet:
             missing[name] = f"needs SyncNet's weights; {SYNCNET_HELP}"
-        elif name == "fid" and not args.inception:
+        elif name == "fid" and not options.inception:
             missing[name] = "no InceptionV3 weights were given; give --inception"
         elif name == "sync_accuracy" and not judging:
             missing[name] = "needs a discriminator; give --sync_checkpoint, a checkpoint of train.py that holds one"
         elif reason := register.METRICS[name].missing():
             missing[name] = reason
-    chosen = tuple(name for name in wanted if name not in missing)
-    generator = args.checkpoint if mode != "generated" else None
-    used = Settings(
-        mode,
-        out,
-        chosen,
-        generator,
-        args.audio_offset_ms,
-        args.baseline,
-        judging if "sync_accuracy" in chosen else None,
-        args.syncnet if LSE & set(chosen) else None,
-        args.inception if "fid" in chosen else None,
-    )
-    # What is wrong with a file is said before hours of work.
-    if generator and not args.baseline:
-        checkpoints.read_config(generator)
-        held = checkpoints.read_networks(generator)
+    return wanted, missing
+
+
+def _check_files(used):
+    """Say what is wrong with a file before hours of work."""
+    if used.checkpoint and not used.baseline:
+        models.read_config(used.checkpoint)
+        held = models.read_networks(used.checkpoint)
         if held and "generator" not in held:
-            raise UserError(f"{generator}: holds no generator; give a checkpoint of train.py")
+            raise UserError(f"{used.checkpoint}: holds no generator; give a checkpoint of train.py")
     for load, path in (
         (loaded.judge, used.sync_checkpoint),
         (loaded.syncnet, used.syncnet),
@@ -164,35 +179,28 @@ def _settings(args, mode, out) -> tuple[Settings, dict, dict]:
     ):
         if path:
             load(path)
-    flags = {name: value for name, value in vars(args).items() if value is not None and value is not False}
+
+
+def _facts(options, used) -> dict:
+    """What results.json says of how it was measured."""
+    baseline = f"; baseline {used.baseline}: {BASELINES[used.baseline]}" if used.baseline else ""
+    flags = dataclasses.asdict(options)
     facts = {
-        "flags": flags,
-        "of": _measured(args),
-        "identity": IDENTITY[mode]
-        if not args.baseline
-        else f"{IDENTITY[mode]}; baseline {args.baseline}: {BASELINES[args.baseline]}",
+        "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
+        "of": _measured(options),
+        "identity": IDENTITY[used.mode] + baseline,
         "crops": "faces.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
-        "metrics": list(chosen),
+        "metrics": list(used.metrics),
     }
     if used.sync_checkpoint:
         facts["discriminator"] = f"{loaded.judge(used.sync_checkpoint).name} of {used.sync_checkpoint}"
     if used.syncnet:
-        cut = (
-            "the preprocessed crop, squeezed"
-            if mode == "checkpoint"
-            else "cut around the face as SyncNet's pipeline does"
-        )
+        squeezed = used.mode == "checkpoint"
+        cut = "the preprocessed crop, squeezed" if squeezed else "cut around the face as SyncNet's pipeline does"
         facts["syncnet"] = f"{used.syncnet}; it sees {cut}"
     if used.inception:
         facts["fid"] = f"{used.inception}; of one crop in {evaluation_jobs.FID_EVERY} frames"
-    return used, missing, facts
-
-
-BASELINES = {
-    "frozen": "the identity frame itself",
-    "aligned": "the identity frame, moved so that eyes and nose lie on the true ones",
-    "source": "the true frame",
-}
+    return facts
 
 
 def _measure(settings: Settings, jobs: list[Job], workers: int) -> list[dict]:

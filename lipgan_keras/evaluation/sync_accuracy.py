@@ -18,20 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checkpoints
-from ..config import ModelConfig
 from ..data import clip_folder, splits
 from ..data.clip_folder import Clip
 from ..data.scoring import draw, held_out_accuracy, pairs_of, score
+from ..inference import models
 from ..utils import cli, files
-from ..utils.backend import keras
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 
 DIFFERENT = 0.15  # mean absolute difference of the openings (0..1) of two runs from which on they look different
 ORACLE_STEP = 0.05  # the oracle reads openings to this
-# The original's mel code trains on windows 8 frames earlier than those of its inference, which are a Keras file's.
-ORIGINAL_OFFSET_MS = -320.0
 
 
 def opening_differences(clips: list[Clip], runs: np.ndarray, frames: int, data_root: str, puppets: str) -> np.ndarray:
@@ -70,28 +66,6 @@ def true_opening(folder: Path, data_root: str | Path, puppets: str | Path) -> np
         raise UserError(f"{path}: no truth of a puppet; give the folder that {data_root} was made of") from error
 
 
-def load(path: str) -> tuple[dict[str, keras.Model], ModelConfig]:
-    """The discriminators of a checkpoint that tell sync, by name, and its configuration.
-
-    Raises:
-        UserError: it has none, or cannot be read.
-    """
-    config = checkpoints.read_config(path)
-    held = checkpoints.read_networks(path)
-    models = {}
-    if "sync" in held:
-        models["sync"] = config.build_sync_discriminator()
-    if "discriminator" in held or not held:
-        models["discriminator"] = config.build_discriminator()
-    if not models:
-        raise UserError(f"{path}: holds neither a lip-sync nor a contrastive discriminator; give a checkpoint with one")
-    for model in models.values():
-        checkpoints.load_weights(model, path)
-    if not held and config.audio == "mel":
-        config.audio_offset_ms = ORIGINAL_OFFSET_MS
-    return models, config
-
-
 SPLIT = {"filelists": None, "val_fraction": 0.05, "seed": 0}  # what train.py does without flags
 NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discriminator", "oracle": "oracle"}
 
@@ -100,10 +74,10 @@ def measure(args) -> dict:
     """What `main` prints, as a dict: {network: {"all": accuracy, "different":
     accuracy on those that look different}}.
     """
-    models, config = load(args.checkpoint)
+    networks, config = models.load_discriminators(args.checkpoint)
     if args.audio_offset_ms is not None:
         config.audio_offset_ms = args.audio_offset_ms
-    known = checkpoints.read_training(args.checkpoint) or {}
+    known = models.read_training(args.checkpoint) or {}
     for name, default in SPLIT.items():
         if getattr(args, name) is None:
             setattr(args, name, known.get(name, default))
@@ -111,8 +85,8 @@ def measure(args) -> dict:
     sides = splits.split_clips(clips, args.val_fraction, args.seed, args.filelists)
     if not sides[1]:
         raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
-    datasets = [pairs_of(side, config, models, args.seed) for side in sides]
-    training, held_out = (score(models, draw(data, args.pairs, args.seed, progress=True)) for data in datasets)
+    datasets = [pairs_of(side, config, networks, args.seed) for side in sides]
+    training, held_out = (score(networks, draw(data, args.pairs, args.seed, progress=True)) for data in datasets)
     results = {"pairs": 2 * len(held_out.runs), "clips": len(sides[1])}
     results |= {name: {"all": value} for name, value in held_out_accuracy(training, held_out).items()}
     if args.puppets:

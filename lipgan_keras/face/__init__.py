@@ -1,4 +1,4 @@
-"""Images in; faces, their crops and regions out.
-
-Rooms: detector, tracking (with sampling, identities and smoothing), cropping, regions, aperture, landmarks68, photos.
+"""In: images.
+Out: faces, their tracks, crops and regions.
+Rooms: aperture, cropping, detector, identities, landmarks68, photos, regions, sampling, smoothing, tracking.
 """

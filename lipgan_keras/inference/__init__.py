@@ -1,4 +1,5 @@
-"""A generator, a face and audio in; a video of the face that says the audio out.
-
-Rooms: options, source, engine, openvino_graph, blend, occlusion, pipeline (threads), output, portrait, batch, flags.
+"""In: a generator's checkpoint, a face and audio.
+Out: a video of the face that says the audio.
+Rooms: batch, blend, command, engine, flags, models, occlusion, openvino_graph, options, output, pipeline, portrait,
+source.
 """

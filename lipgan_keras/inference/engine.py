@@ -20,9 +20,8 @@ from ..config import ModelConfig
 from ..utils.batching import run_in_batches
 from ..utils.errors import Unsupported, UserError
 from . import openvino_graph
+from .options import BATCH_SIZE, ENGINES
 
-ENGINES = ("auto", "openvino", "keras")
-BATCH_SIZE = 16
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # what Linux has for NVIDIA's, AMD's, and WSL's
 
 

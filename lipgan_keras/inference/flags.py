@@ -3,6 +3,8 @@
 import argparse
 
 from ..utils.cli import at_least, finite
+from .blend import DEFAULT_REGION, REGIONS
+from .options import ENGINES
 
 
 def add_face_flags(parser: argparse._ActionsContainer) -> None:
@@ -25,8 +27,8 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--region",
-        choices=["mouth", "jaw", "face"],
-        default="jaw",
+        choices=REGIONS,
+        default=DEFAULT_REGION,
         help="what is redrawn; face: the original's rectangle",
     )
     parser.add_argument(
@@ -42,7 +44,7 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--engine",
-        choices=["auto", "openvino", "keras"],
+        choices=ENGINES,
         default="auto",
         help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
     )

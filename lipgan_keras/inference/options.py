@@ -9,6 +9,8 @@ from pathlib import Path
 from ..utils.errors import UserError
 from . import blend
 
+ENGINES = ("auto", "openvino", "keras")
+BATCH_SIZE = 16  # faces that the generator is given at once
 MAX_FPS = 240
 
 
@@ -72,6 +74,12 @@ class Summary:
     elapsed: float = 0.0
     stages: dict[str, float] = dataclasses.field(default_factory=dict)
     broken: str | None = None
+
+    def count(self, until: float, has_face: bool) -> None:
+        """Count a frame that is shown until a second of the video."""
+        self.frames += 1
+        self.frames_without_face += not has_face
+        self.seconds = until
 
     @property
     def real_time_factor(self) -> float:

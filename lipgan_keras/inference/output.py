@@ -1,16 +1,24 @@
 """What is written beside the video: its notice, its label, and the preview."""
 
+import os
+
 import cv2
 import numpy as np
 
 from .. import __version__
 from ..face import cropping
+from ..media.video_writer import VideoWriter
 from ..utils import files
 from .source import OutputFrame
 
 PREVIEW_FRAMES, PREVIEW_STEP, PREVIEW_SIDE = 8, 6, 192
 COMMENT = f"Synthetic video: the mouth was generated from the sound by lipgan_keras {__version__}"
 LABEL = "SYNTHETIC"
+
+
+def synthetic_writer(path: str | os.PathLike, width: int, height: int, rate: float, **options) -> VideoWriter:
+    """A `VideoWriter` of an MP4 file whose metadata say that it is synthetic; `options` are the writer's."""
+    return VideoWriter(path, width, height, rate, metadata={"comment": COMMENT}, **options)
 
 
 def labelled(image: np.ndarray) -> np.ndarray:

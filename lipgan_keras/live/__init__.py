@@ -1,4 +1,4 @@
-"""Audio in as it is spoken; frames of a speaking photo out, each at its time.
-
-Rooms: show, sound, schedule, sinks.
+"""In: audio as it comes in, and a face.
+Out: frames of the face that says it, each at its time.
+Rooms: schedule, show, sinks, sound.
 """

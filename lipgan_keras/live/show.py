@@ -22,8 +22,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..audio import load_audio
 from ..inference.portrait import Head
-from ..media import audio_file
 from ..utils import files
 from ..utils.errors import UserError
 from . import schedule as live_schedule
@@ -124,11 +124,7 @@ def live(
         output = stack.enter_context(output(width, height, sound, stop))
         show = Show(sound, Schedule(head.config), head, output, str(sink), stop)
         output.start(head.rest)
-        print(
-            f"{head.name}, {width}x{height} pixels, {live_schedule.FPS} frames/s; a picture comes "
-            f"{1000 * (show.schedule.wait + live_schedule.DUE):.0f} ms after its sound; Ctrl-C ends it",
-            file=sys.stderr,
-        )
+        _announce(head, show)
         stack.enter_context(_interruptible(stop))
         ready.set()
         summary = show.run()
@@ -139,6 +135,15 @@ def live(
                 f"sound stayed away for {sound.missed / live_sound.RATE:.1f} s, silence in its place", file=sys.stderr
             )
         return summary
+
+
+def _announce(head, show):
+    height, width = head.image.shape[:2]
+    print(
+        f"{head.name}, {width}x{height} pixels, {live_schedule.FPS} frames/s; a picture comes "
+        f"{1000 * (show.schedule.wait + live_schedule.DUE):.0f} ms after its sound; Ctrl-C ends it",
+        file=sys.stderr,
+    )
 
 
 def _check_sink(sink, stack, face, audio):
@@ -162,7 +167,7 @@ def _check_sink(sink, stack, face, audio):
 def _source(audio):
     """A function that feeds a `LiveSound`."""
     if audio != "-":
-        wave = audio_file.load_audio(audio)
+        wave = load_audio(audio)
         return lambda *arguments: play(wave, *arguments)
     if sys.stdin is None or sys.stdin.closed:
         raise UserError("--audio -: standard input is closed; pipe 16 kHz signed 16-bit mono PCM in")

@@ -14,7 +14,7 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from .. import __version__
-from ..media.video_writer import VideoWriter
+from ..inference.output import synthetic_writer
 from ..utils import files
 from ..utils.errors import UserError
 from . import schedule
@@ -28,18 +28,14 @@ class Mp4:
     """Frames and sound into a file; a frame left out lets the one before it last longer."""
 
     def __init__(self, path, width: int, height: int, sound: LiveSound, stop: threading.Event):
-        from ..inference import output
-
-        self._path, self._size, self._sound, self._comment = path, (width, height), sound, output.COMMENT
+        self._path, self._size, self._sound = path, (width, height), sound
         self._rest = self._last = None
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(files.replacing(self._path))
             source = (self._sound.blocks(), live_sound.RATE)
-            writer = VideoWriter(
-                temporary, *self._size, schedule.FPS, audio=source, metadata={"comment": self._comment}
-            )
+            writer = synthetic_writer(temporary, *self._size, schedule.FPS, audio=source)
             self._writer = stack.enter_context(writer)
             self._stack = stack.pop_all()
         return self

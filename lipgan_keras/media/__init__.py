@@ -1,4 +1,4 @@
-"""Media files in: images, video frames and audio with their times. Media files out: MP4, WAV and FLAC.
-
-Rooms: probe (what a file is), image_file, video_reader, video_writer, audio_file, demux (streams and their clock).
+"""In: images, videos and audio files.
+Out: frames and waveforms with their times; MP4, WAV and FLAC files.
+Rooms: audio_file, demux, image_file, probe, video_reader, video_writer.
 """

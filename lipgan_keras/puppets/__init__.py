@@ -1,4 +1,4 @@
-"""A face photo in; talking-face clips with a known mouth out.
-
-Rooms: clips, speech, face, photos, person, camera, demo.
+"""In: photos of faces, and speech.
+Out: talking-face clips whose mouths are known.
+Rooms: camera, clips, demo, face, person, photos, speech.
 """

@@ -1,4 +1,4 @@
-"""Flags and clips in; checkpoints, logs and samples out.
-
-Rooms: config (recipes and rules), trainer, callbacks, validation.
+"""In: a TrainConfig and clips.
+Out: checkpoints, a log, and samples.
+Rooms: callbacks, command, config, trainer, validation.
 """

@@ -17,7 +17,6 @@ from ..data.loader import Loader
 from ..utils import backend, files
 from ..utils.backend import has_gpu, keras
 from ..utils.errors import UserError
-from . import config as training_config
 
 LOG_FREQ = 50  # steps between rows of the log
 FLUSH = 10  # steps of which the losses are fetched at once, so that a step need not wait for the one before
@@ -30,16 +29,16 @@ class Log(keras.callbacks.Callback):
     the log back to its checkpoint, and so ends with the rows of a run that was never killed.
     """
 
-    def __init__(self, run, config, args, steps, validation):
+    def __init__(self, run, config, options, steps, validation):
         super().__init__()
         self.run = run
         self.config = config
-        self.logdir = Path(args.logdir)
-        self.checkpoint_freq = args.checkpoint_freq
-        self.num_workers = args.num_workers
+        self.logdir = Path(options.logdir)
+        self.checkpoint_freq = options.checkpoint_freq
+        self.num_workers = options.num_workers
         self.steps = steps
         self.validation = validation
-        self.columns = ["step", *_columns(args), *(validation.columns if validation else [])]
+        self.columns = ["step", *_columns(options), *(validation.columns if validation else [])]
         self.values, self.pending = [], []
 
     def __enter__(self):
@@ -142,7 +141,7 @@ class Log(keras.callbacks.Callback):
     def _save(self):
         if self.validation and self.validation.sound_used and self.run.quality_from is None:
             self.run.quality_from = self.config.step
-            self.model.stop_training = bool(self.run.args.quality_weight)  # this stage is over
+            self.model.stop_training = bool(self.run.options.quality_weight)  # this stage is over
         self.run.save(self.logdir / "checkpoint.h5")
 
     def _cut_log(self):
@@ -161,21 +160,21 @@ class Log(keras.callbacks.Callback):
 SHOWN = ("disc", "sync", "mae", "lip_mae", "match", "match_adv", "quality")  # beside the progress bar
 
 
-def _columns(args):
+def _columns(options):
     """What each step logs, in the order of the log."""
     names = []
-    if args.disc_weight:
+    if options.disc_weight:
         names += ["disc", "unsync", "sync"]
-    if args.sync_weight and args.sync_mode == "joint":
+    if options.sync_weight and options.sync_mode == "joint":
         names += ["match"]
-    if args.quality_weight:
+    if options.quality_weight:
         names += ["quality"]
-    if training_config.RECIPES[args.recipe].generator:
+    if options.has_generator:
         names += ["total", "mae", "lip_mae", "lip_share"]
-        names += ["lip_weight"] if args.lip_share is not None else []
-        names += ["adv"] if args.disc_weight else []
-        names += ["match_adv"] if args.sync_weight else []
-        names += ["quality_adv"] if args.quality_weight else []
+        names += ["lip_weight"] if options.lip_share is not None else []
+        names += ["adv"] if options.disc_weight else []
+        names += ["match_adv"] if options.sync_weight else []
+        names += ["quality_adv"] if options.quality_weight else []
     return names
 
 

@@ -1,8 +1,9 @@
 """What a training run is told: recipes, and what goes together."""
 
 import dataclasses
+from collections.abc import Sequence
 
-from ..config import ADVERSARIAL_WEIGHT
+from ..config import ADVERSARIAL_WEIGHT, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data import augment as data_augment
 from ..utils.errors import UserError
 
@@ -21,11 +22,14 @@ class Recipe:
 
 
 RECIPES = {
-    "unet": Recipe(lr=1e-3),
     "lipgan": Recipe(lr=1e-4, disc_weight=ADVERSARIAL_WEIGHT),
+    "unet": Recipe(lr=1e-3),
     "lipsync": Recipe(lr=1e-4, lip_weight=6.0, sync_weight=2e-4, quality_weight=1e-3, augment=data_augment.NAMES),
     "sync": Recipe(lr=1e-4, sync_weight=1.0, augment=data_augment.NAMES, generator=False),
 }
+SYNC_MODES = ("joint", "expert")  # whether the lip-sync discriminator learns beside the generator, or is frozen
+PRECISIONS = ("float32", "mixed_bfloat16")
+LR_SCHEDULES = ("constant", "cosine")
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")
@@ -34,58 +38,174 @@ PARTS += ("quality_start", "augment", "noise_dir", "ema", "lr_schedule", "warmup
 LATER = {"img_size": 96, "sync_mode": "joint", "ema": 0.0, "lr_schedule": "constant", "warmup": 0, "freeze_norm": False}
 
 
-def complete(args) -> Recipe:
-    """Fill in what the recipe decides where no flag does, and refuse what does not go together."""
-    recipe = RECIPES[args.recipe]
-    if not recipe.generator:
-        for name in ("lip_weight", "lip_share", "disc_weight", "quality_weight", "quality_start"):
-            if getattr(args, name) is not None:
-                raise UserError(
-                    f"--{name}: --recipe {args.recipe} trains the lip-sync discriminator alone; leave it away"
-                )
-    if args.augment and "none" in args.augment and len(args.augment) > 1:
-        raise UserError("--augment none: goes with no other name; leave it away, or them")
-    if args.lip_share is not None and args.lip_weight is not None:
-        raise UserError("--lip_share makes its own --lip_weight; give one of the two")
-    for field in dataclasses.fields(recipe):
-        if field.name != "generator" and getattr(args, field.name) is None:
-            setattr(args, field.name, getattr(recipe, field.name))
-    args.augment = sorted(set(args.augment) - {"none"}, key=data_augment.NAMES.index)
-    args.lip_weight = args.lip_weight or 1.0  # 0 turns it off, like the other weights
-    if args.noise_dir is not None and "noise" not in args.augment:
-        raise UserError(f"--noise_dir {args.noise_dir}: noise is not mixed in here; add --augment noise")
-    if not recipe.generator:
-        if not args.sync_weight:
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What `train` is told; the flags of train.py have the same names.
+
+    Attributes:
+        data_root: folder or pack of preprocessed clips.
+        filelists: folder with train.txt and maybe val.txt; None: the clips are divided by `val_fraction`.
+        val_fraction: share of the clips to hold out, 0 to below 1.
+        recipe: of RECIPES.
+        model: variant of the generator, of `config.VARIANTS`.
+        audio: front end, "mel" or "mfcc".
+        width: factor on all channel counts, above 0.
+        img_size: side of the face crops in pixels, of `config.IMG_SIZES`.
+        batch_size: frames a step; with recipe "sync" runs of frames.
+        lr: Adam's learning rate; None: the recipe's.
+        epochs: passes over all frames, where `steps` is None.
+        steps: training steps in all.
+        logdir: checkpoint and logs; a run goes on from there.
+        resume_gen, resume_disc, resume_sync: checkpoints to take weights from.
+        audio_offset_ms: shift of the audio windows; None: that of `resume_gen`, or 0.
+        checkpoint_freq: steps between checkpoints.
+        num_workers: threads, or processes for a GPU, that make batches; None: by the number of cores.
+        seed: decides weights, batches and coins.
+        lip_weight, lip_share, disc_weight, sync_weight, quality_weight: see `gan.Weights`; None: the recipe's.
+        sync_frames: frames that the lip-sync discriminator sees; None: 5, or those of `resume_sync`.
+        sync_mode: of SYNC_MODES.
+        quality_start: steps before the visual-quality discriminator begins; None: as soon as the audio is used.
+        precision: of PRECISIONS.
+        ema: momentum of running means of the weights; 0: none.
+        lr_schedule: of LR_SCHEDULES.
+        warmup: steps in which the learning rate rises from near 0.
+        freeze_norm: keep the batch normalisation of `resume_gen` as it is.
+        clipnorm: largest norm of the gradients of a network; None: any.
+        augment: names of `data.augment.NAMES`, or "none"; None: the recipe's.
+        noise_dir: folder of sounds to mix in; None: synthesised music.
+    """
+
+    data_root: str
+    filelists: str | None = None
+    val_fraction: float = 0.05
+    recipe: str = "lipgan"
+    model: str = "residual"
+    audio: str = "mel"
+    width: float = 1.0
+    img_size: int = 96
+    batch_size: int = 96
+    lr: float | None = None
+    epochs: int = 20_000_000
+    steps: int | None = None
+    logdir: str = "logs/"
+    resume_gen: str | None = None
+    resume_disc: str | None = None
+    resume_sync: str | None = None
+    audio_offset_ms: float | None = None
+    checkpoint_freq: int = 1000
+    num_workers: int | None = None
+    seed: int = 0
+    lip_weight: float | None = None
+    lip_share: float | None = None
+    disc_weight: float | None = None
+    sync_weight: float | None = None
+    quality_weight: float | None = None
+    sync_frames: int | None = None
+    sync_mode: str = "joint"
+    quality_start: int | None = None
+    precision: str = "float32"
+    ema: float = 0.0
+    lr_schedule: str = "constant"
+    warmup: int = 0
+    freeze_norm: bool = False
+    clipnorm: float | None = None
+    augment: Sequence[str] | None = None
+    noise_dir: str | None = None
+
+    @property
+    def has_generator(self) -> bool:
+        return RECIPES[self.recipe].generator
+
+    def completed(self) -> "TrainConfig":
+        """The same, with what the recipe decides filled in.
+
+        Raises:
+            UserError: values that do not go together, or an unknown name.
+        """
+        _check_choices(self)
+        recipe = RECIPES[self.recipe]
+        if not recipe.generator:
+            _check_only_sync(self)
+        if self.augment and "none" in self.augment and len(self.augment) > 1:
+            raise UserError("--augment none: goes with no other name; leave it away, or them")
+        if self.lip_share is not None and self.lip_weight is not None:
+            raise UserError("--lip_share makes its own --lip_weight; give one of the two")
+        names = [field.name for field in dataclasses.fields(recipe) if field.name != "generator"]
+        known = {name: getattr(self, name) for name in names}
+        filled = {name: getattr(recipe, name) if value is None else value for name, value in known.items()}
+        filled["augment"] = sorted(set(filled["augment"]) - {"none"}, key=data_augment.NAMES.index)
+        filled["lip_weight"] = filled["lip_weight"] or 1.0  # 0 turns it off, like the other weights
+        config = dataclasses.replace(self, **filled)
+        _check_together(config)
+        return config
+
+
+def _check_choices(config):
+    choices = {
+        "recipe": RECIPES,
+        "model": VARIANTS,
+        "audio": WINDOW_SHAPE,
+        "img_size": IMG_SIZES,
+        "sync_mode": SYNC_MODES,
+        "precision": PRECISIONS,
+        "lr_schedule": LR_SCHEDULES,
+    }
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise UserError(f"--{name} {getattr(config, name)}: is none of {', '.join(map(str, known))}")
+    for name in config.augment or ():
+        if name not in (*data_augment.NAMES, "none"):
+            raise UserError(f"--augment {name}: is none of {', '.join(data_augment.NAMES)}, none")
+
+
+def _check_only_sync(config):
+    """Refuse what a recipe without a generator has no use for."""
+    for name in ("lip_weight", "lip_share", "disc_weight", "quality_weight", "quality_start"):
+        if getattr(config, name) is not None:
+            raise UserError(
+                f"--{name}: --recipe {config.recipe} trains the lip-sync discriminator alone; leave it away"
+            )
+
+
+def _check_together(config):
+    """Refuse what does not go together once the recipe has filled in the rest."""
+    if config.noise_dir is not None and "noise" not in config.augment:
+        raise UserError(f"--noise_dir {config.noise_dir}: noise is not mixed in here; add --augment noise")
+    if not config.has_generator:
+        if not config.sync_weight:
             raise UserError("--recipe sync: trains the lip-sync discriminator; leave --sync_weight 0 away")
-        if args.sync_mode == "expert":
+        if config.sync_mode == "expert":
             raise UserError(
                 "--recipe sync: trains the lip-sync discriminator; --sync_mode expert is for one that is frozen"
             )
-        if args.freeze_norm:
+        if config.freeze_norm:
             raise UserError("--freeze_norm: --recipe sync has no generator; leave it away")
-        if args.resume_gen:
-            raise UserError(f"--resume_gen {args.resume_gen}: --recipe sync has no generator; leave it away")
-    if args.freeze_norm and not args.resume_gen:
+        if config.resume_gen:
+            raise UserError(f"--resume_gen {config.resume_gen}: --recipe sync has no generator; leave it away")
+    if config.freeze_norm and not config.resume_gen:
         raise UserError(
             "--freeze_norm: keeps the statistics of a generator that has learned; name it with --resume_gen"
         )
-    if args.resume_disc and not args.disc_weight:
-        raise UserError(
-            f"--resume_disc {args.resume_disc}: --recipe {args.recipe} has no contrastive discriminator here; leave it "
-            "away, or add --disc_weight"
-        )
-    if args.resume_sync and not args.sync_weight:
-        raise UserError(f"--resume_sync {args.resume_sync}: there is no lip-sync discriminator; add --sync_weight")
-    if args.lr_schedule == "cosine" and not args.steps:
+    if config.lr_schedule == "cosine" and not config.steps:
         raise UserError("--lr_schedule cosine: ends with the last step; say which with --steps")
-    if args.steps and args.warmup >= args.steps:
-        raise UserError(f"--warmup {args.warmup}: is not over within --steps {args.steps}; use fewer")
-    if args.quality_start is not None and not args.quality_weight:
+    if config.steps and config.warmup >= config.steps:
+        raise UserError(f"--warmup {config.warmup}: is not over within --steps {config.steps}; use fewer")
+    _check_discriminators(config)
+
+
+def _check_discriminators(config):
+    if config.resume_disc and not config.disc_weight:
+        raise UserError(
+            f"--resume_disc {config.resume_disc}: --recipe {config.recipe} has no contrastive discriminator here; "
+            "leave it away, or add --disc_weight"
+        )
+    if config.resume_sync and not config.sync_weight:
+        raise UserError(f"--resume_sync {config.resume_sync}: there is no lip-sync discriminator; add --sync_weight")
+    if config.quality_start is not None and not config.quality_weight:
         raise UserError("--quality_start: there is no visual-quality discriminator; add --quality_weight")
-    if args.sync_mode == "expert" and not args.sync_weight:
+    if config.sync_mode == "expert" and not config.sync_weight:
         raise UserError("--sync_mode expert: there is no lip-sync discriminator; add --sync_weight")
-    if args.sync_mode == "expert" and not args.resume_sync:
+    if config.sync_mode == "expert" and not config.resume_sync:
         raise UserError(
             "--sync_mode expert: needs the checkpoint of one (train.py --recipe sync); name it with --resume_sync"
         )
-    return recipe

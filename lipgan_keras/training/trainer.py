@@ -1,6 +1,5 @@
 """What train.py does: build, resume, drive Keras's `fit`, and the callbacks that log, validate and save."""
 
-import argparse
 import dataclasses
 import os
 from pathlib import Path
@@ -16,65 +15,54 @@ from ..utils.backend import has_gpu, keras, precision
 from ..utils.errors import UserError
 from . import config as training_config
 from .callbacks import Log
-from .config import complete
+from .config import TrainConfig
 from .validation import Validation
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train as the flags of train.py say, or go on where `args.logdir` stands.
+def train(options: TrainConfig) -> None:
+    """Train as `options` say, or go on where `options.logdir` stands.
 
     Raises:
-        UserError: bad data, checkpoints or flags, before training starts; later a file that cannot be read, or a loss
+        UserError: bad data, checkpoints or options, before training starts; later a file that cannot be read, or a loss
             that is not a number.
     """
-    recipe = complete(args)
-    logdir = Path(args.logdir)
+    options = options.completed()
+    logdir = Path(options.logdir)
     files.check_writable(logdir)
-    for pattern in (".checkpoint.*.tmp.h5", ".log.*.tmp.csv", "samples/.step_*.tmp.png"):
-        for left in logdir.glob(pattern):  # of a run killed while it saved
-            left.unlink(missing_ok=True)
+    _tidy(logdir)
     latest = logdir / "checkpoint.h5"
-    state = _resumable(latest, args) if latest.exists() else None
-    config = _config(args, latest if state else None)
-    sound = _sound(args)
+    state = _resumable(latest, options) if latest.exists() else None
+    config = _config(options, latest if state else None)
 
-    clips = clip_folder.find_clips(args.data_root, args.audio)
-    train_clips, val_clips = splits.split_clips(clips, args.val_fraction, args.seed, args.filelists)
+    clips = clip_folder.find_clips(options.data_root, options.audio)
+    train_clips, val_clips = splits.split_clips(clips, options.val_fraction, options.seed, options.filelists)
     if not state:
-        # Folders of other programs hold the rectangles of their detectors: dlib's, or one much like it.
-        ours = sum(clip.shown for clip in train_clips if clip.layout == "lipgan_keras")
-        config.crop = "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in train_clips) else "dlib"
-    _warn(args, train_clips)
-    data = Dataset(
-        train_clips,
-        config,
-        args.batch_size,
-        args.seed,
-        generator=recipe.generator,
-        pairs=args.disc_weight > 0,
-        sync=args.sync_weight > 0,
-        sync_runs=0 if args.sync_mode == "expert" else None,
-        augmentation=args.augment,
-        sound=sound,
-        shared=has_gpu(),
-    )
-    steps = args.steps or args.epochs * -(-len(data) // (data.samples or data.sync_samples))
+        config.crop = _crop_style(train_clips)
+    _warn(options, train_clips)
+    data = _dataset(options, config, train_clips)
+    steps = options.steps or options.epochs * -(-len(data) // (data.samples or data.sync_samples))
     if config.step >= steps:
         print(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
         return
     data.batch(config.step)  # whatever is wrong with the data or the batch size is said now
 
-    run = Run(args, config, state, latest, wait=bool(val_clips))
+    run = Run(options, config, state, latest, wait=bool(val_clips))
     if state:
         print(f"{logdir}: goes on from step {config.step}")
     seconds = sum(clip.shown for clip in train_clips) / FPS
-    generator = f", {config}" if recipe.generator else ""
+    generator = f", {config}" if options.has_generator else ""
     print(
-        f"recipe {args.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to "
+        f"recipe {options.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to "
         f"train on, {len(val_clips)} held out; log in {logdir}"
     )
-    validation = Validation(val_clips, train_clips, config, args.seed, run.models) if val_clips else None
-    log = Log(run, config, args, steps, validation)
+    validation = Validation(val_clips, train_clips, config, options.seed, run.models) if val_clips else None
+    _fit(run, data, steps, Log(run, config, options, steps, validation))
+    print(f"{latest}: {config.step} steps")
+
+
+def _fit(run, data, steps, log):
+    """All stages, until `steps` are done."""
+    config = run.config
     try:
         with log:
             while config.step < steps:
@@ -84,31 +72,60 @@ def train(args: argparse.Namespace) -> None:
     except OSError as error:  # a full disc: a failing write does not name its file
         if error.filename or not error.errno:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(logdir)) from error
-    print(f"{latest}: {config.step} steps")
+        raise OSError(error.errno, os.strerror(error.errno), str(log.logdir)) from error
 
 
-def _sound(args):
+def _tidy(logdir):
+    """Remove what a run that was killed while it saved has left."""
+    for pattern in (".checkpoint.*.tmp.h5", ".log.*.tmp.csv", "samples/.step_*.tmp.png"):
+        for left in logdir.glob(pattern):
+            left.unlink(missing_ok=True)
+
+
+def _crop_style(clips):
+    """The style of most frames. Other programs' folders hold the rectangles of dlib's detector, or of one like it."""
+    ours = sum(clip.shown for clip in clips if clip.layout == "lipgan_keras")
+    return "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in clips) else "dlib"
+
+
+def _dataset(options, config, clips):
+    return Dataset(
+        clips,
+        config,
+        options.batch_size,
+        options.seed,
+        generator=options.has_generator,
+        pairs=options.disc_weight > 0,
+        sync=options.sync_weight > 0,
+        sync_runs=0 if options.sync_mode == "expert" else None,
+        augmentation=options.augment,
+        sound=_sound(options),
+        shared=has_gpu(),
+    )
+
+
+def _sound(options):
     """What augments the sound; None where nothing does."""
-    names = [name for name in args.augment if name in ("gain", "noise")]
-    return Sound(names, args.noise_dir, args.seed) if names else None
+    names = [name for name in options.augment if name in ("gain", "noise")]
+    return Sound(names, options.noise_dir, options.seed) if names else None
 
 
-def _warn(args, clips):
+def _warn(options, clips):
     bare = sum(clip.landmarks is None for clip in clips)
     if bare:
         print(
-            f"{args.data_root}: {bare} of {len(clips)} clips have no landmarks; a default region stands for their lips"
+            f"{options.data_root}: {bare} of {len(clips)} clips have no landmarks; a default region stands for "
+            "their lips"
         )
-    enlarged = [clip.saved_size for clip in clips if clip.saved_size and clip.saved_size < args.img_size]
+    enlarged = [clip.saved_size for clip in clips if clip.saved_size and clip.saved_size < options.img_size]
     if enlarged:
         print(
-            f"{args.data_root}: {len(enlarged)} of {len(clips)} clips are enlarged from {min(enlarged)} pixels, which "
-            f"sharpens nothing; preprocess.py --img_size {args.img_size} makes better ones"
+            f"{options.data_root}: {len(enlarged)} of {len(clips)} clips are enlarged from {min(enlarged)} pixels, "
+            f"which sharpens nothing; preprocess.py --img_size {options.img_size} makes better ones"
         )
     mute = sum(not clip.has_sound for clip in clips)
-    if mute and {"gain", "noise"} & set(args.augment):
-        print(f"{args.data_root}: {mute} of {len(clips)} clips hold features and no sound; theirs is not augmented")
+    if mute and {"gain", "noise"} & set(options.augment):
+        print(f"{options.data_root}: {mute} of {len(clips)} clips hold features and no sound; theirs is not augmented")
 
 
 class Run:
@@ -120,23 +137,23 @@ class Run:
         quality_from: the step at which the visual-quality discriminator starts; None: not yet known.
     """
 
-    def __init__(self, args, config, state, latest, wait):
-        self.args, self.config = args, config
-        self.quality_from = args.quality_start
+    def __init__(self, options, config, state, latest, wait):
+        self.options, self.config = options, config
+        self.quality_from = options.quality_start
         if state:
             self.quality_from = state.get("quality_from")
         elif self.quality_from is None and not wait:
             self.quality_from = 0
         self.models = {}
-        keras.utils.set_random_seed(args.seed)
-        with precision(args.precision):
-            if training_config.RECIPES[args.recipe].generator:
+        keras.utils.set_random_seed(options.seed)
+        with precision(options.precision):
+            if options.has_generator:
                 self.models["generator"] = config.build_generator()
-            if args.disc_weight:
+            if options.disc_weight:
                 self.models["discriminator"] = config.build_discriminator()
-            if args.sync_weight:
+            if options.sync_weight:
                 self.models["sync"] = config.build_sync_discriminator()
-        if state and args.quality_weight and "quality" in checkpoints.read_networks(latest):
+        if state and options.quality_weight and "quality" in checkpoints.read_networks(latest):
             self._add_quality()
         self.lipgan = self._assemble()
         if state:
@@ -148,48 +165,50 @@ class Run:
                 for average, variable in zip(averages, self.models[name].non_trainable_weights, strict=True):
                     average.assign(variable)
             checkpoints.load_raw({name: self.models[name] for name in self.lipgan.statistics}, latest)
-            if self._schedule() == args.lr:
+            if self._schedule() == options.lr:
                 for optimizer in self.lipgan.optimizers.values():
-                    optimizer.learning_rate = args.lr
+                    optimizer.learning_rate = options.lr
         else:
             for name, path in (
-                ("generator", args.resume_gen),
-                ("discriminator", args.resume_disc),
-                ("sync", args.resume_sync),
+                ("generator", options.resume_gen),
+                ("discriminator", options.resume_disc),
+                ("sync", options.resume_sync),
             ):
                 if path:
                     checkpoints.load_weights(self.models[name], path)
 
     def _add_quality(self):
-        keras.utils.set_random_seed(self.args.seed + 1)  # the same weights whenever it starts
-        with precision(self.args.precision):
+        keras.utils.set_random_seed(self.options.seed + 1)  # the same weights whenever it starts
+        with precision(self.options.precision):
             self.models["quality"] = self.config.build_quality_discriminator()
 
     def _schedule(self):
         """The learning rate, or how it goes."""
-        args, schedules = self.args, keras.optimizers.schedules
-        first = args.lr / max(1, args.warmup)
-        if args.lr_schedule == "cosine":
-            target = args.lr if args.warmup else None
+        options, schedules = self.options, keras.optimizers.schedules
+        first = options.lr / max(1, options.warmup)
+        if options.lr_schedule == "cosine":
+            target = options.lr if options.warmup else None
             return schedules.CosineDecay(
-                first, args.steps - args.warmup, warmup_target=target, warmup_steps=args.warmup
+                first, options.steps - options.warmup, warmup_target=target, warmup_steps=options.warmup
             )
-        return schedules.PolynomialDecay(first, args.warmup, args.lr) if args.warmup else args.lr
+        return schedules.PolynomialDecay(first, options.warmup, options.lr) if options.warmup else options.lr
 
     def _assemble(self):
-        args = self.args
-        weights = Weights(args.lip_weight, args.lip_share, args.disc_weight, args.sync_weight, args.quality_weight)
-        train_sync = args.sync_mode == "joint"
+        options = self.options
+        weights = Weights(
+            options.lip_weight, options.lip_share, options.disc_weight, options.sync_weight, options.quality_weight
+        )
+        train_sync = options.sync_mode == "joint"
         models = {"generator": None} | self.models
-        options = {name: getattr(args, name) for name in ("seed", "ema", "clipnorm", "freeze_norm")}
-        return LipGAN(**models, lr=self._schedule(), weights=weights, train_sync=train_sync, **options)
+        more = {name: getattr(options, name) for name in ("seed", "ema", "clipnorm", "freeze_norm")}
+        return LipGAN(**models, lr=self._schedule(), weights=weights, train_sync=train_sync, **more)
 
     def describe(self) -> str:
         return ", ".join(f"{name} {model.count_params():,} parameters" for name, model in self.models.items())
 
     def next_stage(self) -> None:
         """Start the visual-quality discriminator if it is time."""
-        begun = "quality" in self.models or not self.args.quality_weight
+        begun = "quality" in self.models or not self.options.quality_weight
         if begun or self.quality_from is None or self.config.step < self.quality_from:
             return
         self._add_quality()
@@ -204,12 +223,12 @@ class Run:
         print(f"step {self.config.step}: the visual-quality discriminator starts")
 
     def save(self, path) -> None:
-        args = self.args
-        training = {name: getattr(args, name) for name in training_config.FIXED + training_config.PARTS} | {
-            "lr": args.lr,
-            "precision": args.precision,
-            "filelists": args.filelists and os.path.abspath(args.filelists),
-            "val_fraction": args.val_fraction,
+        options = self.options
+        training = {name: getattr(options, name) for name in training_config.FIXED + training_config.PARTS} | {
+            "lr": options.lr,
+            "precision": options.precision,
+            "filelists": options.filelists and os.path.abspath(options.filelists),
+            "val_fraction": options.val_fraction,
             "lip_means": [float(value) for value in keras.ops.convert_to_numpy(self.lipgan.lip_means)],
             "quality_from": self.quality_from,
         }
@@ -217,41 +236,41 @@ class Run:
             checkpoints.save_checkpoint(path, self.models, self.config, self.lipgan.optimizers, training, raw)
 
 
-def _config(args, latest):
+def _config(options, latest):
     if latest:
         config = checkpoints.read_config(latest)
-        if args.audio_offset_ms not in (None, config.audio_offset_ms):
+        if options.audio_offset_ms not in (None, config.audio_offset_ms):
             raise UserError(
                 f"{latest}: belongs to a run with --audio_offset_ms {config.audio_offset_ms:g}, not "
-                f"{args.audio_offset_ms:g}; give the same command, or another --logdir"
+                f"{options.audio_offset_ms:g}; give the same command, or another --logdir"
             )
         return config
-    config = ModelConfig(args.model, args.audio, args.width, args.img_size, sync_width=args.width)
-    config.sync_frames = args.sync_frames or config.sync_frames
-    if args.resume_gen:
+    config = ModelConfig(options.model, options.audio, options.width, options.img_size, sync_width=options.width)
+    config.sync_frames = options.sync_frames or config.sync_frames
+    if options.resume_gen:
         # The new run hears what the weights are used to hearing.
-        known = checkpoints.read_config(args.resume_gen)
+        known = checkpoints.read_config(options.resume_gen)
         config = dataclasses.replace(config, alignment=known.alignment, audio_offset_ms=known.audio_offset_ms)
-    if args.audio_offset_ms is not None:
-        config.audio_offset_ms = args.audio_offset_ms
-    if args.resume_sync:
-        checkpoints.check_holds(args.resume_sync, "sync")
-        known = checkpoints.read_config(args.resume_sync)
-        if args.sync_frames not in (None, known.sync_frames):
+    if options.audio_offset_ms is not None:
+        config.audio_offset_ms = options.audio_offset_ms
+    if options.resume_sync:
+        checkpoints.check_holds(options.resume_sync, "sync")
+        known = checkpoints.read_config(options.resume_sync)
+        if options.sync_frames not in (None, known.sync_frames):
             raise UserError(
-                f"{args.resume_sync}: was trained with --sync_frames {known.sync_frames}, not {args.sync_frames}"
+                f"{options.resume_sync}: was trained with --sync_frames {known.sync_frames}, not {options.sync_frames}"
             )
         for name in ("audio", "alignment", "audio_offset_ms"):
             if getattr(known, name) != getattr(config, name):
                 raise UserError(
-                    f"{args.resume_sync}: was trained with {name} {getattr(known, name)}, this run has "
+                    f"{options.resume_sync}: was trained with {name} {getattr(known, name)}, this run has "
                     f"{getattr(config, name)}; train an expert that hears the same"
                 )
         config = dataclasses.replace(config, sync_frames=known.sync_frames, sync_width=known.sync_width)
     return config
 
 
-def _resumable(latest, args):
+def _resumable(latest, options):
     state = checkpoints.read_training(latest)
     if state is None:
         raise UserError(f"{latest}: was not written by train.py; choose another --logdir")
@@ -261,7 +280,7 @@ def _resumable(latest, args):
         recipe["augment"] = list(recipe["augment"])
         state = training_config.LATER | {k: recipe[k] for k in recipe if k in training_config.PARTS} | state
     for name in training_config.FIXED + training_config.PARTS:
-        theirs, ours = state.get(name), getattr(args, name)
+        theirs, ours = state.get(name), getattr(options, name)
         if theirs != ours:
             raise UserError(
                 f"{latest}: belongs to a run with --{name} {_words(theirs)}, not {_words(ours)}; "

@@ -1,4 +1,4 @@
-"""Tools without any knowledge of faces or audio: errors, files, processes, Keras and its backends.
-
-In and out: plain values. Rooms: errors, cli, files, processes, shared_memory, backend, optimizer, batching.
+"""In: plain values, and a user's mistakes.
+Out: the same, checked; files that are whole or not there; processes; Keras.
+Rooms: backend, batching, cli, errors, files, optimizer, processes, shared_memory.
 """

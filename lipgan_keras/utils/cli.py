@@ -1,6 +1,7 @@
 """What the command-line scripts share: one-line errors, quiet Ctrl-C, all-or-nothing output files."""
 
 import argparse
+import dataclasses
 import math
 import os
 import signal
@@ -30,6 +31,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def set_defaults(parser: argparse.ArgumentParser, config: type) -> None:
+    """Give the flags of a parser the defaults of the dataclass whose fields have their names."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for action in parser._actions:
+        value = defaults.get(action.dest, dataclasses.MISSING)
+        if value is not dataclasses.MISSING and action.default is not argparse.SUPPRESS:
+            action.default = list(value) if isinstance(value, tuple) else value
 
 
 def integer(minimum: int) -> Callable[[str], int]:

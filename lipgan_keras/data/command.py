@@ -1,0 +1,40 @@
+"""The flags of preprocess.py."""
+
+from ..config import IMG_SIZES
+from ..utils import cli
+from .preprocess_config import PreprocessConfig
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description="Cut faces and sound out of videos, for train.py.")
+    parser.add_argument(
+        "--videos_data_root", help="folder that holds the videos, LRS2's or any (with --pack not needed)"
+    )
+    parser.add_argument("--final_data_root", required=True, help="folder for the preprocessed clips")
+    parser.add_argument("--split", help="which list file of --filelists, and folder of LRS2")
+    parser.add_argument(
+        "--filelists",
+        help="folder with <split>.txt of <video>/<clip> lines (default: ./filelists/ if it has that file, else every "
+        "video)",
+    )
+    parser.add_argument("--num_workers", type=cli.integer(1), help="processes, at most one a core")
+    parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
+    parser.add_argument(
+        "--pack",
+        metavar="FILE",
+        help="then put all clips below --final_data_root into one file, which train.py takes as --data_root; with "
+        "--filelists those that its train.txt and val.txt name. Without --videos_data_root nothing else is done",
+    )
+    parser.add_argument("--pack_mb", type=cli.positive(), metavar="MB", help="largest size of that file, in 10^6 bytes")
+    cli.set_defaults(parser, PreprocessConfig)
+    args = parser.parse_args()
+    if not args.videos_data_root and not args.pack:
+        parser.error("the following arguments are required: --videos_data_root (or --pack)")
+
+    from . import preprocess  # loads what reads videos
+
+    preprocess.preprocess(PreprocessConfig(**vars(args)))
+
+
+def script() -> None:
+    cli.run(main)

@@ -1,0 +1,29 @@
+"""What preprocessing is told."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessConfig:
+    """What `preprocess` is told; the flags of preprocess.py have the same names.
+
+    Attributes:
+        final_data_root: folder for the preprocessed clips.
+        videos_data_root: folder that holds the videos; None: only `pack` is written.
+        split: which list file of `filelists`, and folder of LRS2.
+        filelists: folder with <split>.txt of <video>/<clip> lines; None: ./filelists/ if it has that
+            file, else every video.
+        num_workers: processes, at most one a core.
+        img_size: side of the face crops in pixels, of `config.IMG_SIZES`.
+        pack: file into which to put all clips below `final_data_root` afterwards; None: none.
+        pack_mb: largest size of that file, in 10^6 bytes.
+    """
+
+    final_data_root: str
+    videos_data_root: str | None = None
+    split: str = "train"
+    filelists: str | None = None
+    num_workers: int = 10
+    img_size: int = 96
+    pack: str | None = None
+    pack_mb: float = 50

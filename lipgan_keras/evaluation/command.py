@@ -1,0 +1,113 @@
+"""The flags of evaluate.py."""
+
+from ..utils import cli
+from .config import BASELINES, EvalConfig
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(
+        description="Measure lip-sync: results against their truth, in the field's figures and in our own."
+    )
+    _add_results(
+        parser.add_argument_group(
+            "what is measured: videos, a generator on preprocessed clips, or one on pairs of videos"
+        )
+    )
+    _add_how(parser.add_argument_group("by which measures"))
+    _add_out(parser.add_argument_group("where to"))
+    args = parser.parse_args()
+    _check(parser, args)
+
+    from . import run  # loads the measures
+
+    run.evaluate(EvalConfig(**vars(args)))
+
+
+def _add_results(results):
+    results.add_argument(
+        "--generated", type=cli.existing, metavar="DIR", help="folder of results, each named as its truth is"
+    )
+    results.add_argument("--truth", type=cli.existing, metavar="DIR", help="folder of the true videos")
+    results.add_argument(
+        "--checkpoint", type=cli.existing, metavar="FILE", help="a generator, of train.py or of the original LipGAN"
+    )
+    results.add_argument(
+        "--data_root",
+        type=cli.existing,
+        metavar="DIR",
+        help="folder or pack of preprocessed clips; with --filelist, folder of videos",
+    )
+    results.add_argument(
+        "--filelists",
+        type=cli.existing,
+        metavar="DIR",
+        help="folder with train.txt and val.txt, whose clips are held out (default: the checkpoint's)",
+    )
+    results.add_argument(
+        "--filelist",
+        type=cli.existing,
+        metavar="FILE",
+        help="Wav2Lip's list for evaluation: lines <clip of the sound> <clip of the face>, paths below --data_root "
+        "without .mp4",
+    )
+    results.add_argument(
+        "--baseline",
+        choices=list(BASELINES),
+        help="in place of the generator's mouth: the identity frame, the same moved with the head, or the true frame",
+    )
+    results.add_argument(
+        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
+    )
+    results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
+
+
+def _add_how(how):
+    how.add_argument("--metrics", nargs="+", metavar="NAME", help="some of them (default: all that can be had)")
+    how.add_argument(
+        "--syncnet",
+        type=cli.existing,
+        metavar="WEIGHTS",
+        help="for LSE-D and LSE-C, of python -m lipgan_keras.syncnet convert",
+    )
+    how.add_argument(
+        "--inception", type=cli.existing, metavar="WEIGHTS", help="for the FID: Keras's InceptionV3 without its top"
+    )
+    how.add_argument(
+        "--sync_checkpoint",
+        type=cli.existing,
+        metavar="FILE",
+        help="with a discriminator of ours (default: --checkpoint)",
+    )
+
+
+def _add_out(out):
+    out.add_argument(
+        "--out", metavar="DIR", help="for results.json, results.csv and videos (default: results/evaluation/<name>)"
+    )
+    out.add_argument("--report", action="store_true", help="write report.html there too")
+    out.add_argument("--num_workers", type=cli.integer(1), help="processes (default: one a core, at most 4)")
+
+
+def _check(parser, args):
+    """Refuse flags that do not go together."""
+    if args.generated or args.truth:
+        wrong = [
+            name
+            for name in ("checkpoint", "data_root", "filelists", "filelist", "baseline", "audio_offset_ms")
+            if getattr(args, name) is not None
+        ]
+        if wrong:
+            parser.error(f"--{wrong[0]}: --generated and --truth say what is measured; leave one of the two away")
+        if not (args.generated and args.truth):
+            parser.error("--generated and --truth go together")
+    elif not (args.checkpoint and args.data_root):
+        parser.error("--generated and --truth are needed, or --checkpoint and --data_root")
+    elif args.filelist and (args.filelists or args.baseline):
+        parser.error(
+            f"--{'filelists' if args.filelists else 'baseline'}: --filelist says what is measured; leave one of the "
+            "two away"
+        )
+
+
+def script() -> None:
+    cli.run(main)

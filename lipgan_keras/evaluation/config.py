@@ -1,0 +1,57 @@
+"""What an evaluation is told."""
+
+import dataclasses
+from collections.abc import Sequence
+
+BASELINES = {
+    "frozen": "the identity frame itself",
+    "aligned": "the identity frame, moved so that eyes and nose lie on the true ones",
+    "source": "the true frame",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """What `evaluate` is told; the flags of evaluate.py have the same names.
+
+    Either `generated` and `truth`, or `checkpoint` and `data_root`, say what is measured.
+
+    Attributes:
+        generated, truth: folders of results and of true videos, paired by their names.
+        checkpoint: a generator.
+        data_root: folder or pack of preprocessed clips; with `filelist`, folder of videos.
+        filelists: folder with train.txt and val.txt, whose clips are held out; None: the checkpoint's.
+        filelist: Wav2Lip's list for evaluation, lines <clip of the sound> <clip of the face>.
+        baseline: of BASELINES, in place of the generator's mouth.
+        audio_offset_ms: shift of the audio windows; None: the checkpoint's.
+        max_videos: measure so many of them, evenly spread; None: all.
+        metrics: names of `metrics.register.METRICS`; None: all that can be had.
+        syncnet: weights for LSE-D and LSE-C.
+        inception: weights for the FID.
+        sync_checkpoint: with a discriminator of ours; None: `checkpoint`.
+        out: folder for results; None: results/evaluation/<name>.
+        report: write report.html there too.
+        num_workers: processes; None: one a core, at most 4.
+    """
+
+    generated: str | None = None
+    truth: str | None = None
+    checkpoint: str | None = None
+    data_root: str | None = None
+    filelists: str | None = None
+    filelist: str | None = None
+    baseline: str | None = None
+    audio_offset_ms: float | None = None
+    max_videos: int | None = None
+    metrics: Sequence[str] | None = None
+    syncnet: str | None = None
+    inception: str | None = None
+    sync_checkpoint: str | None = None
+    out: str | None = None
+    report: bool = False
+    num_workers: int | None = None
+
+    @property
+    def mode(self) -> str:
+        """What is measured: "generated" videos, a "checkpoint" on clips, or one on a "filelist" of videos."""
+        return "filelist" if self.filelist else "generated" if self.generated else "checkpoint"

@@ -1,0 +1,131 @@
+"""The flags of train.py."""
+
+from ..config import IMG_SIZES, VARIANTS, WINDOW_SHAPE
+from ..data.augment import NAMES
+from ..utils import cli
+from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description="Train LipGAN on preprocessed clips.")
+    _add_run(parser)
+    _add_losses(
+        parser.add_argument_group("parts of the loss", "each with a weight; 0 turns it off; defaults are the recipe's")
+    )
+    _add_optimizer(parser.add_argument_group("how it is optimised", "by Keras's own means"))
+    _add_data(parser.add_argument_group("variations of the data"))
+    cli.set_defaults(parser, TrainConfig)
+    options = TrainConfig(**vars(parser.parse_args()))
+
+    from . import trainer  # loads Keras
+
+    trainer.train(options)
+
+
+def _add_run(parser):
+    parser.add_argument(
+        "--data_root",
+        required=True,
+        help="folder of preprocessed clips (any LipGAN's or Wav2Lip's), or what preprocess.py --pack made of it",
+    )
+    parser.add_argument("--filelists", help="folder with train.txt and maybe val.txt of <video>/<clip> lines")
+    parser.add_argument("--val_fraction", type=cli.fraction, help="share of the clips to hold out")
+    parser.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        help="lipgan: the paper's; unet: generator only, MAE; lipsync: lip-weighted loss, lip-sync and visual-quality "
+        "discriminator; sync: the lip-sync discriminator alone, on real pairs",
+    )
+    parser.add_argument("--model", choices=VARIANTS, help="generator")
+    parser.add_argument("--audio", choices=list(WINDOW_SHAPE), help="audio front end")
+    parser.add_argument("--width", type=cli.positive(), help="factor on all channel counts")
+    parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
+    parser.add_argument("--batch_size", type=cli.integer(1), help="frames a step (with --recipe sync: runs of frames)")
+    parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
+    parser.add_argument("--epochs", type=cli.integer(1), help="passes over all frames")
+    parser.add_argument("--steps", type=cli.integer(1), help="training steps in all, in place of --epochs")
+    parser.add_argument("--logdir", help="checkpoint and logs; the same command goes on from there")
+    parser.add_argument("--resume_gen", help="checkpoint to take the generator's weights from")
+    parser.add_argument("--resume_disc", help="checkpoint to take the paper's discriminator from")
+    parser.add_argument("--resume_sync", help="checkpoint to take the lip-sync discriminator from")
+    parser.add_argument(
+        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: of --resume_gen, or 0)"
+    )
+    parser.add_argument("--checkpoint_freq", type=cli.integer(1), help="steps between checkpoints")
+    parser.add_argument(
+        "--num_workers",
+        type=cli.integer(1),
+        help="threads that make batches, or processes for a GPU (default: one a core, at most 2 or 8)",
+    )
+    parser.add_argument("--seed", type=cli.integer(0), help="decides weights, batches and coins")
+
+
+def _add_losses(parts):
+    parts.add_argument(
+        "--lip_weight", type=cli.at_least(0), help="weight of a pixel inside the lips against 1 outside; 0 as 1"
+    )
+    parts.add_argument(
+        "--lip_share", type=cli.share, help="share of the lips in the loss, 0 to 1, in place of a fixed --lip_weight"
+    )
+    parts.add_argument("--disc_weight", type=cli.at_least(0), help="weight of the paper's contrastive discriminator")
+    parts.add_argument("--sync_weight", type=cli.at_least(0), help="weight of the lip-sync discriminator")
+    parts.add_argument(
+        "--sync_frames", type=cli.integer(1), help="frames that it sees at once (default: 5, or of --resume_sync)"
+    )
+    parts.add_argument(
+        "--sync_mode",
+        choices=SYNC_MODES,
+        help="whether it learns beside the generator, or is frozen",
+    )
+    parts.add_argument("--quality_weight", type=cli.at_least(0), help="weight of the visual-quality discriminator")
+    parts.add_argument(
+        "--quality_start",
+        type=cli.integer(0),
+        metavar="STEP",
+        help="steps before it begins (default: until the held-out lip error is 1.1 times as large under a wrong "
+        "sound; none, if no clip is held out)",
+    )
+
+
+def _add_optimizer(speed):
+    speed.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the networks' arithmetic; weights and losses are float32",
+    )
+    speed.add_argument(
+        "--ema",
+        type=cli.fraction,
+        metavar="MOMENTUM",
+        help="keep running means of the weights, such as 0.999, which validation and inference then use; 0: none",
+    )
+    speed.add_argument(
+        "--lr_schedule",
+        choices=LR_SCHEDULES,
+        help="cosine: --lr falls to 0 until the last of --steps",
+    )
+    speed.add_argument("--warmup", type=cli.integer(0), metavar="STEPS", help="steps in which --lr rises from near 0")
+    speed.add_argument(
+        "--freeze_norm",
+        action="store_true",
+        help="keep the batch normalisation of --resume_gen as it is, which is less noise: to end a training with",
+    )
+    speed.add_argument(
+        "--clipnorm", type=cli.positive(), help="largest norm of the gradients of a network (default: any)"
+    )
+
+
+def _add_data(data):
+    data.add_argument(
+        "--augment",
+        nargs="+",
+        choices=[*NAMES, "none"],
+        metavar="NAME",
+        help="flip, crop, colour (of pictures), blur (of the mouths that the lip-sync discriminator learns from), "
+        "gain, noise (of sound), or none (default: all with lipsync and sync, else none)",
+    )
+    data.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
+
+
+def script() -> None:
+    cli.run(main)

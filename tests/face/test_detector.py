@@ -1,0 +1,61 @@
+"""The detector on a photo and on pictures of mixed sizes, and which face is taken."""
+
+import cv2
+import matplotlib.cbook
+import numpy as np
+import pytest
+
+from helpers.faces import face
+from lipgan_keras.face import detector
+
+
+@pytest.fixture(scope="session")
+def photo():
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        return cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_mtcnn_finds_the_face_and_orders_its_landmarks(photo):
+    (found,) = detector.detect([photo])[0]
+    eye, other_eye, nose, corner, other_corner = found.landmarks
+    assert eye[0] < nose[0] < other_eye[0] and corner[0] < nose[0] < other_corner[0]
+    assert max(eye[1], other_eye[1]) < nose[1] < min(corner[1], other_corner[1])
+    assert found.score > 0.95 and found.box.shape == (4,)
+    assert (found.landmarks > found.box[:2]).all() and (found.landmarks < found.box[2:]).all()
+    (mirrored,) = detector.detect([np.ascontiguousarray(photo[:, ::-1])])[0]
+    expected = (photo.shape[1], 0) + found.landmarks[[1, 0, 2, 4, 3]] * (-1, 1)
+    np.testing.assert_allclose(mirrored.landmarks, expected, atol=8)
+
+
+def test_batches_of_mixed_sizes(photo):
+    small = cv2.resize(photo, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    blank = np.zeros((100, 120, 3), np.uint8)
+    tiny = np.zeros((9, 12, 3), np.uint8)
+    found = detector.detect([blank, photo, small, tiny, photo, blank])
+    assert [len(f) for f in found] == [0, 1, 1, 0, 1, 0]
+    alone = detector.detect([photo])[0][0]
+    for i, scale in ((1, 1), (4, 1), (2, 0.4)):
+        np.testing.assert_allclose(found[i][0].landmarks / scale, alone.landmarks, atol=8)
+    assert detector.detect([]) == []
+
+
+def test_a_small_face_is_found_in_the_second_look(photo):
+    height, width = 720, 1280
+    picture = np.full((height, width, 3), 90, np.uint8)
+    small = cv2.resize(photo, (82, 96), interpolation=cv2.INTER_AREA)
+    picture[300:396, 600:682] = small
+    (found,) = detector.detect([picture])[0]
+    assert 600 < found.landmarks[:, 0].min() and found.landmarks[:, 0].max() < 682
+
+
+def test_detection_without_tensorflow_says_what_to_do(script):
+    code = (
+        "import numpy as np; from lipgan_keras.face import detector; detector.detect([np.zeros((99, 99, 3), np.uint8)])"
+    )
+    result = script("-c", code, env={"KERAS_BACKEND": "numpy"})
+    assert "UserError" in result.stderr and "KERAS_BACKEND=tensorflow" in result.stderr
+
+
+def test_select_takes_the_largest():
+    assert detector.select([]) is None
+    assert detector.select([face(), face(scale=2), face(scale=1.5)]).box[2] == 200

@@ -1,0 +1,1 @@
+"""What tests of several wings share. Tests, and the programs that they start, import it from the folder `tests`."""

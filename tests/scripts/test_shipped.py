@@ -1,0 +1,83 @@
+"""The checkpoint that ships: what it holds, that a photo speaks with it, and the demo."""
+
+import os
+import re
+
+import h5py
+import numpy as np
+
+from helpers.checks import assert_one_line
+from lipgan_keras import LipSync, checkpoints
+from lipgan_keras.face import photos
+from lipgan_keras.inference import models
+from lipgan_keras.live import show
+from lipgan_keras.media import audio_file
+from lipgan_keras.puppets import demo, speech
+
+MIB = 1 << 20
+UNHEARD = 777  # seed of a sound that no clip had
+
+
+def test_it_is_small_and_holds_both_networks():
+    with h5py.File(checkpoints.SHIPPED) as file:
+        sizes = {name: [] for name in file}
+        file.visititems(
+            lambda name, item: (
+                sizes[name.split("/")[0]].append(item.id.get_storage_size()) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    assert sizes.keys() == {"generator", "sync"}
+    assert sum(sizes["generator"]) < 16 * MIB and os.path.getsize(checkpoints.SHIPPED) < 24 * MIB
+    assert checkpoints.load_generator(checkpoints.SHIPPED)[1].step >= 1000
+    assert set(models.load_discriminators(str(checkpoints.SHIPPED))[0]) == {"sync"}
+
+
+def opening_of(path):
+    """How open the mouth is in each frame, read at one place."""
+    from lipgan_keras.face import aperture, cropping, tracking
+    from lipgan_keras.media import video_reader
+
+    seen = list(tracking.follow(video_reader.read_frames(path)))
+    crops = np.stack([cropping.extract(frame.image, seen[0][1].box) for frame, _ in seen])
+    points = cropping.to_crop(seen[0][1].face.landmarks, seen[0][1].box)
+    return aperture.mouth_opening(crops, np.broadcast_to(points, (len(crops), 5, 2)))
+
+
+def test_a_photo_speaks_and_is_silent(tmp_path):
+    """A face that it was not trained on follows a sound that it never heard;
+    noise of a quiet room leaves its mouth still.
+    """
+    photo = photos.shipped_photos()["astronaut"]
+    wave, opening, _ = speech.synthesise_speech(4.0, np.random.default_rng(UNHEARD))
+    hush = 1e-3 * np.random.default_rng(0).standard_normal(len(wave)).astype(np.float32)
+    seen = {}
+    for name, sound in (("speech", wave), ("hush", hush)):
+        audio_file.save_wav(tmp_path / "a.wav", sound)
+        LipSync().run(photo, tmp_path / "a.wav", tmp_path / f"{name}.mp4")
+        seen[name] = opening_of(tmp_path / f"{name}.mp4")
+    frames = min(len(seen["speech"]), len(opening))
+    assert np.corrcoef(seen["speech"][:frames], opening[:frames])[0, 1] > 0.75
+    assert np.std(seen["hush"]) < 0.1 * np.std(seen["speech"])
+
+
+def test_the_demo(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("sys.argv", ["demo", "--outfile", str(tmp_path / "a.mp4"), "--seconds", "2"])
+    demo.main()
+    out = capfd.readouterr().out
+    assert (tmp_path / "a.mp4").exists() and (tmp_path / "a_sound.wav").exists()
+    assert float(re.search(r"correlation of (-?\d\.\d\d)", out)[1]) > 0.7
+
+
+def test_a_demo_of_no_face(tmp_path, script):
+    (tmp_path / "no.png").write_text("text")
+    assert_one_line(
+        script("-m", "lipgan_keras.demo", "--photo", tmp_path / "no.png", "--outfile", tmp_path / "a.mp4"), "no.png"
+    )
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_live_speaks_with_it(tmp_path):
+    audio_file.save_wav(tmp_path / "a.wav", speech.synthesise_speech(1.0, np.random.default_rng(UNHEARD))[0])
+    face = photos.shipped_photos()["astronaut"]
+    summary = show.live(None, face, tmp_path / "a.wav", tmp_path / "a.mp4")
+    assert summary.shown > 10
