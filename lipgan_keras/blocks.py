@@ -149,6 +149,17 @@ def load_plugin(path: str | os.PathLike) -> None:
     plugin.run(path, check)
 
 
+def check(config: ModelConfig) -> None:
+    """See that a generator's blocks are there, before what takes long.
+
+    Raises:
+        UserError: one is unknown.
+    """
+    for kind, name in config.blocks.items():
+        if name not in BLOCKS[kind]:
+            find(kind, name)
+
+
 def digest(config: ModelConfig) -> str:
     """Changes with the files of those of a generator's blocks that are not the project's own.
 

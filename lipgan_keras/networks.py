@@ -15,6 +15,7 @@ import numpy as np
 
 from . import blocks
 from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE
+from .utils import cli
 from .utils.backend import keras
 from .utils.batching import run_in_batches
 from .utils.errors import UserError
@@ -25,18 +26,12 @@ AUDIO = tuple(WINDOW_SHAPE)
 
 
 class Blocks:
-    """The building blocks of one model: they scale channel counts by `width` and number the layers they make.
-
-    Attributes:
-        width: factor on the channel counts.
-        img_size: pixels of a side of the faces.
-        residual: whether `rb` adds its blocks.
-    """
+    """The building blocks of one model: they scale channel counts by `width` and number the layers they make."""
 
     def __init__(self, width: float, img_size: int = IMG_SIZE):
         self.width = width
         self.img_size = img_size
-        self.residual = False
+        self.residual = False  # whether `rb` adds its blocks
         self.counts = Counter()
         blocks.keep_names_apart()
 
@@ -388,6 +383,4 @@ def predict(generator: keras.Model, faces: np.ndarray, audio: np.ndarray, batch_
 
 
 if __name__ == "__main__":
-    from .utils import cli
-
     cli.run(lambda: blocks.main(Blocks))

@@ -26,6 +26,7 @@ def main() -> None:
     slim.add_argument("out")
     slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
     slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
+    cli.add_plugin_flag(slim)
     parts = commands.add_parser(
         "split", help=f"write FILE.part1, ... of at most {checkpoints.PART_BYTES // 10**6} MB each"
     )
@@ -36,6 +37,10 @@ def main() -> None:
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
     elif args.command == "export":
+        if args.plugin:
+            from .. import blocks
+
+            blocks.load_plugin(args.plugin)
         config = export(args.file, args.out, args.float16, args.sync)
         print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
     elif args.command == "split":

@@ -4,8 +4,8 @@ import dataclasses
 import os
 from pathlib import Path
 
-from .. import checkpoints
-from ..config import FPS, ModelConfig
+from .. import blocks, checkpoints
+from ..config import BLOCKS, FPS, ModelConfig
 from ..data import clip_folder, splits
 from ..data.augment_audio import Sound
 from ..data.dataset import Dataset
@@ -27,12 +27,15 @@ def train(options: TrainConfig) -> None:
             that is not a number.
     """
     options = options.completed()
+    if options.plugin:
+        blocks.load_plugin(options.plugin)
     logdir = Path(options.logdir)
     files.check_writable(logdir)
     _tidy(logdir)
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, options) if latest.exists() else None
     config = _config(options, latest if state else None)
+    blocks.check(config)
 
     clips = clip_folder.find_clips(options.data_root, options.audio)
     train_clips, val_clips = splits.split_clips(clips, options.val_fraction, options.seed, options.filelists)
@@ -246,6 +249,7 @@ def _config(options, latest):
             )
         return config
     config = ModelConfig(options.model, options.audio, options.width, options.img_size, sync_width=options.width)
+    config = dataclasses.replace(config, **{kind: getattr(options, kind) or "" for kind in BLOCKS})
     config.sync_frames = options.sync_frames or config.sync_frames
     if options.resume_gen:
         # The new run hears what the weights are used to hearing.
