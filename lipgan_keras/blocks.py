@@ -108,12 +108,11 @@ def build(kind: str, name: str, b, *inputs):
             allowed = ", ".join(map(str, sides))
             raise UserError(f"{kind} {name!r}: has a map {_shown(one)}; its sides are to be one of {allowed}")
         sides = [side for side in sides if side < shape[1]]
-    shape = (
-        (None, b.img_size, b.img_size, 3) if kind == "decoder" else (None, 1, 1, getattr(embedding, "shape", [0])[-1])
-    )
+    n = getattr(embedding, "shape", [0])[-1]
+    shape = (None, b.img_size, b.img_size, 3) if kind == "decoder" else (None, 1, 1, n)
     if tuple(getattr(embedding, "shape", ())) != shape or (kind == "face_encoder" and not _is_pair(found)):
         wanted = {"face_encoder": "a list of maps and an embedding (1,1,n)", "audio_encoder": "an embedding (1,1,n)"}
-        wanted = wanted.get(kind, f"an image {_words(shape)}")
+        wanted = wanted.get(kind, f"an image {b.img_size}x{b.img_size}x3")
         raise UserError(f"{kind} {name!r}: returns {_shown(found)}; it is to return {wanted}")
     return found
 
@@ -123,11 +122,7 @@ def _is_pair(found):
 
 
 def _shown(value):
-    return _words(value.shape) if hasattr(value, "shape") else f"a {type(value).__name__}"
-
-
-def _words(shape):
-    return "x".join(map(str, shape[1:]))
+    return "x".join(map(str, value.shape[1:])) if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
 def by_side(maps: list) -> dict[int, object]:
@@ -281,7 +276,7 @@ def main(make) -> None:
     parser.add_argument("--width", type=cli.positive(), default=1.0, help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, default=IMG_SIZE, help="side of the face crops")
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), default="mel", help="audio front end")
-    parser.add_argument("--plugin", metavar="FILE.py", help="a file that registers blocks; runs the code in it")
+    cli.add_plugin_flag(parser)
     args = parser.parse_args()
     if args.plugin:
         load_plugin(args.plugin)
@@ -295,5 +290,6 @@ def main(make) -> None:
             given = [keras.Input(one.shape[1:]) for one in inputs]
             told = [given[:-2], *given[-2:]] if kind == "decoder" else given
             model = keras.Model(given, keras.tree.flatten(build(kind, name, make(args.width, args.img_size), *told)))
-            size, work, seconds = model.count_params(), cost.flops(model), cost.cpu_seconds(model)
-            print(f"{name:<12} {kind:<13} {size:>12,} parameters {work / 1e9:>8.3f} GFLOPs {seconds * 1e3:>8.1f} ms")
+            operations, seconds = cost.measure(model)
+            size = f"{model.count_params():>12,} parameters {operations / 1e6:>10,.2f} MFLOPs"
+            print(f"{name:<12} {kind:<13} {size} {seconds * 1e3:>8.2f} ms")

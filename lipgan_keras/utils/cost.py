@@ -10,27 +10,43 @@ from .backend import BACKEND, keras
 from .errors import UserError
 
 
-def flops(model: keras.Model) -> int:
-    """Floating-point operations of a model for one sample: two for each multiply-add of a convolution or a matrix
-    product, as TensorFlow's graph has them. On JAX, what XLA counts, which is a little more.
+def measure(model: keras.Model, runs: int = 5) -> tuple[int, float]:
+    """Floating-point operations of a model for one sample, and the median of the seconds that it takes on the CPU.
+
+    Counted are two operations for each multiply-add of a convolution or a matrix product, as TensorFlow's graph has
+    them; on JAX what XLA counts, which is a little more.
 
     Raises:
         UserError: another backend.
     """
-    if BACKEND == "jax":
-        import jax
-
-        inputs = [np.zeros((1, *tensor.shape[1:]), "float32") for tensor in model.inputs]
-        state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-        run = jax.jit(lambda trainable, others, x: model.stateless_call(trainable, others, x, training=False)[0])
-        return int(run.lower(*state, inputs).compile().cost_analysis()["flops"])
-    if BACKEND != "tensorflow":
+    if BACKEND not in ("tensorflow", "jax"):
         raise UserError(f"KERAS_BACKEND={BACKEND}: operations are counted on tensorflow and jax; set one of them")
+    with keras.device("cpu:0"):
+        operations, run = (_tensorflow if BACKEND == "tensorflow" else _jax)(model)
+        taken = []
+        for _ in range(runs + 1):
+            start = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - start)
+    return operations, statistics.median(taken[1:])  # the first reserves memory
+
+
+def _tensorflow(model):
     import tensorflow as tf
 
-    specs = [tf.TensorSpec((1, *tensor.shape[1:]), "float32") for tensor in model.inputs]
-    graph = tf.function(lambda *inputs: model(list(inputs), training=False)).get_concrete_function(*specs).graph
-    return sum(2 * _multiply_adds(operation) for operation in graph.get_operations())
+    inputs = [tf.zeros((1, *tensor.shape[1:])) for tensor in model.inputs]
+    run = tf.function(lambda *inputs: model(list(inputs), training=False)).get_concrete_function(*inputs)
+    return sum(2 * _multiply_adds(operation) for operation in run.graph.get_operations()), lambda: run(*inputs)
+
+
+def _jax(model):
+    import jax
+
+    inputs = [np.zeros((1, *tensor.shape[1:]), "float32") for tensor in model.inputs]
+    state = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+    function = jax.jit(lambda trainable, others, x: model.stateless_call(trainable, others, x, training=False)[0])
+    run = function.lower(*state, inputs).compile()
+    return int(run.cost_analysis()["flops"]), lambda: jax.block_until_ready(run(*state, inputs))
 
 
 def _multiply_adds(operation) -> int:
@@ -49,20 +65,8 @@ def _multiply_adds(operation) -> int:
         return size(operation.outputs[0]) * inputs[0].shape[-2 if swapped else -1]
     if kind == "Einsum":
         terms = operation.get_attr("equation").decode().split("->")[0].split(",")
-        return math.prod(
-            {k: n for term, x in zip(terms, inputs, strict=True) for k, n in zip(term, x.shape, strict=True)}.values()
-        )
+        sizes = {}
+        for term, x in zip(terms, inputs, strict=True):
+            sizes |= dict(zip(term, x.shape, strict=True))
+        return math.prod(sizes.values())
     return 0
-
-
-def cpu_seconds(model: keras.Model, runs: int = 5) -> float:
-    """The median time of a call with one sample, on the CPU, compiled before."""
-    inputs = [np.zeros((1, *tensor.shape[1:]), "float32") for tensor in model.inputs]
-    taken = []
-    with keras.device("cpu"):
-        model.predict_on_batch(inputs)
-        for _ in range(runs):
-            start = time.perf_counter()
-            model.predict_on_batch(inputs)
-            taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
