@@ -26,7 +26,8 @@ def main() -> None:
     slim.add_argument("out")
     slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
     slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
-    cli.add_plugin_flag(slim)
+    for command in (convert, slim):
+        cli.add_plugin_flag(command)
     parts = commands.add_parser(
         "split", help=f"write FILE.part1, ... of at most {checkpoints.PART_BYTES // 10**6} MB each"
     )
@@ -34,13 +35,13 @@ def main() -> None:
     whole = commands.add_parser("join", help="write FILE of FILE.part1, ...")
     whole.add_argument("file")
     args = parser.parse_args()
+    if getattr(args, "plugin", None):
+        from .. import blocks
+
+        blocks.load_plugin(args.plugin)
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
     elif args.command == "export":
-        if args.plugin:
-            from .. import blocks
-
-            blocks.load_plugin(args.plugin)
         config = export(args.file, args.out, args.float16, args.sync)
         print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
     elif args.command == "split":
