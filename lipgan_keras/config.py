@@ -14,6 +14,12 @@ IMG_SIZE = 96  # the reference's
 IMG_SIZES = (96, 192)
 MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 VARIANTS = ("residual", "basic")
+# The blocks that come with the project, by kind; `blocks` and `networks` register them. Each variant names one of each.
+BLOCKS = {
+    "face_encoder": (*VARIANTS, "mobilenet"),
+    "audio_encoder": (*VARIANTS, "attention"),
+    "decoder": (*VARIANTS, "film"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +27,7 @@ class ModelConfig:
     """What a checkpoint says of its model, so that inference needs no flags about it.
 
     Attributes:
-        variant: "residual" or "basic".
+        variant: "residual" or "basic": a preset of the three blocks.
         audio: "mel" or "mfcc".
         width: factor on the channel counts.
         img_size: pixels of a side of the face crop.
@@ -32,6 +38,7 @@ class ModelConfig:
         step: training steps that the weights have seen.
         sync_frames: consecutive frames that the lip-sync discriminator sees, where there is one.
         sync_width: factor on its channel counts.
+        face_encoder, audio_encoder, decoder: names of blocks (see `blocks`); "" is the variant's.
     """
 
     variant: str = "residual"
@@ -44,9 +51,18 @@ class ModelConfig:
     step: int = 0
     sync_frames: int = 5
     sync_width: float = 1.0
+    face_encoder: str = ""
+    audio_encoder: str = ""
+    decoder: str = ""
 
     def __str__(self) -> str:
-        return f"{self.variant} {self.audio}, width {self.width:g}, {self.img_size}x{self.img_size} pixels"
+        named = "".join(f", {kind} {name}" for kind, name in self.blocks.items() if name != self.variant)
+        return f"{self.variant} {self.audio}{named}, width {self.width:g}, {self.img_size}x{self.img_size} pixels"
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """{kind: name} of the generator's blocks."""
+        return {kind: getattr(self, kind) or self.variant for kind in BLOCKS}
 
     @property
     def clock(self) -> WindowClock:
@@ -62,7 +78,7 @@ class ModelConfig:
     def build_generator(self) -> keras.Model:
         from . import networks
 
-        return networks.build_generator(self.variant, self.audio, self.width, self.img_size)
+        return networks.build_generator(self.variant, self.audio, self.width, self.img_size, **self.blocks)
 
     def build_discriminator(self) -> keras.Model:
         from . import networks

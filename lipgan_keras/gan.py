@@ -102,7 +102,7 @@ class LipGAN(keras.Model):
         self.weighting = weights or Weights()
         self.rng = np.random.default_rng(seed)
         if freeze_norm and generator is not None:
-            for layer in generator.layers:
+            for layer in generator._flatten_layers(include_self=False):
                 layer.trainable = layer.trainable and not isinstance(layer, keras.layers.BatchNormalization)
         # Adam exactly as in Keras 2.2.4, whose epsilon was the backend's 1e-7 as well.
         # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a
@@ -117,7 +117,7 @@ class LipGAN(keras.Model):
                     options |= {"use_ema": True, "ema_momentum": ema}
                     # The optimizer averages what it trains; the statistics of batch normalisation are to go with it.
                     self.statistics[name] = [
-                        self._like(v, f"{name}_{i}") for i, v in enumerate(model.non_trainable_variables)
+                        self._like(v, f"{name}_{i}") for i, v in enumerate(model.non_trainable_weights)
                     ]
                 self.optimizers[name] = Adam(rate, global_clipnorm=clipnorm, **options)
                 self.optimizers[name].build(model.trainable_variables)
@@ -145,7 +145,7 @@ class LipGAN(keras.Model):
             model, optimizer = self.models[name], self.optimizers[name]
             if int(optimizer.iterations):
                 keras.optimizers.Adam.finalize_variable_values(optimizer, model.trainable_variables)
-                for variable, average in zip(model.non_trainable_variables, averages, strict=True):
+                for variable, average in zip(model.non_trainable_weights, averages, strict=True):
                     variable.assign(average)
                 model.set_weights(_copies(model.get_weights()))  # on JAX they would share memory that it gives away
         try:
@@ -226,7 +226,7 @@ class LipGAN(keras.Model):
         for name, averages in self.statistics.items():
             optimizer = self.optimizers[name]
             keep = optimizer.momentum_after(optimizer.iterations - 1)  # it has made its step
-            for average, variable in zip(averages, self.models[name].non_trainable_variables, strict=True):
+            for average, variable in zip(averages, self.models[name].non_trainable_weights, strict=True):
                 average.assign(keep * average + (1 - keep) * variable)
         return logs
 

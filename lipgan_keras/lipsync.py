@@ -37,6 +37,8 @@ class LipSync:
 
         LipSync().run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
 
+    A checkpoint with blocks of your own needs `blocks.load_plugin` before.
+
     Args:
         model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what
             `engine.load` returns, or an object like it: `config`, `name`, and a call (faces, windows) -> pictures.

@@ -5,11 +5,15 @@ Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. (Under Ker
 inputs and outputs; what is normalised over a whole sample stays float32 within.) Layers carry the names that Keras
 2.2.4 would give them, numbered in the order in which they are made (face encoder, audio encoder, decoder): that order
 is what ties the weights of a released checkpoint to these models.
+
+    python -m lipgan_keras.networks   # lists the blocks that a generator can be made of, see `blocks`
 """
 
 from collections import Counter
 
+from . import blocks
 from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE
+from .utils import cli
 from .utils.backend import keras
 from .utils.errors import UserError
 
@@ -21,10 +25,12 @@ AUDIO = tuple(WINDOW_SHAPE)
 class Blocks:
     """The building blocks of one model: they scale channel counts by `width` and number the layers they make."""
 
-    def __init__(self, width: float, residual: bool = False):
+    def __init__(self, width: float, img_size: int = IMG_SIZE):
         self.width = width
-        self.residual = residual  # whether `rb` adds its blocks
+        self.img_size = img_size
+        self.residual = False  # whether `rb` adds its blocks
         self.counts = Counter()
+        blocks.keep_names_apart()
 
     def name(self, kind: str) -> str:
         self.counts[kind] += 1
@@ -55,6 +61,11 @@ class Blocks:
             x = layers.Add(name=self.name("add"))([x, shortcut])
             x = layers.Activation("relu", name=self.name("activation"))(x)
         return x
+
+    def prediction(self, x):
+        """The decoder's last layers: an image (S,S,3) in 0..1."""
+        x = layers.Conv2D(3, 1, name=self.name("conv2d"))(x)
+        return layers.Activation("sigmoid", dtype="float32", name="prediction")(x)
 
     def disc(self, x, n, k=3, s=1, pad="same"):
         x = self.plain_conv(x, n, k, s, pad)
@@ -108,6 +119,10 @@ def face_encoder(b: Blocks, face):
     return [*top, f0, f1, f2, f3, f4, f5], f7
 
 
+def audio_encoder(b: Blocks, window):
+    return (mel_encoder if window.shape[1:3] == WINDOW_SHAPE["mel"] else mfcc_encoder)(b, window)
+
+
 def mel_encoder(b: Blocks, mel):
     """(80,27,1) -> (1,1,512)."""
     x = b.conv(mel, 32)
@@ -135,28 +150,47 @@ def mfcc_encoder(b: Blocks, mfcc):
     return b.conv(x, 512 if b.residual else 256, k=1)
 
 
-def decoder(b: Blocks, skips, embedding):
-    """Joint face and audio embedding (1x1), and the face encoder's maps -> (96,96,3) or (192,192,3) in 0..1."""
-    *top, f0, f1, f2, f3, f4, f5 = skips
+def decoder(b: Blocks, maps, face_embedding, audio_embedding):
+    """The face encoder's maps and both embeddings (1x1) -> (96,96,3) or (192,192,3) in 0..1."""
+    skips = blocks.by_side(maps)
 
-    def join(skip, x):
-        return layers.Concatenate(name=b.name("concatenate"))([skip, x])
+    def join(x):
+        skip = skips.get(x.shape[1])
+        return x if skip is None else layers.Concatenate(name=b.name("concatenate"))([skip, x])
 
-    x = join(f5, b.conv_transpose(embedding, 512, s=3))
-    x = b.conv_transpose(x, 512)
-    x = join(f4, b.rb(x, 512, 2)) if b.residual else join(f4, x)
-    for n, skip in ((256, f3), (128, f2), (64, f1)):
-        x = join(skip, b.rb(b.conv_transpose(x, n), n, 2))
-    x = join(f0, b.conv_transpose(x, 32))
-    for skip in top:
-        x = join(skip, b.conv_transpose(x, 16))
-    x = b.conv(b.conv(x, 16), 16)
-    x = layers.Conv2D(3, 1, name=b.name("conv2d"))(x)
-    return layers.Activation("sigmoid", dtype="float32", name="prediction")(x)
+    x = layers.Concatenate(name=b.name("concatenate"))([face_embedding, audio_embedding])
+    x = join(b.conv_transpose(x, 512, s=3))
+    for n in (512, 256, 128, 64):
+        x = join(b.rb(b.conv_transpose(x, n), n, 2))
+    for n in (32,) if b.img_size == IMG_SIZE else (32, 16):
+        x = join(b.conv_transpose(x, n))
+    return b.prediction(b.conv(b.conv(x, 16), 16))
+
+
+def _variant(block, variant):
+    """The paper's block, with or without residual blocks."""
+
+    def build(b, *inputs):
+        b.residual = variant == "residual"
+        return block(b, *inputs)
+
+    return build
+
+
+for _name in VARIANTS:
+    blocks.face_encoder(_name)(_variant(face_encoder, _name))
+    blocks.audio_encoder(_name)(_variant(audio_encoder, _name))
+    blocks.decoder(_name)(_variant(decoder, _name))
 
 
 def build_generator(
-    variant: str = "residual", audio: str = "mel", width: float = 1.0, img_size: int = IMG_SIZE
+    variant: str = "residual",
+    audio: str = "mel",
+    width: float = 1.0,
+    img_size: int = IMG_SIZE,
+    face_encoder: str | None = None,
+    audio_encoder: str | None = None,
+    decoder: str | None = None,
 ) -> keras.Model:
     """The generator: [`input_face`, `input_audio`] -> `prediction`.
 
@@ -165,24 +199,25 @@ def build_generator(
     are (B,192,192,...), masked from row 96, and encoder and decoder have one more level at the top.
 
     Args:
-        variant: "residual" (the released one) or "basic".
+        variant: "residual" (the released one) or "basic": a preset of the three blocks.
         audio: the front end, "mel" or "mfcc".
         width: factor on every channel count, none of which falls below 8.
         img_size: 96 (the reference's) or 192.
+        face_encoder, audio_encoder, decoder: names of blocks (see `blocks`) in place of the variant's.
 
     Raises:
-        UserError: an unknown variant, front end, width or image size.
+        UserError: an unknown variant, front end, width, image size or block, or a block that breaks the contract.
     """
     _check(audio, width, img_size)
     if variant not in VARIANTS:
         raise UserError(f"model {variant!r} is unknown; choose one of {', '.join(VARIANTS)}")
-    b = Blocks(width, residual=variant == "residual")
+    b = Blocks(width, img_size)
     face = keras.Input((img_size, img_size, 6), name="input_face")
     sound = keras.Input((*WINDOW_SHAPE[audio], 1), name="input_audio")
-    skips, face_embedding = face_encoder(b, face)
-    sound_embedding = mel_encoder(b, sound) if audio == "mel" else mfcc_encoder(b, sound)
-    embedding = layers.Concatenate(name=b.name("concatenate"))([face_embedding, sound_embedding])
-    return keras.Model([face, sound], decoder(b, skips, embedding), name="generator")
+    maps, face_embedding = blocks.build("face_encoder", face_encoder or variant, b, face)
+    audio_embedding = blocks.build("audio_encoder", audio_encoder or variant, b, sound)
+    image = blocks.build("decoder", decoder or variant, b, maps, face_embedding, audio_embedding)
+    return keras.Model([face, sound], image, name="generator")
 
 
 def build_discriminator(audio: str = "mel", width: float = 1.0, img_size: int = IMG_SIZE) -> keras.Model:
@@ -329,3 +364,7 @@ def _check(audio, width, img_size):
         raise UserError(f"img_size {img_size} is not supported; choose one of {', '.join(map(str, IMG_SIZES))}")
     if not 0 < width < float("inf"):
         raise UserError(f"width {width} is not a positive number; 1.0 is the reference's size")
+
+
+if __name__ == "__main__":
+    cli.run(lambda: blocks.main(Blocks))

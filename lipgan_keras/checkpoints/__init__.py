@@ -5,9 +5,10 @@ A project checkpoint holds arrays and two JSON strings, nothing else:
                 from)
     groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a
                 network's weights are averages over training, also `raw/<network>/<index>`, those that training goes on
-                with
+                with. The weight of a layer within a layer is a path: `<network>/<layer>/<inner layer>/<weight>`
     dataset     `split` (optional: JSON, compressed), which clips the weights were trained on and which were held out
-No object is deserialised and no code is run when one is read.
+No object is deserialised and no code is run when one is read: a block of the generator that is no block of the
+project's is named, and has to be registered before (`blocks.load_plugin`).
 
     python -m lipgan_keras.checkpoints info FILE
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from ..config import IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
+from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
 from ..utils import files, kinds
 from ..utils.errors import UserError
 from . import keras2
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from ..utils.backend import keras
 
 
-FORMAT = 1
+FORMAT = 2
+PLAIN_FORMAT = 1  # of networks that versions of before `blocks` can build
 STATE = ("optimizers", "raw", "split")  # what is no network
 SPLIT_KINDS = {"filelists": str | None, "val_fraction": float, "seed": int}  # of what `training` says of the clips
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
@@ -69,7 +71,8 @@ def save_checkpoint(
     # Made in memory: HDF5 that meets a full disc ends in a crash, not in an error.
     data = io.BytesIO()
     with h5py.File(data, "w") as file:
-        file.attrs["lipgan_keras"] = FORMAT
+        plain = set(config.blocks.values()) == {config.variant}
+        file.attrs["lipgan_keras"] = PLAIN_FORMAT if plain else FORMAT
         file.attrs["config"] = json.dumps(dataclasses.asdict(config))
         if training is not None:
             file.attrs["training"] = json.dumps(training)
@@ -80,7 +83,8 @@ def save_checkpoint(
             for layer, weights in model_weights(model).items():
                 for name, variable in weights.items():
                     value = keras.ops.convert_to_numpy(variable)
-                    half = float16 and value.ndim > 1 and np.abs(value).max() < np.finfo("float16").max
+                    half = float16 and value.ndim > 1 and value.dtype.kind == "f"
+                    half = half and np.abs(value).max(initial=0) < np.finfo("float16").max
                     packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if half else {}
                     file.create_dataset(
                         f"{network}/{layer}/{name}", data=value.astype("float16") if half else value, **packed
@@ -113,7 +117,8 @@ def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
 def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
     """Read into `model` (any of `networks`) the weights of a project or Keras 2.2.4 checkpoint.
 
-    Layers of one kind are matched in the order of their numbers, which need not start at 1 and may have gaps. Nothing
+    Layers of one kind, which is their name without the number at its end, are matched in the order of these numbers,
+    which need not start at 1 and may have gaps: Keras numbers unnamed layers through all models of a process. Nothing
     is changed if the file does not fit.
 
     Returns:
@@ -127,7 +132,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
         config = _config(file, path)
         stored = _stored_weights(file, path, model.name)
         wanted = model_weights(model)
-        refuse_misfit(model.name, wanted, stored, path)
+        refuse_misfit(model.name, wanted, stored, path, config if "lipgan_keras" in file.attrs else None)
         values = [
             (variable, _read(stored[theirs][name], path))
             for ours, theirs in paired_layers(wanted, stored)
@@ -145,7 +150,10 @@ def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None
         UserError: see `load_weights`.
     """
     config = read_config(path)
-    model = config.build_generator()
+    try:
+        model = config.build_generator()
+    except UserError as error:  # a block that is not registered
+        raise UserError(f"{path}: {error}") from error
     load_weights(model, path)
     return model, config.with_audio_offset(audio_offset_ms)
 
@@ -276,13 +284,35 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
 
 def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
     """{layer: {weight: variable}} of the layers that have weights, in the order in which they were made."""
-    weights = {layer.name: {v.name: v for v in layer.weights} for layer in model.layers if layer.weights}
+    weights = {layer.name: _named(layer) for layer in model.layers if layer.weights}
     return {name: weights[name] for name in sorted(weights, key=_order)}
 
 
+def _named(layer) -> dict[str, keras.Variable]:
+    """A layer's weights by name; where layers within it have some of the same name, by their paths below it.
+
+    Keras numbers layers through all models of a process; here each kind begins anew within each layer.
+    """
+    if len({variable.name for variable in layer.weights}) == len(layer.weights):
+        return {variable.name: variable for variable in layer.weights}
+    named, seen = {}, {}
+    for variable in layer.weights:
+        *parts, name = variable.path.removeprefix(f"{layer.name}/").split("/")
+        for depth, part in enumerate(parts):
+            kind = keras2.kind_and_number(part)[0]
+            known = seen.setdefault((*parts[:depth], kind), [])
+            known.extend([part] if part not in known else [])
+            parts[depth] = f"{kind}_{known.index(part)}" if known.index(part) else kind
+        path = "/".join((*parts, name))
+        while path in named:  # of two models within one layer, whose layers have the same names
+            path += "_"
+        named[path] = variable
+    return named
+
+
 def _order(layer):
-    kind, number = keras2.LAYER.fullmatch(layer).groups()
-    return keras2.KINDS.index(kind), int(number or 0)
+    kind, number = keras2.kind_and_number(layer)
+    return (keras2.KINDS.index(kind), "") if kind in keras2.KINDS else (len(keras2.KINDS), kind), number
 
 
 def _open(path):
@@ -312,27 +342,34 @@ def _stored_weights(file, path, network=None):
             held = " and ".join(keras2.CALLED.get(name, name) for name in _networks(file)) or "nothing"
             called = keras2.CALLED.get(network, network)
             raise UserError(f"{path}: holds no {called} (it holds: {held}); choose a checkpoint with one")
-        file = file[network]
-    elif "model_weights" in file:
-        file = file["model_weights"]
+        return _walk(file[network], path, lambda parts: (parts[0], "/".join(parts[1:])) if len(parts) > 1 else None)
+
+    def of_keras(parts):
+        # A file of a model within a model nests its layers; the first name that is a layer's counts.
+        layer = next((part for part in parts[:-1] if keras2.LAYER.fullmatch(part)), None)
+        return layer and (layer, parts[-1].split(":")[0])
+
+    return _walk(file["model_weights"] if "model_weights" in file else file, path, of_keras)
+
+
+def _walk(file, path, place):
+    """{layer: {weight: dataset}} of a group; `place` gives both names for the path of a dataset, or None."""
     weights = {}
 
-    def visit(group, layer):
+    def visit(group, above):
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise UserError(f"{path}: links to other files or places, which no checkpoint does; {keras2.NOT_ONE}")
-            item = group[name]
-            # A file of a model within a model nests its layers; the first name that is a layer's counts.
-            here = layer or (name if keras2.LAYER.fullmatch(name) else None)
+            item, parts = group[name], (*above, name)
             if isinstance(item, h5py.Group):
-                visit(item, here)
-            elif here:
+                visit(item, parts)
+            elif found := place(parts):
                 if item.external or item.is_virtual:
                     raise UserError(f"{path}: keeps data in other files, which no checkpoint does; {keras2.NOT_ONE}")
-                weights.setdefault(here, {})[name.split(":")[0]] = item
+                weights.setdefault(found[0], {})[found[1]] = item
 
     try:
-        visit(file, None)
+        visit(file, ())
     except (OSError, KeyError, RuntimeError) as error:
         raise UserError(f"{path}: is damaged ({' '.join(str(error).split())[:80]}); {keras2.NOT_ONE}") from error
     if not weights:
@@ -351,8 +388,9 @@ def _config(file, path):
         if wrong:
             raise UserError(f"{path}: in its configuration {wrong}; {keras2.NOT_ONE}")
         names = [field.name for field in dataclasses.fields(ModelConfig)]
-        # Files of before there was a lip-sync discriminator do not name its fields.
-        config = ModelConfig(**{name: values[name] for name in names if name in values or not name.startswith("sync_")})
+        # Files of before there was a lip-sync discriminator, or blocks, do not name these.
+        later = [name for name in names if name.startswith("sync_") or name in BLOCKS]
+        config = ModelConfig(**{name: values[name] for name in names if name in values or name not in later})
         valid = (
             config.variant in VARIANTS
             and config.audio in WINDOW_SHAPE
@@ -364,6 +402,7 @@ def _config(file, path):
             and int(config.step) >= 0
             and 0 < int(config.sync_frames) < 1000
             and 0 < float(config.sync_width) <= 8
+            and all(isinstance(getattr(config, kind), str) and len(getattr(config, kind)) <= 64 for kind in BLOCKS)
         )
     except UserError:
         raise

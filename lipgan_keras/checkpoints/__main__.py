@@ -23,7 +23,13 @@ def main() -> None:
     slim.add_argument("out")
     slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
     slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
+    for command in (convert, slim):
+        cli.add_plugin_flag(command)
     args = parser.parse_args()
+    if getattr(args, "plugin", None):
+        from .. import blocks
+
+        blocks.load_plugin(args.plugin)
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
     elif args.command == "export":

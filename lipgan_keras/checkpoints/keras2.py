@@ -11,8 +11,14 @@ from ..utils.errors import UserError
 
 KINDS = ("conv2d", "conv2d_transpose", "spectral_conv2d", "batch_normalization", "instance_normalization")
 CALLED = {"sync": "lip-sync discriminator", "quality": "visual-quality discriminator"}
-LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")
+LAYER = re.compile(rf"({'|'.join(KINDS)})(?:_(\d+))?")  # of the original's networks, and the first of ours
 NOT_ONE = "name a checkpoint of this project or a Keras 2.2.4 HDF5 file"
+
+
+def kind_and_number(layer: str) -> tuple[str, int]:
+    """A layer's name without its number at the end, and that: 0 if there is none."""
+    kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", layer).groups()
+    return kind, int(number or 0)
 
 
 def config_of_shapes(weights, path):
@@ -30,7 +36,7 @@ def _shapes(weights):
 
 def _recognise(shapes):
     """Tell a model by its shapes: (ModelConfig, "generator" | "discriminator"), or (None, None)."""
-    kernels = [w.get("kernel", ()) for layer, w in shapes.items() if LAYER.fullmatch(layer)[1] == "conv2d"]
+    kernels = [w.get("kernel", ()) for layer, w in shapes.items() if kind_and_number(layer)[0] == "conv2d"]
     if not kernels or any(len(kernel) != 4 for kernel in kernels):
         return None, None
     size, _, channels, _ = kernels[0]
@@ -47,7 +53,8 @@ def _recognise(shapes):
     return ModelConfig(variant, audio, width, img_size), network
 
 
-def refuse_misfit(network, wanted, stored, path):
+def refuse_misfit(network, wanted, stored, path, config=None):
+    """Raise a UserError where layers or shapes differ; `config` is what a file of this project says of itself."""
     ours = {layer: _shapes(w) for layer, w in wanted.items()}
     theirs = {layer: _shapes(w) for layer, w in stored.items()}
     for mine, other in paired_layers(ours, theirs):
@@ -60,9 +67,10 @@ def refuse_misfit(network, wanted, stored, path):
     )
     if network in CALLED:
         raise UserError(f"{path}: does not fit the {CALLED[network]}: {difference}")
-    held, kind = _recognise(theirs)
-    held = f"; the file holds a {_kind(held, kind)}" if held else ""
-    raise UserError(f"{path}: does not fit the {_kind(*_recognise(ours))}: {difference}{held}")
+    (mine, _), (held, kind) = _recognise(ours), _recognise(theirs)
+    plain = config is None or set(config.blocks.values()) == {config.variant}
+    held = f"; the file holds a {_kind(held, kind) if plain else f'generator, {config}'}" if held or not plain else ""
+    raise UserError(f"{path}: does not fit the {_kind(*_recognise(ours)) if mine else network}: {difference}{held}")
 
 
 def _kind(config, network):
@@ -78,6 +86,7 @@ def _words(shapes):
 
 def paired_layers(ours, theirs):
     """Layer names of both sides, paired within each kind by order; None where one side has fewer."""
-    for kind in KINDS:
-        left, right = ([layer for layer in side if LAYER.fullmatch(layer)[1] == kind] for side in (ours, theirs))
+    others = sorted({kind_and_number(layer)[0] for layer in (*ours, *theirs)} - set(KINDS))
+    for kind in (*KINDS, *others):
+        left, right = ([layer for layer in side if kind_and_number(layer)[0] == kind] for side in (ours, theirs))
         yield from itertools.zip_longest(left, right)

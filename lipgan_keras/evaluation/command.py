@@ -60,6 +60,7 @@ def _add_results(results):
         "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
     )
     results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
+    cli.add_plugin_flag(results)
 
 
 def _add_how(how):

@@ -38,6 +38,7 @@ class EvalConfig:
         syncnet: weights for LSE-D and LSE-C.
         inception: weights for the FID.
         sync_checkpoint: with a discriminator of ours; None: `checkpoint`.
+        plugin: Python file that registers blocks of the generator; the code in it is run.
         out: folder for results; None: results/evaluation/<name>.
         report: write report.html there too.
         num_workers: processes; None: one a core, at most 4.
@@ -59,6 +60,7 @@ class EvalConfig:
     out: str | None = None
     report: bool = False
     num_workers: int | None = None
+    plugin: str | None = None
 
     @property
     def mode(self) -> str:

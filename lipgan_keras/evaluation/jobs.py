@@ -36,6 +36,7 @@ class Settings:
         baseline: of `config.BASELINES`, takes the place of the generator.
         sync_checkpoint: one with a discriminator of ours.
         syncnet, inception: files of weights.
+        plugin: Python file that registers blocks of the generator.
     """
 
     mode: str
@@ -47,6 +48,7 @@ class Settings:
     sync_checkpoint: str | None = None
     syncnet: str | None = None
     inception: str | None = None
+    plugin: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

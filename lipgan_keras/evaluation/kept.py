@@ -30,7 +30,7 @@ def files_of(settings, job) -> Iterable[Path | str]:
     for folder in (job.clip, job.other if job.clip else None):
         if folder:
             yield from sorted(folder.rglob("*")) if folder.is_dir() else (folder, pack.file_of(folder))
-    yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception)
+    yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception, settings.plugin)
 
 
 @functools.cache

@@ -17,6 +17,10 @@ def measure(settings: Settings, job: Job) -> dict:
     try:
         if job.problem:
             raise UserError(job.problem)
+        if settings.plugin:
+            from .. import blocks  # loads Keras
+
+            blocks.load_plugin(settings.plugin)  # in a process that may be another
         (measure_clip if job.clip else measure_pair)(settings, job, record)
     except UserError as error:
         fail(record, str(error))

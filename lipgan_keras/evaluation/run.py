@@ -51,6 +51,10 @@ def evaluate(options: EvalConfig) -> dict:
             measured.
     """
     mode = options.mode
+    if options.plugin:
+        from .. import blocks
+
+        blocks.load_plugin(options.plugin)
     out = Path(options.out or Path("results", "evaluation", _title(options).replace(" ", "_")))
     files.check_writable(out)
     _check_whose(out, options)
@@ -133,6 +137,7 @@ def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
         judging if "sync_preference" in chosen else None,
         options.syncnet if LSE & set(chosen) else None,
         options.inception if "fid" in chosen else None,
+        options.plugin and os.path.abspath(options.plugin),
     )
     _check_files(used)
     return used, missing, _facts(options, used)

@@ -23,6 +23,10 @@ def main() -> None:
     from ..lipsync import LipSync
     from . import batch
 
+    if args.plugin:
+        from .. import blocks
+
+        blocks.load_plugin(args.plugin)
     known = {field.name: getattr(args, field.name) for field in dataclasses.fields(Options)}
     options = {name: value for name, value in known.items() if value is not None}
     lipsync = LipSync(args.checkpoint_path, args.engine, args.lipgan_batch_size, args.audio_offset_ms)

@@ -18,7 +18,7 @@ import numpy as np
 from .. import checkpoints
 from ..config import ModelConfig
 from ..utils.batching import run_in_batches
-from ..utils.errors import UserError
+from ..utils.errors import Unsupported, UserError
 from . import openvino_graph
 from .options import BATCH_SIZE, ENGINES
 
@@ -73,23 +73,32 @@ def load(
         engine: "openvino"; "keras", on any backend; "auto": "keras" where that sees a GPU, else "openvino" if it is
             installed. OpenVINO computes in bfloat16 where the CPU can and where that is within 0.01 of float32 on a
             fixed probe (single pixels of real faces have then differed by up to 0.014, the mean pixel by 0.0015).
+            With "auto", Keras runs a generator with a layer that the graph cannot have, and a line on stderr names it.
         batch_size: faces in one run; more than about 8 gains little on a CPU.
         audio_offset_ms: overrides the checkpoint's.
 
     Raises:
-        UserError: no such engine, OpenVINO is asked for and missing, or what `checkpoints.load_generator` refuses.
+        UserError: no such engine, OpenVINO is asked for and missing or cannot run a layer, or what
+            `checkpoints.load_generator` refuses.
     """
     if engine not in ENGINES:
         raise UserError(f"engine {engine!r} is unknown; choose one of {', '.join(ENGINES)}")
     config = checkpoints.read_config(checkpoint)
+    asked = engine
     if engine == "auto":
         engine = "keras" if _sees_gpu() or not importlib.util.find_spec("openvino") else "openvino"
+    if engine == "openvino":
+        try:
+            run, name = openvino_graph.load_compiled(checkpoint, config, batch_size)
+        except Unsupported as error:
+            if asked == "openvino":
+                raise UserError(f"{checkpoint}: {error}; choose engine keras") from error
+            print(f"{checkpoint}: {error}: Keras runs the generator", file=sys.stderr)
+            engine = "keras"
     if engine == "keras":
         model, config = checkpoints.load_generator(checkpoint)
         name = _keras_name()
         run = model.predict_on_batch
-    else:
-        run, name = openvino_graph.load_compiled(checkpoint, config, batch_size)
     return Engine(run, config.with_audio_offset(audio_offset_ms), name, batch_size)
 
 

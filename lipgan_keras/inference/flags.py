@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..utils.cli import at_least, finite
+from ..utils.cli import add_plugin_flag, at_least, finite
 from .blend import DEFAULT_REGION, REGIONS
 from .options import ENGINES
 
@@ -46,6 +46,8 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU",
+        help="what runs the generator; auto: OpenVINO on a processor, Keras where there is a GPU, or a "
+        "layer that OpenVINO cannot run",
     )
+    add_plugin_flag(parser)
     parser.add_argument("--audio_offset_ms", type=finite, help="shift of the audio windows (default: the checkpoint's)")

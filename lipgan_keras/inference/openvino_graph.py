@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 
 from .. import __version__, audio, checkpoints
-from ..config import SAMPLE_RATE
+from ..config import BLOCKS, SAMPLE_RATE
 from ..face import cropping, photos, regions
 from ..face.photos import shipped_photos
 from ..media import video_reader
@@ -28,7 +28,7 @@ from ..utils import files, processes
 from ..utils.errors import UserError
 
 TOLERANCE = 0.01  # how far bfloat16 may be from float32
-FORMAT = 2  # of the kept graph
+FORMAT = 3  # of the kept graph
 KEPT = 8  # graphs in the user's cache folder; of the checkpoint that ships one has 21 MB
 ROOT = Path(__file__).parent.parent
 CODE = ("networks*", "blocks*", "config.py", "checkpoints", "inference/openvino*")  # what makes a graph
@@ -53,6 +53,7 @@ def load_compiled(checkpoint, config, batch_size):
         "openvino": ov.__version__,
         "keras": importlib.metadata.version("keras"),
         "lipgan_keras": __version__,
+        "blocks": _blocks(checkpoint, config),
         "bfloat16": "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
     }
     place = _cache_place(key)
@@ -64,6 +65,18 @@ def load_compiled(checkpoint, config, batch_size):
     precise = error is None or not error <= TOLERANCE  # NaN is no small error
     run = _compile(core, model, batch_size, "f32" if precise else "bf16")
     return run, f"OpenVINO {'float32' if precise else 'bfloat16'}"
+
+
+def _blocks(checkpoint, config):
+    """What changes with the code of blocks that are not the project's own."""
+    if all(name in BLOCKS[kind] for kind, name in config.blocks.items()):
+        return None
+    from .. import blocks
+
+    try:
+        return blocks.digest(config)
+    except UserError as error:
+        raise UserError(f"{checkpoint}: {error}") from error
 
 
 @functools.cache
@@ -99,68 +112,19 @@ def convert(generator):
 
     Not by Keras's `export`: that of 3.15 needs TensorFlow, and loses the padding of the MFCC networks on the way.
 
-    The graph computes in NCHW, as OpenVINO does, between a transpose of each input and one of the output; batch
-    normalisation is a product and a sum, which OpenVINO merges into the convolution before.
-
     Args:
         generator: a model of `networks.build_generator`.
 
     Returns:
         `openvino.Model` with the same inputs and output, the batch size left open.
+
+    Raises:
+        Unsupported: a block holds a layer that `openvino_layers` does not know.
     """
-    ov = import_openvino()
-    from openvino import opset13 as ops
+    import_openvino()
+    from . import openvino_layers
 
-    from ..utils.backend import keras
-
-    def constant(variable, axes=None):
-        array = keras.ops.convert_to_numpy(variable)
-        array = array.transpose(axes) if axes else array.reshape(1, -1, 1, 1)
-        return ops.constant(np.ascontiguousarray(array, np.float32))
-
-    def convolution(layer, x):
-        pads = "same_upper" if layer.padding == "same" else "valid"
-        y = ops.convolution(x, constant(layer.kernel, (3, 2, 0, 1)), list(layer.strides), [0, 0], [0, 0], [1, 1], pads)
-        return ops.add(y, constant(layer.bias))
-
-    def transposed_convolution(layer, x):
-        cut = [kernel - stride for kernel, stride in zip(layer.kernel_size, layer.strides, strict=True)]
-        first = [n // 2 for n in cut]
-        last = [n - n // 2 for n in cut]
-        kernel = constant(layer.kernel, (3, 2, 0, 1))
-        y = ops.convolution_backprop_data(x, kernel, list(layer.strides), pads_begin=first, pads_end=last)
-        return ops.add(y, constant(layer.bias))
-
-    def normalisation(layer, x):
-        scale = layer.gamma / keras.ops.sqrt(layer.moving_variance + layer.epsilon)
-        return ops.add(ops.multiply(x, constant(scale)), constant(layer.beta - layer.moving_mean * scale))
-
-    def activation(layer, x):
-        return {"relu": ops.relu, "sigmoid": ops.sigmoid}[layer.activation.__name__](x)
-
-    def padding(layer, x):
-        (top, bottom), (left, right) = layer.padding
-        return ops.pad(x, [0, 0, top, left], [0, 0, bottom, right], "constant", ops.constant(np.float32(0)))
-
-    made = {}  # Keras tensor -> OpenVINO's
-    parameters = []
-    for tensor in generator.inputs:
-        parameters.append(ops.parameter([-1, *tensor.shape[1:]], np.float32, name=tensor.name))
-        made[id(tensor)] = ops.transpose(parameters[-1], [0, 3, 1, 2])
-    makers = {
-        "Conv2D": convolution,
-        "Conv2DTranspose": transposed_convolution,
-        "BatchNormalization": normalisation,
-        "Activation": activation,
-        "ZeroPadding2D": padding,
-        "Add": lambda layer, x, y: ops.add(x, y),
-        "Concatenate": lambda layer, *x: ops.concat(list(x), 1),
-    }
-    for layer in generator.layers:
-        if id(layer.output) not in made:
-            inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-            made[id(layer.output)] = makers[type(layer).__name__](layer, *(made[id(tensor)] for tensor in inputs))
-    return ov.Model([ops.transpose(made[id(generator.output)], [0, 2, 3, 1])], parameters, "generator")
+    return openvino_layers.graph(generator)
 
 
 def _compile(core, model, batch_size, precision):

@@ -26,6 +26,10 @@ def main() -> None:
     )
     flags.add_face_flags(parser)
     args = parser.parse_args()
+    if args.plugin:
+        from .. import blocks
+
+        blocks.load_plugin(args.plugin)
     summary = live(
         args.checkpoint_path,
         args.face,

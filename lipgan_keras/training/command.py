@@ -1,6 +1,6 @@
 """The flags of train.py."""
 
-from ..config import IMG_SIZES, VARIANTS, WINDOW_SHAPE
+from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
 from ..utils import cli
 from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
@@ -38,7 +38,13 @@ def _add_run(parser):
         help="lipgan: the paper's; unet: generator only, MAE; lipsync: lip-weighted loss, lip-sync and visual-quality "
         "discriminator; sync: the lip-sync discriminator alone, on real pairs",
     )
-    parser.add_argument("--model", choices=VARIANTS, help="generator")
+    parser.add_argument("--model", choices=VARIANTS, help="generator: which blocks it is made of, but for those named")
+    for kind, names in BLOCKS.items():
+        known = ", ".join(names)
+        parser.add_argument(
+            f"--{kind}", metavar="NAME", help=f"of the generator: {known}, or one of --plugin (default: --model's)"
+        )
+    cli.add_plugin_flag(parser)
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), help="audio front end")
     parser.add_argument("--width", type=cli.positive(), help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from ..config import ADVERSARIAL_WEIGHT, IMG_SIZES, VARIANTS, WINDOW_SHAPE
+from ..config import ADVERSARIAL_WEIGHT, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data import augment as data_augment
 from ..utils.errors import UserError
 
@@ -31,7 +31,7 @@ SYNC_MODES = ("joint", "expert")  # whether the lip-sync discriminator learns be
 PRECISIONS = ("float32", "mixed_bfloat16")
 LR_SCHEDULES = ("constant", "cosine")
 # A run cannot go on with other values of these.
-FIXED = ("recipe", "model", "audio", "width", "img_size", "batch_size", "seed")
+FIXED = ("recipe", "model", *BLOCKS, "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")
 PARTS += ("quality_start", "augment", "noise_dir", "ema", "lr_schedule", "warmup", "clipnorm", "freeze_norm")
 # In runs of before these
@@ -48,6 +48,8 @@ class TrainConfig:
         val_fraction: share of the clips to hold out, 0 to below 1; see `data.splits`.
         recipe: of RECIPES.
         model: variant of the generator, of `config.VARIANTS`.
+        face_encoder, audio_encoder, decoder: names of the generator's blocks (see `blocks`); None: those of `model`.
+        plugin: Python file that registers blocks; the code in it is run.
         audio: front end, "mel" or "mfcc".
         width: factor on all channel counts, above 0.
         img_size: side of the face crops in pixels, of `config.IMG_SIZES`.
@@ -111,6 +113,10 @@ class TrainConfig:
     clipnorm: float | None = None
     augment: Sequence[str] | None = None
     noise_dir: str | None = None
+    face_encoder: str | None = None
+    audio_encoder: str | None = None
+    decoder: str | None = None
+    plugin: str | None = None
 
     @property
     def has_generator(self) -> bool:
@@ -160,7 +166,7 @@ def _check_choices(config):
 
 def _check_only_sync(config):
     """Refuse what a recipe without a generator has no use for."""
-    for name in ("lip_weight", "lip_share", "disc_weight", "quality_weight", "quality_start"):
+    for name in ("lip_weight", "lip_share", "disc_weight", "quality_weight", "quality_start", *BLOCKS):
         if getattr(config, name) is not None:
             raise UserError(
                 f"--{name}: --recipe {config.recipe} trains the lip-sync discriminator alone; leave it away"

@@ -4,8 +4,8 @@ import dataclasses
 import os
 from pathlib import Path
 
-from .. import checkpoints
-from ..config import FPS, ModelConfig
+from .. import blocks, checkpoints
+from ..config import BLOCKS, FPS, ModelConfig
 from ..data import clip_folder, splits
 from ..data.augment_audio import Sound
 from ..data.dataset import Dataset
@@ -28,6 +28,8 @@ def train(options: TrainConfig) -> None:
             training starts; later a file that cannot be read, or a loss that is not a number.
     """
     options = options.completed()
+    if options.plugin:
+        blocks.load_plugin(options.plugin)
     files.check_writable(options.logdir)
     with locks.holding(options.logdir, "training", "choose another --logdir"):
         _train(options, Path(options.logdir))
@@ -38,6 +40,7 @@ def _train(options, logdir):
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, options) if latest.exists() else None
     config = _config(options, latest if state else None)
+    blocks.check(config)
 
     clips = clip_folder.find_clips(options.data_root, options.audio)
     (train_clips, val_clips), split = _divided(options, clips, latest if state else None, state)
@@ -168,7 +171,7 @@ class Run:
             checkpoints.load_optimizers(self.lipgan.optimizers, latest)
             self.lipgan.lip_means.assign(state.get("lip_means", [0.0, 0.0]))
             for name, averages in self.lipgan.statistics.items():
-                for average, variable in zip(averages, self.models[name].non_trainable_variables, strict=True):
+                for average, variable in zip(averages, self.models[name].non_trainable_weights, strict=True):
                     average.assign(variable)
             checkpoints.load_raw({name: self.models[name] for name in self.lipgan.statistics}, latest)
             if self._schedule() == options.lr:
@@ -253,6 +256,7 @@ def _config(options, latest):
             )
         return config
     config = ModelConfig(options.model, options.audio, options.width, options.img_size, sync_width=options.width)
+    config = dataclasses.replace(config, **{kind: getattr(options, kind) or "" for kind in BLOCKS})
     config = dataclasses.replace(config, sync_frames=options.sync_frames or config.sync_frames)
     if options.resume_gen:
         # The new run hears what the weights are used to hearing.

@@ -73,6 +73,16 @@ def finite(text: str) -> float:
     return value
 
 
+def add_plugin_flag(parser: argparse._ActionsContainer) -> None:
+    """For commands that build a generator."""
+    parser.add_argument(
+        "--plugin",
+        type=existing,
+        metavar="FILE.py",
+        help="Python file with blocks of your own, see docs/blocks.md; runs the code in it",
+    )
+
+
 def existing(path: str) -> str:
     """An argparse type: a path where something is, so that a typing error is said at once."""
     if not os.path.exists(path):

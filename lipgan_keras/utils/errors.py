@@ -7,6 +7,10 @@ class UserError(ValueError):
     """Bad input. Its message is the one line that the user reads: the file, what is wrong, what to do."""
 
 
+class Unsupported(UserError):
+    """Something that one engine cannot do, and another can."""
+
+
 def describe_os_error(error: OSError) -> str:
     """One line for a failing file operation, with what to do about the common ones."""
     advice = {
