@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipgan_keras import checkpoints
+from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import SAMPLE_RATE, WINDOW_SHAPE, ModelConfig
 from lipgan_keras.lipsync import LipSync
 from lipgan_keras.media import audio_file, video_reader
@@ -66,7 +66,7 @@ def main():
 
 def random_checkpoint(path: Path) -> Path:
     config = ModelConfig("residual", "mel")
-    checkpoints.save_checkpoint(path, {"generator": config.build_generator()}, config)
+    checkpoints.save_checkpoint(path, {"generator": networks.build(config)}, config)
     return path
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lipgan_keras import audio, checkpoints
+from lipgan_keras.audio import WindowClock
 from lipgan_keras.data import scoring
 from lipgan_keras.face import cropping, detector, tracking
 from lipgan_keras.face import regions as face_regions
@@ -86,7 +87,7 @@ def measure(clips, checkpoint):
         for i in np.linspace(APART, len(seen) - 1, PAIRS).astype(int):
             (frame, one), (before, other) = seen[i], seen[i - APART]
             points, others = one.face.landmarks.astype(np.float64), other.face.landmarks.astype(np.float64)
-            window = config.clock.windows(sound, frame.time, frame.time + frame.duration)
+            window = WindowClock.of(config).windows(sound, frame.time, frame.time + frame.duration)
             for angle in ANGLES:
                 target, identity = look(frame.image, points, angle), look(before.image, others, angle)
                 view, face = target

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 import scipy.sparse
 
-from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE
+from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
 
 PRE_EMPHASIS = 0.97
 MEL_FFT, MEL_HOP = 800, 200
@@ -175,6 +175,11 @@ class WindowClock:
     kind: str = "mel"
     alignment: str = "centred"
     offset_ms: float = 0.0
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> "WindowClock":
+        """The clock of a model's configuration."""
+        return cls(config.audio, config.alignment, config.audio_offset_ms)
 
     def centres(self, starts: np.ndarray | float, ends: np.ndarray | float) -> np.ndarray:
         """The moment on which each frame's window is centred: seconds, float64, of the shape of `starts`.

@@ -111,8 +111,8 @@ def build(kind: str, name: str, b, *inputs):
     n = getattr(embedding, "shape", [0])[-1]
     shape = (None, b.img_size, b.img_size, 3) if kind == "decoder" else (None, 1, 1, n)
     if tuple(getattr(embedding, "shape", ())) != shape or (kind == "face_encoder" and not _is_pair(found)):
-        wanted = {"face_encoder": "a list of maps and an embedding (1,1,n)", "audio_encoder": "an embedding (1,1,n)"}
-        wanted = wanted.get(kind, f"an image {b.img_size}x{b.img_size}x3")
+        known = {"face_encoder": "a list of maps and an embedding (1,1,n)", "audio_encoder": "an embedding (1,1,n)"}
+        wanted = known.get(kind, f"an image {b.img_size}x{b.img_size}x3")
         raise UserError(f"{kind} {name!r}: returns {_shown(found)}; it is to return {wanted}")
     return found
 
@@ -195,7 +195,7 @@ def mobilenet(b, face):
 
 
 @keras.saving.register_keras_serializable("lipgan_keras")
-class Positions(layers.Layer):
+class Positions(keras.layers.Layer):
     """Adds a learned vector to each of the T places of (B,T,n)."""
 
     def build(self, input_shape):

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .audio import WindowClock
-    from .utils.backend import keras
-
 
 IMG_SIZE = 96  # the reference's
 IMG_SIZES = (96, 192)
@@ -64,36 +58,9 @@ class ModelConfig:
         """{kind: name} of the generator's blocks."""
         return {kind: getattr(self, kind) or self.variant for kind in BLOCKS}
 
-    @property
-    def clock(self) -> WindowClock:
-        """Says which audio a frame hears."""
-        from .audio import WindowClock  # not above: librosa takes seconds
-
-        return WindowClock(self.audio, self.alignment, self.audio_offset_ms)
-
     def with_audio_offset(self, offset_ms: float | None) -> ModelConfig:
         """A copy whose `audio_offset_ms` is another; the configuration itself for None."""
         return self if offset_ms is None else dataclasses.replace(self, audio_offset_ms=offset_ms)
-
-    def build_generator(self) -> keras.Model:
-        from . import networks
-
-        return networks.build_generator(self.variant, self.audio, self.width, self.img_size, **self.blocks)
-
-    def build_discriminator(self) -> keras.Model:
-        from . import networks
-
-        return networks.build_discriminator(self.audio, self.width, self.img_size)
-
-    def build_sync_discriminator(self) -> keras.Model:
-        from . import networks
-
-        return networks.build_sync_discriminator(self.audio, self.sync_width, self.sync_frames)
-
-    def build_quality_discriminator(self) -> keras.Model:
-        from . import networks
-
-        return networks.build_quality_discriminator(self.width, self.img_size)
 
 
 SAMPLE_RATE = 16000

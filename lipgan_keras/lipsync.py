@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import checkpoints
+from .audio import WindowClock
 from .config import ModelConfig
 from .face import cropping
 from .face.regions import assemble
@@ -151,7 +152,7 @@ class LipSync:
                     heard.append((shot.time, shot.time + shot.duration))
             pictures = []
             if inputs:
-                windows = self.config.clock.windows_of(source.wave, *np.transpose(heard))
+                windows = WindowClock.of(self.config).windows_of(source.wave, *np.transpose(heard))
                 output = generator(np.stack(inputs), windows)
                 pictures = list(np.clip(np.rint(output * 255), 0, 255).astype("uint8"))
             for shot in batch:

@@ -12,7 +12,7 @@ is what ties the weights of a released checkpoint to these models.
 from collections import Counter
 
 from . import blocks
-from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE
+from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE, ModelConfig
 from .utils import cli
 from .utils.backend import keras
 from .utils.errors import UserError
@@ -181,6 +181,17 @@ for _name in VARIANTS:
     blocks.face_encoder(_name)(_variant(face_encoder, _name))
     blocks.audio_encoder(_name)(_variant(audio_encoder, _name))
     blocks.decoder(_name)(_variant(decoder, _name))
+
+
+def build(config: ModelConfig, network: str = "generator") -> keras.Model:
+    """The "generator", "discriminator", "sync" or "quality" discriminator that a configuration says; see below."""
+    if network == "generator":
+        return build_generator(config.variant, config.audio, config.width, config.img_size, **config.blocks)
+    if network == "sync":
+        return build_sync_discriminator(config.audio, config.sync_width, config.sync_frames)
+    if network == "quality":
+        return build_quality_discriminator(config.width, config.img_size)
+    return build_discriminator(config.audio, config.width, config.img_size)
 
 
 def build_generator(

@@ -149,9 +149,11 @@ def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None
     Raises:
         UserError: see `load_weights`.
     """
+    from .. import networks
+
     config = read_config(path)
     try:
-        model = config.build_generator()
+        model = networks.build(config)
     except UserError as error:  # a block that is not registered
         raise UserError(f"{path}: {error}") from error
     load_weights(model, path)
@@ -276,7 +278,9 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
     models = {"generator": generator}
     if sync:
         check_holds(path, "sync")
-        models["sync"] = config.build_sync_discriminator()
+        from .. import networks
+
+        models["sync"] = networks.build(config, "sync")
         load_weights(models["sync"], path)
     save_checkpoint(out, models, config, split=read_split(path), float16=float16)
     return config

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .. import unsynced
+from ..audio import WindowClock
 from ..config import FPS, MOUTH_SIZE, WINDOW_SHAPE, ModelConfig
 from ..face import cropping, regions
 from ..face.regions import assemble
@@ -143,7 +144,7 @@ class Dataset:
             change: what `augment_audio.Sound.change` drew, for the samples before they become features; does nothing
                 where a folder keeps features in place of sound.
         """
-        item, clock, indices = self.clips[clip], self.config.clock, list(indices)
+        item, clock, indices = self.clips[clip], WindowClock.of(self.config), list(indices)
         if item.layout == "lipgan_mfcc":  # no sound, but windows centred on each frame: the nearest to the moment
             numbers = item.frames[indices] + clock.offset_ms / 1000 * FPS
             others = [int(np.abs(item.frames - number).argmin()) for number in numbers]
@@ -188,7 +189,7 @@ class Dataset:
             start[:], end[:] = (
                 times[first : first + frames] for times in (self.clips[clip].start, self.clips[clip].end)
             )
-        times = self.config.clock.centres(starts, ends)
+        times = WindowClock.of(self.config).centres(starts, ends)
         banks, changes = [self._bank(runs[i][0]) for i in many], [changes[i] for i in many]
         gains, noisy = [change.gain for change in changes], [change.noisy for change in changes]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
+from ..audio import WindowClock
 from ..config import SAMPLE_RATE, ModelConfig
 from ..data import music as data_music
 from ..data import noise, scoring
@@ -113,7 +114,7 @@ class ClipGenerator:
 
     def centres(self, indices: np.ndarray) -> np.ndarray:
         """(n,) the middles of the windows that frames of the clip hear, seconds."""
-        return self.config.clock.centres(self.clip.start[indices], self.clip.end[indices])
+        return WindowClock.of(self.config).centres(self.clip.start[indices], self.clip.end[indices])
 
     def wrong_sounds(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         """{name: function of indices of frames that gives them windows of a wrong sound}.
@@ -132,7 +133,7 @@ class ClipGenerator:
 
     def hear_music(self, indices: np.ndarray) -> np.ndarray:
         """Windows of `music`, without the clip's own sound."""
-        return self.config.clock.windows_of(self.music, self.clip.start[indices], self.clip.end[indices])
+        return WindowClock.of(self.config).windows_of(self.music, self.clip.start[indices], self.clip.end[indices])
 
     def chunks(self) -> Iterator[tuple[np.ndarray, int]]:
         """The targets' indices, as `chunks` divides frames."""

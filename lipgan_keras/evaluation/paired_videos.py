@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..audio import WindowClock
 from ..face import cropping, detector, regions, tracking
 from ..face.tracking import TrackedFace
 from ..media import audio_file, probe, video_reader
@@ -95,7 +96,7 @@ class Grid:
         self.next = max(self.next, math.ceil((shot.time - 1e-6) * jobs.FPS))
         while self.next / jobs.FPS < shot.time + shot.duration - 1e-6:
             crop = cropping.extract(of_size(shot.image, pair.truth.image), box, config.img_size)
-            window = config.clock.windows_of(self.wave, self.next / jobs.FPS, (self.next + 1) / jobs.FPS)[0]
+            window = WindowClock.of(config).windows_of(self.wave, self.next / jobs.FPS, (self.next + 1) / jobs.FPS)[0]
             self.listener.add(self.next, crop, points, window)
             self.next += 1
 

@@ -29,13 +29,15 @@ def load_discriminators(path: str | os.PathLike) -> tuple[dict, ModelConfig]:
     Raises:
         UserError: it has none, or cannot be read.
     """
+    from .. import networks
+
     config = checkpoints.read_config(path)
     held = checkpoints.read_networks(path)
     models = {}
     if "sync" in held:
-        models["sync"] = config.build_sync_discriminator()
+        models["sync"] = networks.build(config, "sync")
     if "discriminator" in held or not held:
-        models["discriminator"] = config.build_discriminator()
+        models["discriminator"] = networks.build(config, "discriminator")
     if not models:
         raise UserError(f"{path}: holds neither a lip-sync nor a contrastive discriminator; give a checkpoint with one")
     for model in models.values():

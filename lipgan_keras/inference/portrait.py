@@ -6,6 +6,7 @@ import time
 import cv2
 import numpy as np
 
+from ..audio import WindowClock
 from ..config import WINDOW_SHAPE
 from ..media import probe, video_reader
 from ..utils.errors import UserError
@@ -46,7 +47,7 @@ class Head:
         silence = np.empty((WINDOW_SHAPE[self.config.audio][0], 0), np.float32)
         for _ in range(3):  # the first ones are slower
             begin = time.monotonic()
-            self.rest = self(self.config.clock.windows(silence, [0.0], [0.0]))
+            self.rest = self(WindowClock.of(self.config).windows(silence, [0.0], [0.0]))
             self.cost = time.monotonic() - begin
 
     def __call__(self, window: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 
+from ..audio import WindowClock
 from ..config import STEPS_PER_SECOND, WINDOW_SHAPE
 from . import sound
 
@@ -32,7 +33,7 @@ class Schedule:
 
     def centre(self, k: int) -> float:
         """The moment on which the window of frame k is centred."""
-        return float(self.config.clock.centres(k / FPS, (k + 1) / FPS))
+        return float(WindowClock.of(self.config).centres(k / FPS, (k + 1) / FPS))
 
     def samples(self, k: int) -> int:
         """How much sound there must be for the window of frame k to be what it is in the whole sound."""

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from .. import blocks, checkpoints
+from .. import blocks, checkpoints, networks
 from ..config import BLOCKS, FPS, ModelConfig
 from ..data import clip_folder, splits
 from ..data.augment_audio import Sound
@@ -157,11 +157,11 @@ class Run:
         keras.utils.set_random_seed(options.seed)
         with precision(options.precision):
             if options.has_generator:
-                self.models["generator"] = config.build_generator()
+                self.models["generator"] = networks.build(config)
             if options.disc_weight:
-                self.models["discriminator"] = config.build_discriminator()
+                self.models["discriminator"] = networks.build(config, "discriminator")
             if options.sync_weight:
-                self.models["sync"] = config.build_sync_discriminator()
+                self.models["sync"] = networks.build(config, "sync")
         if state and options.quality_weight and "quality" in checkpoints.read_networks(latest):
             self._add_quality()
         self.lipgan = self._assemble()
@@ -189,7 +189,7 @@ class Run:
     def _add_quality(self):
         keras.utils.set_random_seed(self.options.seed + 1)  # the same weights whenever it starts
         with precision(self.options.precision):
-            self.models["quality"] = self.config.build_quality_discriminator()
+            self.models["quality"] = networks.build(self.config, "quality")
 
     def _schedule(self):
         """The learning rate, or how it goes."""

@@ -21,7 +21,7 @@ def flat(model):
 
 @pytest.fixture
 def small():
-    return SMALL.build_generator()
+    return networks.build(SMALL)
 
 
 def test_saves_and_loads_everything(tmp_path, small):
@@ -46,7 +46,7 @@ def test_reads_layer_numbers_from_any_start_and_with_gaps(tmp_path, small, first
             name = f"{kind}_{number}" if number else kind
             for weight, variable in weights.items():
                 file[f"{name}/{name}/{weight}:0"] = np.asarray(variable) + 1
-    other = SMALL.build_generator()
+    other = networks.build(SMALL)
     config = checkpoints.load_weights(other, path)
     np.testing.assert_allclose(flat(other), flat(small) + 1)
     assert (config.alignment, config.crop, config.variant) == ("released", "dlib", "basic")
@@ -170,7 +170,7 @@ def test_a_generator_alone_is_no_discriminator(tmp_path, small):
     path = tmp_path / "model.h5"
     checkpoints.save_checkpoint(path, {"generator": small}, SMALL)
     with pytest.raises(UserError, match="holds no discriminator .it holds: generator"):
-        checkpoints.load_weights(SMALL.build_discriminator(), path)
+        checkpoints.load_weights(networks.build(SMALL, "discriminator"), path)
 
 
 def test_half_precision_costs_little(tmp_path, golden_checkpoint):
@@ -208,8 +208,8 @@ def test_the_split_stays_in_exports(tmp_path, small, golden_checkpoint, capfd):
 
 def test_export_of_generator_and_discriminator(tmp_path, small, capfd):
     path, out = tmp_path / "all.h5", tmp_path / "out.h5"
-    sync = SMALL.build_sync_discriminator()
-    quality = SMALL.build_quality_discriminator()
+    sync = networks.build(SMALL, "sync")
+    quality = networks.build(SMALL, "quality")
     checkpoints.save_checkpoint(
         path, {"generator": small, "sync": sync, "quality": quality}, SMALL, training={"seed": 3}
     )

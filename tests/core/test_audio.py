@@ -84,7 +84,7 @@ def test_the_clock_says_which_moment_a_frame_hears():
     for fps in (25, 30, 29.97, 24):
         heard = released.windows(steps, frames / fps, (frames + 1) / fps)
         np.testing.assert_array_equal(heard[:, 0, 0, 0], (frames * 80 / fps + 1e-6).astype(int))
-    earlier = ModelConfig(alignment="released").with_audio_offset(-320).clock
+    earlier = WindowClock.of(ModelConfig(alignment="released").with_audio_offset(-320))
     assert earlier == WindowClock("mel", "released", -320)
     assert earlier.windows(steps, 2.0, 2.04)[0, 0, 0, 0] == 160 - 26  # 25.6 steps earlier
     with pytest.raises(ValueError, match="released"):

@@ -102,14 +102,14 @@ def test_any_face_encoder_goes_with_any_decoder(plugin, face_encoder, decoder, i
     audio_encoder = [*BLOCKS["audio_encoder"], "mixer"][len(face_encoder + decoder) % 4]
     config = ModelConfig("basic", "mfcc" if img_size == 192 else "mel", 0.125, img_size)
     config.face_encoder, config.audio_encoder, config.decoder = face_encoder, audio_encoder, decoder
-    output = np.asarray(config.build_generator()(inputs(config, 1), training=False))
+    output = np.asarray(networks.build(config)(inputs(config, 1), training=False))
     assert output.shape == (1, img_size, img_size, 3) and 0 <= output.min() < output.max() <= 1
 
 
 @pytest.mark.parametrize("audio", WINDOW_SHAPE)
 def test_audio_reaches_the_image(audio):
     config = ModelConfig("basic", audio, 0.125, **MODERN)
-    model = randomised(config.build_generator())
+    model = randomised(networks.build(config))
     faces, windows = inputs(config)
     one, other = (np.asarray(model([faces, sound], training=False)) for sound in (windows, windows[::-1].copy()))
     assert np.abs(one - other).max() > 1e-3
@@ -117,7 +117,7 @@ def test_audio_reaches_the_image(audio):
 
 def test_every_layer_of_the_alternatives_learns(eagerly):
     config = ModelConfig("basic", "mel", 0.125, **MODERN)
-    model = config.build_generator()
+    model = networks.build(config)
     before = model.get_weights()
     model.compile("sgd", "mae")
     model.train_on_batch(inputs(config), noise_batch(2)[2])
@@ -128,7 +128,7 @@ def test_every_layer_of_the_alternatives_learns(eagerly):
 
 def test_saved_and_read_whatever_the_numbers_of_keras(tmp_path, plugin):
     config = ModelConfig("basic", "mel", 0.125, face_encoder="odd", audio_encoder="attention", decoder="odd")
-    path, model = tmp_path / "model.h5", randomised(config.build_generator())
+    path, model = tmp_path / "model.h5", randomised(networks.build(config))
     checkpoints.save_checkpoint(path, {"generator": model}, config)
     layers.Dense(1), layers.MultiHeadAttention(1, 1), keras.Sequential()  # which move Keras's numbers on
     other, read = checkpoints.load_generator(path)
@@ -148,17 +148,17 @@ def test_saved_and_read_whatever_the_numbers_of_keras(tmp_path, plugin):
 
 def test_the_papers_networks_are_saved_as_before(tmp_path):
     config = ModelConfig("basic", "mel", 0.125)
-    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": config.build_generator()}, config)
+    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": networks.build(config)}, config)
     with h5py.File(tmp_path / "model.h5") as file:
         assert file.attrs["lipgan_keras"] == 1
 
 
 def test_other_blocks_are_told_by_name(tmp_path):
     config = ModelConfig("basic", "mel", 0.125, **MODERN)
-    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": config.build_generator()}, config)
+    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": networks.build(config)}, config)
     for other in (ModelConfig("basic", "mel", 0.125), ModelConfig("basic", "mel", 0.125, decoder="film")):
         with pytest.raises(UserError, match=r"model\.h5: does not fit the .*: .*audio_encoder attention, decoder film"):
-            checkpoints.load_weights(other.build_generator(), tmp_path / "model.h5")
+            checkpoints.load_weights(networks.build(other), tmp_path / "model.h5")
 
 
 @pytest.mark.parametrize(("audio_encoder", "audio"), [("attention", "mel"), ("mixer", "mfcc")])
@@ -166,7 +166,7 @@ def test_openvino_runs_them(tmp_path, monkeypatch, plugin, audio, audio_encoder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(openvino_graph, "TOLERANCE", -1.0)  # float32
     config = ModelConfig("basic", audio, 0.125, **MODERN | {"audio_encoder": audio_encoder})
-    model = randomised(config.build_generator())
+    model = randomised(networks.build(config))
     checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": model}, config)
     run = engine.load(tmp_path / "model.h5", "openvino", batch_size=2)
     np.testing.assert_allclose(run(*inputs(config)), model(inputs(config), training=False), atol=1e-3, rtol=0)
@@ -271,7 +271,7 @@ def test_a_block_that_is_not_there_is_named(tmp_path, registry, script):
     blocks.audio_encoder("wavelets")(
         lambda b, window: layers.Reshape((1, 1, 8))(layers.Dense(8)(layers.Flatten()(window)))
     )
-    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": config.build_generator()}, config)
+    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": networks.build(config)}, config)
     del blocks.REGISTRY["audio_encoder"]["wavelets"]
     words = "audio_encoder 'wavelets' is unknown; choose one of residual, basic, attention, .*--plugin FILE.py"
     for choice in ("keras", "openvino"):

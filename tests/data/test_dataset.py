@@ -11,6 +11,7 @@ import pytest
 
 from helpers.clips import POINTS, find, make_clip, make_root
 from lipgan_keras import audio
+from lipgan_keras.audio import WindowClock
 from lipgan_keras.config import FPS, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
 from lipgan_keras.data import augment, clip_folder, dataset
 from lipgan_keras.data.augment_audio import Change, Sound
@@ -117,7 +118,7 @@ def test_augmentation_that_changes_nothing_is_not_heard(tmp_path, kind, samples)
     audio_file.save_wav(folder / "audio.wav", voice)
     data = data_of(tmp_path, kind)
     (clip,) = data.clips
-    expected = data.config.clock.windows_of(clip.wave(), clip.start, clip.end)  # as in inference
+    expected = WindowClock.of(data.config).windows_of(clip.wave(), clip.start, clip.end)  # as in inference
     np.testing.assert_allclose(data.windows(0, range(75)), expected, rtol=0, atol=1e-4)
     for noisy in (False, True):
         data.sound = Unchanged(noisy)

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.checks import assert_one_line
 from helpers.synthetic import beeps, call, detect, number, picture, steady, write
-from lipgan_keras import audio, checkpoints
+from lipgan_keras import audio, checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import splits
 from lipgan_keras.data.clip_folder import Clip
@@ -335,8 +335,8 @@ def checkpoint(tmp_path):
     lists.mkdir()
     (lists / "train.txt").write_text("speaker/1\n")
     (lists / "val.txt").write_text("speaker/0\nspeaker/nowhere\n")
-    networks = {"generator": CONFIG.build_generator(), "sync": CONFIG.build_sync_discriminator()}
-    checkpoints.save_checkpoint(tmp_path / "one.h5", networks, CONFIG, None, {"filelists": str(lists), "seed": 0})
+    held = {"generator": networks.build(CONFIG), "sync": networks.build(CONFIG, "sync")}
+    checkpoints.save_checkpoint(tmp_path / "one.h5", held, CONFIG, None, {"filelists": str(lists), "seed": 0})
     return tmp_path / "one.h5"
 
 
@@ -511,9 +511,9 @@ def test_which_clips_are_measured_and_why(quick, clips, checkpoint, tmp_path, ca
     """Those that the checkpoint names as held out, of val.txt whatever it names, or all where it knows none."""
     zero, one = (Clip(clips / "main" / "speaker" / name, clips) for name in "01")
     kept = splits.Split.of(([one], [zero]), 0.05).stored()
-    networks = {"generator": CONFIG.build_generator()}
+    held = {"generator": networks.build(CONFIG)}
     named, unnamed = tmp_path / "named.h5", tmp_path / "unnamed.h5"
-    checkpoints.save_checkpoint(tmp_path / "whole.h5", networks, CONFIG, training={"seed": 0}, split=kept)
+    checkpoints.save_checkpoint(tmp_path / "whole.h5", held, CONFIG, training={"seed": 0}, split=kept)
     checkpoints.export(tmp_path / "whole.h5", named)
     checkpoints.save_checkpoint(unnamed, networks, CONFIG)
 

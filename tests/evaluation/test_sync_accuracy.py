@@ -75,7 +75,7 @@ def puppets(tmp_path):
         truth.mkdir(parents=True, exist_ok=True)
         opening = np.zeros(30) if i == 0 else (np.arange(30) % 10) / 10
         np.savez(truth / f"{i}.npz", opening=opening.astype("float32"))
-    models = {"sync": CONFIG.build_sync_discriminator(), "discriminator": networks.build_discriminator(width=0.125)}
+    models = {"sync": networks.build(CONFIG, "sync"), "discriminator": networks.build_discriminator(width=0.125)}
     checkpoints.save_checkpoint(tmp_path / "both.h5", models, CONFIG)
     return tmp_path
 
@@ -97,7 +97,7 @@ def test_the_command(run, puppets, capsys):
 
 def test_the_split_is_that_of_the_training(run, puppets, capsys):
     """Without flags the checkpoint tells what was held out."""
-    models = {"sync": CONFIG.build_sync_discriminator()}
+    models = {"sync": networks.build(CONFIG, "sync")}
     lists = puppets / "lists"
     lists.mkdir()
     (lists / "train.txt").write_text("face/0\nface/1\nface/2\n")
@@ -133,7 +133,7 @@ def test_bad_input(run, script, puppets, tmp_path):
     crops = ["--data_root", puppets / "crops"]
     with pytest.raises(UserError, match="no such file"):
         run(*crops, "--checkpoint", tmp_path / "none.h5")
-    checkpoints.save_checkpoint(tmp_path / "gen.h5", {"generator": CONFIG.build_generator()}, CONFIG)
+    checkpoints.save_checkpoint(tmp_path / "gen.h5", {"generator": networks.build(CONFIG)}, CONFIG)
     with pytest.raises(UserError, match="gen.h5: holds neither a lip-sync nor a contrastive"):
         run(*crops, "--checkpoint", tmp_path / "gen.h5")
     with pytest.raises(UserError, match="no clip is held out"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.checks import noise_batch
-from lipgan_keras import checkpoints
+from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.inference import engine, openvino_graph
 from lipgan_keras.utils import backend
@@ -34,7 +34,7 @@ def float32(monkeypatch):
 def make_checkpoint(path, config=SMALL, seed=0):
     """A checkpoint, and its generator, whose normalisation does something."""
     rng = np.random.default_rng(seed)
-    generator = config.build_generator()
+    generator = networks.build(config)
     for layer in generator.layers:
         if layer.name.startswith("batch_normalization"):
             shape = layer.gamma.shape
@@ -214,7 +214,7 @@ def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path, cache_folde
 
 
 def test_many_may_write_and_read_at_once(tmp_path):
-    model = openvino_graph.convert(SMALL.build_generator())
+    model = openvino_graph.convert(networks.build(SMALL))
     place = tmp_path / "model.openvino"
     openvino_graph._write_cache(place, model, {"key": 1}, 0.5)
 

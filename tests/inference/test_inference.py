@@ -17,7 +17,7 @@ import pytest
 from helpers import synthetic
 from helpers.checks import ROOT, TESTS, assert_one_line
 from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
-from lipgan_keras import LipSync, audio, checkpoints
+from lipgan_keras import LipSync, audio, checkpoints, networks
 from lipgan_keras.audio import WindowClock
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
@@ -33,7 +33,7 @@ CONFIG = ModelConfig("basic", "mel", 0.125)
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "generator.h5"
-    checkpoints.save_checkpoint(path, {"generator": CONFIG.build_generator()}, CONFIG)
+    checkpoints.save_checkpoint(path, {"generator": networks.build(CONFIG)}, CONFIG)
     return path
 
 
@@ -417,10 +417,10 @@ def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
     weights = checkpoint.read_bytes()
     for share in (0.02, 0.5, 0.99):
         bad("cut.h5", checkpoint_path=file("cut.h5", weights[: int(share * len(weights))]))
-    checkpoints.save_checkpoint(tmp_path / "d.h5", {"discriminator": CONFIG.build_discriminator()}, CONFIG)
+    checkpoints.save_checkpoint(tmp_path / "d.h5", {"discriminator": networks.build(CONFIG, "discriminator")}, CONFIG)
     bad("d.h5", "holds no generator", checkpoint_path=tmp_path / "d.h5")
     checkpoints.save_checkpoint(
-        tmp_path / "w.h5", {"generator": CONFIG.build_generator()}, ModelConfig("residual", "mel", 0.125)
+        tmp_path / "w.h5", {"generator": networks.build(CONFIG)}, ModelConfig("residual", "mel", 0.125)
     )
     bad("w.h5", "does not fit", "basic mel generator", checkpoint_path=tmp_path / "w.h5")
 

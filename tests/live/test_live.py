@@ -16,7 +16,7 @@ import pytest
 from helpers import synthetic
 from helpers.checks import assert_one_line
 from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, call, loudness_painted, onset, picture
-from lipgan_keras import audio, checkpoints
+from lipgan_keras import audio, checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import detector
 from lipgan_keras.inference import engine
@@ -420,7 +420,7 @@ def test_large_picture_is_reduced_and_a_box_goes_with_it(tmp_path, painter, stdi
 @pytest.mark.real
 def test_real_photo_and_network(tmp_path, real_clips, stdin, monkeypatch):
     checkpoint = tmp_path / "generator.h5"
-    checkpoints.save_checkpoint(checkpoint, {"generator": CONFIG.build_generator()}, CONFIG)
+    checkpoints.save_checkpoint(checkpoint, {"generator": networks.build(CONFIG)}, CONFIG)
     wave = audio_file.load_audio(real_clips / "bbaf2n.mpg")[:RATE]
     stdin(wave)
     live_show.live(checkpoint, real_clips / "portrait_700p30.mp4", "-", tmp_path / "b.mp4")

@@ -91,7 +91,7 @@ def saved(tmp_path_factory):
     for size in IMG_SIZES:
         config = ModelConfig("basic", "mel", 0.125, size)
         paths[size] = tmp_path_factory.mktemp("checkpoints") / f"{size}.h5"
-        checkpoints.save_checkpoint(paths[size], {"generator": config.build_generator()}, config)
+        checkpoints.save_checkpoint(paths[size], {"generator": networks.build(config)}, config)
     return paths
 
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_says_its_size(saved):
 
 @pytest.mark.parametrize(("mine", "other"), [(96, 192), (192, 96)])
 def test_the_other_size_is_told_by_name(saved, mine, other):
-    model = ModelConfig("basic", "mel", 0.125, mine).build_generator()
+    model = networks.build(ModelConfig("basic", "mel", 0.125, mine))
     with pytest.raises(UserError, match=rf"{other}\.h5: does not fit .*_size {mine}: .* holds .*_size {other}$"):
         checkpoints.load_weights(model, saved[other])
 
