@@ -155,3 +155,13 @@ def test_root_scripts_are_the_console_scripts():
         }
         assert (module, function) in imported, name
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)], name
+
+
+def test_the_python_api_is_at_the_top_and_its_configurations_load_no_keras():
+    code = (
+        "import sys, lipgan_keras as l; configs = l.TrainConfig('crops'), l.PreprocessConfig('crops'), l.EvalConfig(); "
+        "assert 'keras' not in sys.modules; functions = l.train, l.preprocess, l.evaluate, l.LipSync; "
+        "print(*(f.__name__ for f in functions))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["train", "preprocess", "evaluate", "LipSync"], done.stderr
