@@ -363,13 +363,18 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
         unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without
             discriminator.
         train_on_fakes: the coin.
-        masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: 1 everywhere.
+        masks: (B,96,96,1) float32 in 0..1, 1 inside the lips; None: 1 in the lower half.
     """
     batch = {"faces": faces, "audio": audio, "targets": targets}
-    batch["masks"] = np.ones((*targets.shape[:3], 1), "float32") if masks is None else masks
+    batch["masks"] = _lower_half(targets) if masks is None else masks
     if unsynced is not None:
         batch |= pairs(unsynced, train_on_fakes)
     return (batch,)
+
+
+def _lower_half(targets):
+    rows = np.arange(targets.shape[1]) >= targets.shape[1] // 2
+    return np.tile(rows.astype("float32")[:, None, None], (len(targets), 1, targets.shape[2], 1))
 
 
 def _unit(x):

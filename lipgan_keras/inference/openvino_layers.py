@@ -81,6 +81,8 @@ class Maker:
             layers.BatchNormalization: self.batch_normalisation,
             layers.ZeroPadding2D: self.padding,
             layers.UpSampling2D: self.upsampling,
+            layers.AveragePooling2D: self.pooling,
+            layers.MaxPooling2D: self.pooling,
             layers.GlobalAveragePooling2D: self.global_average,
         }
         self.of_any = {  # take and give what Keras does
@@ -208,6 +210,13 @@ class Maker:
             nearest_mode="floor",
             axes=np.array([2, 3]),
         )
+
+    def pooling(self, layer, x):
+        pads = "same_upper" if layer.padding == "same" else "valid"
+        sides = list(layer.strides), [0, 0], [0, 0]
+        if isinstance(layer, layers.AveragePooling2D):
+            return self.ops.avg_pool(x, *sides, list(layer.pool_size), True, auto_pad=pads)  # padding does not count
+        return self.ops.max_pool(x, sides[0], [1, 1], *sides[1:], list(layer.pool_size), auto_pad=pads).output(0)
 
     def global_average(self, layer, x):
         _need(layer.keepdims)

@@ -178,6 +178,8 @@ LAYERS = {
     "depthwise": lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(x),
     "dilated": lambda x: layers.Conv2D(4, 3, dilation_rate=2, padding="same")(x),
     "transposed": lambda x: layers.Conv2DTranspose(4, 4, 2, "same", activation="leaky_relu")(x),
+    "average": lambda x: layers.AveragePooling2D(2)(layers.AveragePooling2D(3, 1, "same")(x)),
+    "maximum": lambda x: layers.MaxPooling2D(3, 2, "same")(x),
     "bilinear": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
     "nearest": lambda x: layers.UpSampling2D((2, 3))(x),
     "gate": lambda x: layers.Multiply()(

@@ -9,7 +9,7 @@ from helpers.backends import without_tensorflow
 from helpers.checks import TESTS, noise_batch
 from lipgan_keras import gan, losses, networks, unsynced
 from lipgan_keras.config import MOUTH_SIZE
-from lipgan_keras.face import cropping
+from lipgan_keras.face import cropping, regions
 from lipgan_keras.gan import LipGAN, Weights
 from lipgan_keras.networks import SpectralConv2D
 from lipgan_keras.utils.backend import keras, precision
@@ -176,7 +176,9 @@ def batch_of(runs=2, frames=2, size=96, seed=0):
     """A batch with everything in it, of noise: `runs` runs of `frames` frames and as many wrong sounds again."""
     rng = np.random.default_rng(seed)
     inputs, audio, targets = noise_batch(runs * frames)
-    (batch,) = gan.make_batch(inputs, audio, targets, np.roll(np.arange(runs * frames), 1), True)
+    mask = regions.lip_mask(regions.default_landmarks(size, "dlib"), size)[..., None]
+    masks = np.stack([mask] * len(targets))
+    (batch,) = gan.make_batch(inputs, audio, targets, np.roll(np.arange(runs * frames), 1), True, masks)
     matrices = cropping.crop_matrices((20, 40, 76, 96), size, MOUTH_SIZE)
     batch |= {name: np.stack([m] * runs) for name, m in zip(("crop_rows", "crop_columns"), matrices, strict=True)}
     uint8 = (targets.reshape(runs, frames, size, size, 3) * 255).astype("uint8")
