@@ -209,12 +209,15 @@ def finished(target: Path, img_size: int) -> str | None:
 
 def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
     """Preprocess in parallel; yields (video, None or the reason why it failed) as they end."""
-    with contextlib.closing(processes.run(functools.partial(_work, img_size), todo, workers)) as results:
-        for (source, target), reason in results:
-            if reason is None:
-                claims.free_left([target])
-                reason = f"{source}: {processes.DIED}"
-            yield source, reason or None
+    try:
+        with contextlib.closing(processes.run(functools.partial(_work, img_size), todo, workers)) as results:
+            for (source, target), reason in results:
+                if reason is None:
+                    claims.free_left([target])
+                    reason = f"{source}: {processes.DIED}"
+                yield source, reason or None
+    finally:
+        claims.free_left(target for _, target in todo)  # a worker that is ended amid taking a claim leaves it
 
 
 def _work(img_size, job):

@@ -70,37 +70,65 @@ def true_opening(folder: Path, data_root: str | Path, puppets: str | Path) -> np
 NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discriminator", "oracle": "oracle"}
 
 
-def measure(args) -> dict:
-    """What `main` prints, as a dict: {network: {"all": accuracy, "different":
-    accuracy on those that look different}}.
+def measure(
+    checkpoint: str,
+    data_root: str,
+    filelists: str | None = None,
+    val_fraction: float | None = None,
+    seed: int | None = None,
+    audio_offset_ms: float | None = None,
+    pairs: int = 1000,
+    puppets: str | None = None,
+) -> tuple[dict, str]:
+    """How often the discriminators of a checkpoint call pairs of held-out clips right.
+
+    Args:
+        checkpoint: with a lip-sync or a contrastive discriminator.
+        data_root: folder or pack of preprocessed clips.
+        filelists, val_fraction: which clips are held out; None: those that the checkpoint names.
+        seed: of the pairs; None: the checkpoint's, or 0.
+        audio_offset_ms: shift of the audio windows; None: the checkpoint's.
+        pairs: runs of frames on each side, at most.
+        puppets: the videos of puppets that `data_root` was made of, with their .npz.
+
+    Returns:
+        {"pairs", "clips": counts; network: {"all": accuracy, "different": accuracy on those that look different}}, and
+        which clips these are, and why.
+
+    Raises:
+        UserError: no discriminator, no clips, or none held out.
     """
-    networks, config = models.load_discriminators(args.checkpoint)
-    config = config.with_audio_offset(args.audio_offset_ms)
-    stored, known = models.read_split(args.checkpoint), models.read_training(args.checkpoint)
-    if args.seed is None:
-        args.seed = (known or {}).get("seed", 0)
-    clips = clip_folder.find_clips(args.data_root, config.audio)
-    *sides, args.why = splits.to_measure(clips, args.checkpoint, stored, known, args.filelists, args.val_fraction)
+    networks, config = models.load_discriminators(checkpoint)
+    config = config.with_audio_offset(audio_offset_ms)
+    stored, known = models.read_split(checkpoint), models.read_training(checkpoint)
+    if seed is None:
+        seed = (known or {}).get("seed", 0)
+    clips = clip_folder.find_clips(data_root, config.audio)
+    *sides, why = splits.to_measure(clips, checkpoint, stored, known, filelists, val_fraction)
     if not sides[0] and sides[1]:  # of none is known that it was trained on
         sides = splits.split_clips(sides[1], 0.5)
-        args.why += f"; the threshold is that of {len(sides[0])} of them"
+        why += f"; the threshold is that of {len(sides[0])} of them"
     if not sides[1]:
-        raise UserError(f"{args.data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
-    datasets = [pairs_of(side, config, networks, args.seed) for side in sides]
-    training, held_out = (score(networks, draw(data, args.pairs, args.seed, progress=True)) for data in datasets)
+        raise UserError(f"{data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
+    datasets = [pairs_of(side, config, networks, seed) for side in sides]
+    training, held_out = (score(networks, draw(data, pairs, seed, progress=True)) for data in datasets)
     results = {"pairs": 2 * len(held_out.runs), "clips": len(sides[1])}
     results |= {name: {"all": value} for name, value in held_out_accuracy(training, held_out).items()}
-    if args.puppets:
-        frames = datasets[1].frames
-        differences = opening_differences(sides[1], held_out.runs, frames, args.data_root, args.puppets)
-        far = differences >= DIFFERENT
-        results["different_pairs"] = 2 * int(far.sum())
-        if far.any():
-            for name, value in held_out_accuracy(training, held_out, far).items():
-                results[name]["different"] = value
-        # It errs where both openings are the same to its eyes.
-        results["oracle"] = {"all": float(1 + np.mean(differences > 1e-6)) / 2}
-    return results
+    if puppets:
+        differences = opening_differences(sides[1], held_out.runs, datasets[1].frames, data_root, puppets)
+        _add_different(results, training, held_out, differences)
+    return results, why
+
+
+def _add_different(results, training, held_out, differences):
+    """The accuracy on pairs whose openings differ, and that of an oracle that knows all openings."""
+    far = differences >= DIFFERENT
+    results["different_pairs"] = 2 * int(far.sum())
+    if far.any():
+        for name, value in held_out_accuracy(training, held_out, far).items():
+            results[name]["different"] = value
+    # The oracle errs where both openings are the same to its eyes.
+    results["oracle"] = {"all": float(1 + np.mean(differences > 1e-6)) / 2}
 
 
 def main() -> None:
@@ -123,7 +151,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.json:
         files.check_writable(Path(args.json).parent)
-    results = measure(args)
+    options = {name: value for name, value in vars(args).items() if name != "json"}
+    results, why = measure(**options)
     print(
         f"{args.checkpoint}: accuracy on {results['pairs']} pairs of {results['clips']} held-out clips, half of them "
         "in sync"
@@ -139,7 +168,7 @@ def main() -> None:
             print(line)
     if "oracle" in results:
         print(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
-    print(f"  measured on {args.why}")
+    print(f"  measured on {why}")
     if args.json:
         with files.replacing(args.json) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")

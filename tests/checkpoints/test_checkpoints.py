@@ -68,6 +68,7 @@ def test_tells_what_a_keras_file_holds(golden_checkpoint):
         ("mfcc_discriminator.weights.h5", ("basic", "mel"), "conv2d_1 has .*holds a mfcc discriminator"),
     ],
 )
+@pytest.mark.slow
 def test_refuses_a_file_that_does_not_fit(golden_checkpoint, file, model, words):
     model = networks.build_generator(*model)
     before = flat(model)
@@ -76,6 +77,7 @@ def test_refuses_a_file_that_does_not_fit(golden_checkpoint, file, model, words)
     np.testing.assert_array_equal(flat(model), before)
 
 
+@pytest.mark.slow
 def test_the_offset_is_kept_when_saved_again(script, golden_checkpoint, tmp_path, capfd):
     source, ours = golden_checkpoint("mel_basic.full.h5"), tmp_path / "ours.h5"
     made = script("-m", "lipgan_keras.checkpoints", "convert", source, "ours.h5", "--audio_offset_ms", "-320")
@@ -173,6 +175,7 @@ def test_a_generator_alone_is_no_discriminator(tmp_path, small):
         checkpoints.load_weights(networks.build(SMALL, "discriminator"), path)
 
 
+@pytest.mark.slow
 def test_half_precision_costs_little(tmp_path, golden_checkpoint):
     """Of a network with weights like trained ones: under 0.1 dB against a truth that it meets at 30 dB."""
     whole, half = tmp_path / "whole.h5", tmp_path / "half.h5"
@@ -190,6 +193,7 @@ def test_half_precision_costs_little(tmp_path, golden_checkpoint):
     assert psnr[0] - psnr[1] < 0.1
 
 
+@pytest.mark.slow
 def test_the_split_stays_in_exports(tmp_path, small, golden_checkpoint, capfd):
     """However many clips were held out."""
     path, out = tmp_path / "all.h5", tmp_path / "out.h5"
@@ -206,6 +210,7 @@ def test_the_split_stays_in_exports(tmp_path, small, golden_checkpoint, capfd):
     assert checkpoints.read_split(golden_checkpoint("mel_basic.full.h5")) is None
 
 
+@pytest.mark.slow
 def test_export_of_generator_and_discriminator(tmp_path, small, capfd):
     path, out = tmp_path / "all.h5", tmp_path / "out.h5"
     sync = networks.build(SMALL, "sync")

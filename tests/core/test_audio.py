@@ -16,6 +16,7 @@ def golden():
 
 
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
+@pytest.mark.slow
 def test_features_agree_with_the_original(golden, kind):
     wave = audio_file.load_audio(GOLDEN / "bbaf2n.wav")
     computed = audio.features(wave, kind)

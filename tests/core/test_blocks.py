@@ -100,13 +100,14 @@ def test_any_face_encoder_goes_with_any_decoder(plugin, face_encoder, decoder, i
     if decoder == "odd" and face_encoder != "odd" and img_size == 192:
         pytest.skip("no more to see than at 96")
     audio_encoder = [*BLOCKS["audio_encoder"], "mixer"][len(face_encoder + decoder) % 4]
-    config = ModelConfig("basic", "mfcc" if img_size == 192 else "mel", 0.125, img_size)
-    config.face_encoder, config.audio_encoder, config.decoder = face_encoder, audio_encoder, decoder
+    named = {"face_encoder": face_encoder, "audio_encoder": audio_encoder, "decoder": decoder}
+    config = ModelConfig("basic", "mfcc" if img_size == 192 else "mel", 0.125, img_size, **named)
     output = np.asarray(networks.build(config)(inputs(config, 1), training=False))
     assert output.shape == (1, img_size, img_size, 3) and 0 <= output.min() < output.max() <= 1
 
 
 @pytest.mark.parametrize("audio", WINDOW_SHAPE)
+@pytest.mark.slow
 def test_audio_reaches_the_image(audio):
     config = ModelConfig("basic", audio, 0.125, **MODERN)
     model = randomised(networks.build(config))
@@ -115,6 +116,7 @@ def test_audio_reaches_the_image(audio):
     assert np.abs(one - other).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_every_layer_of_the_alternatives_learns(eagerly):
     config = ModelConfig("basic", "mel", 0.125, **MODERN)
     model = networks.build(config)
@@ -126,6 +128,7 @@ def test_every_layer_of_the_alternatives_learns(eagerly):
         assert not np.array_equal(np.asarray(variable), old) or "bias" in variable.path, variable.path
 
 
+@pytest.mark.slow
 def test_saved_and_read_whatever_the_numbers_of_keras(tmp_path, plugin):
     config = ModelConfig("basic", "mel", 0.125, face_encoder="odd", audio_encoder="attention", decoder="odd")
     path, model = tmp_path / "model.h5", randomised(networks.build(config))
@@ -153,6 +156,7 @@ def test_the_papers_networks_are_saved_as_before(tmp_path):
         assert file.attrs["lipgan_keras"] == 1
 
 
+@pytest.mark.slow
 def test_other_blocks_are_told_by_name(tmp_path):
     config = ModelConfig("basic", "mel", 0.125, **MODERN)
     checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": networks.build(config)}, config)
@@ -162,6 +166,7 @@ def test_other_blocks_are_told_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(("audio_encoder", "audio"), [("attention", "mel"), ("mixer", "mfcc")])
+@pytest.mark.slow
 def test_openvino_runs_them(tmp_path, monkeypatch, plugin, audio, audio_encoder):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(openvino_graph, "TOLERANCE", -1.0)  # float32

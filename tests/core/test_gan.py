@@ -29,6 +29,7 @@ def assert_golden(steps, golden):
     assert steps[-1]["disc"] < 0.013
 
 
+@pytest.mark.slow
 def test_the_golden_trajectory(golden, golden_checkpoint):
     from helpers.trajectory import replay
 
@@ -36,6 +37,7 @@ def test_the_golden_trajectory(golden, golden_checkpoint):
     assert_golden(list(replay(*files)), golden)
 
 
+@pytest.mark.slow
 def test_the_golden_trajectory_on_jax_without_tensorflow(golden, golden_checkpoint, script, tmp_path):
     pytest.importorskip("jax")
     files = golden_checkpoint("mel_basic.full.h5"), golden_checkpoint("mel_discriminator.full.h5")
@@ -59,6 +61,7 @@ def assign(network, values):
 
 
 @pytest.mark.parametrize("coin", [True, False])
+@pytest.mark.slow
 def test_what_the_coin_decides(model, coin):
     """Follow the discriminator through the step by hand: same losses, same weights, in the reference's order."""
     faces, audio, targets = noise_batch(12)
@@ -94,6 +97,7 @@ def test_what_the_coin_decides(model, coin):
     assert any(not np.array_equal(before[v.path], np.array(v)) for v in d.variables)
 
 
+@pytest.mark.slow
 def test_which_weights_move_in_which_update(model):
     """Each update, run alone, moves its own network's trainable weights and nothing else."""
     (batch,) = gan.make_batch(*noise_batch(4), [1, 2, 3, 0], True)
@@ -116,6 +120,7 @@ def test_which_weights_move_in_which_update(model):
     assert moving <= changed  # batch statistics, because the generator trains in training mode
 
 
+@pytest.mark.slow
 def test_the_generator_feels_the_discriminator(model):
     """The adversarial term reaches the generator: without it the same step moves the weights elsewhere."""
     batch = tensors(gan.make_batch(*noise_batch(4))[0])
@@ -129,6 +134,7 @@ def test_the_generator_feels_the_discriminator(model):
     assert any(not np.allclose(with_term[k], weights(model.generator)[k], atol=1e-6) for k in kernels)
 
 
+@pytest.mark.slow
 def test_unet_trains_the_generator_alone(eagerly):
     model = LipGAN(networks.build_generator("basic", width=0.125), lr=1e-3)
     batch = noise_batch(2)
@@ -157,6 +163,7 @@ def test_equal_sounds_make_no_unsynced_pair():
         unsynced.unsynced_order(np.ones((4, 4), dtype=bool))
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_is_refused(model):
     with pytest.raises(UserError, match="batch_size 1"):
         model.train_iteration(*noise_batch(1))
@@ -219,6 +226,7 @@ def whole():
     return build(("generator", "discriminator", "sync", "quality"), weights=Weights(6.0, None, 0.01, 0.1, 0.1))
 
 
+@pytest.mark.slow
 def test_each_update_moves_one_network(whole):
     batch = tensors(batch_of())
     fakes = batch["targets"][::-1]
@@ -242,6 +250,7 @@ def test_each_update_moves_one_network(whole):
 
 
 @pytest.mark.parametrize("part, weight", [("sync", "sync"), ("quality", "quality"), ("discriminator", "disc")])
+@pytest.mark.slow
 def test_the_generator_feels_each_discriminator(part, weight):
     batch = tensors(batch_of())
     model = build(("generator", part))
@@ -283,6 +292,7 @@ def test_an_expert_does_not_learn():
     assert "match_adv" in logs and "match" not in logs
 
 
+@pytest.mark.slow
 def test_the_lip_sync_discriminator_alone():
     model = build(("sync",))
     batch = {name: value for name, value in batch_of(4).items() if name in ("mouths", "sounds", "relation")}
@@ -307,6 +317,7 @@ def test_the_mouths_of_generated_frames_are_cut_like_real_ones(whole):
     assert np.abs(shuffled - batch["mouths"]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_lip_share_is_reached_and_carries_no_gradient():
     batch = tensors(batch_of())
     generator = networks.build_generator("basic", width=0.125)
@@ -334,6 +345,7 @@ def test_the_share_of_the_lips_is_what_it_says():
     assert float(logs["lip_mae"]) == pytest.approx(0.1 * float((m * m).sum() / m.sum()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_spectral_normalisation():
     layer = SpectralConv2D(5, 3, padding="same")
     x = np.random.default_rng(0).standard_normal((2, 8, 8, 4)).astype("float32")
@@ -356,6 +368,7 @@ COMBINATIONS = [
 @pytest.mark.parametrize(
     "lips", [Weights(6.0, None, 0.01, 0.1, 0.1), Weights(1.0, 0.3, 0.01, 0.1, 0.1)], ids=["weight", "share"]
 )
+@pytest.mark.slow
 def test_every_combination_trains(parts, lips):
     model = build(("generator", *parts), weights=lips)
     before = {n: weights(network) for n, network in model.models.items()}
@@ -364,6 +377,7 @@ def test_every_combination_trains(parts, lips):
     assert all(np.isfinite(float(value)) for value in logs.values())
 
 
+@pytest.mark.slow
 def test_averages_are_running_means_of_weights_and_statistics():
     """Those of the first steps reach back less far."""
     model = build(("generator", "discriminator"), ema=0.15)
@@ -386,6 +400,7 @@ def test_averages_are_running_means_of_weights_and_statistics():
     assert all(map(np.array_equal, model.discriminator.get_weights(), critic))
 
 
+@pytest.mark.slow
 def test_a_schedule_goes_by_steps_and_gradients_are_clipped():
     """The contrastive discriminator makes two updates a step, and yet has the generator's learning rate."""
     schedule = keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.1)
@@ -414,6 +429,7 @@ def test_frozen_normalisation():
     assert same == {v.path for v in generator.variables if "batch_normalization" in v.path}
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     keras.utils.set_random_seed(7)
     with precision("mixed_bfloat16"):

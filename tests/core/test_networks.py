@@ -25,6 +25,7 @@ def build(name, width=1.0):
 
 
 @pytest.mark.parametrize(("name", "file"), GOLDEN)
+@pytest.mark.slow
 def test_outputs_are_the_originals(name, file, golden, golden_checkpoint):
     rng = np.random.RandomState(11)
     pair, face = rng.rand(3, 96, 96, 6), rng.rand(3, 96, 96, 3)
@@ -54,6 +55,7 @@ def test_layers_are_the_originals(audio, variant, golden):
 
 
 @pytest.mark.parametrize("name", ["mel_basic", "mel_residual", "mfcc_basic", "mfcc_residual"])
+@pytest.mark.slow
 def test_width_scales_every_channel_count(name):
     full, small = build(name), build(name, 0.125)
     for a, b in zip(full.layers, small.layers, strict=True):

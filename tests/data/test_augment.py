@@ -229,6 +229,7 @@ def test_mix_has_the_ratio_that_was_asked():
     np.testing.assert_array_equal(data_noise.mix(speech, np.zeros(9), 0), speech.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_nothing_drawn_leaves_the_sound_alone():
     assert Sound(("flip", "crop", "colour")).change(np.random.default_rng(0)) is None
     drawn = [Sound(("noise",)).change(np.random.default_rng(seed)) is None for seed in range(40)]
@@ -249,6 +250,7 @@ def test_gain_alone_is_one_factor():
     assert -12 <= min(gains) < -10 and 4 < max(gains) <= 6
 
 
+@pytest.mark.slow
 def test_noise_has_the_level_of_the_clip_and_not_of_the_stretch():
     """In silence what is left is the noise: 0 to 20 dB below the clip's level, the same under loud speech."""
     sound = Sound(("noise",))

@@ -233,6 +233,7 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path):
     assert not equal(data.batch(6), alone[0])
 
 
+@pytest.mark.slow
 def test_batches_do_not_depend_on_what_is_kept(tmp_path):
     """With everything that is drawn, and whatever has been made before: a resumed run begins with nothing."""
     make_root(tmp_path, frames=range(20))
@@ -331,6 +332,7 @@ def test_runs_go_across_no_cut(tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_talking_people_are_no_cuts(real_clips):
     """Neither a moving face nor a moving mouth looks like one; another person does."""
     clips = []
@@ -342,6 +344,7 @@ def test_talking_people_are_no_cuts(real_clips):
     assert clip_folder.is_cut(clips[0][0], clips[1][0])
 
 
+@pytest.mark.slow
 def test_what_the_lip_sync_discriminator_compares(tmp_path):
     """Its own sound, its clip's at other times, and other clips' sound: never one that is in sync."""
     make_root(tmp_path, clips=3, frames=range(20))

@@ -37,6 +37,7 @@ def ended(process):
 
 
 @pytest.mark.parametrize("kept", ["folder", "pack"])
+@pytest.mark.slow
 def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
     """In order, from any number on, whatever is kept; pictures that one has decoded are there for all."""
     root = make_root(tmp_path / "crops", frames=range(20))
@@ -63,6 +64,7 @@ def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
         assert all((data.pictures.pictures[i] == data.clips[i // 20].picture(i % 20, 96)).all() for i in there)
 
 
+@pytest.mark.slow
 def test_what_keeps_a_process_from_a_batch_comes_out(tmp_path):
     data = data_of(make_root(tmp_path), sync=False, augmentation=(), sound=None)
     used = Dataset(data.clips, data.config, 10, seed=3)
@@ -79,6 +81,7 @@ def test_what_keeps_a_process_from_a_batch_comes_out(tmp_path):
     assert all(map(ended, (loader.pool._processes or {}).values()))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies(tmp_path):
     with (
         pytest.raises(UserError, match="--num_workers"),

@@ -1,12 +1,14 @@
 """Windows of many changed sounds at once."""
 
 import numpy as np
+import pytest
 
 from lipgan_keras import audio
 from lipgan_keras.data import mel_bank
 from lipgan_keras.data.mel_bank import MelBank
 
 
+@pytest.mark.slow
 def test_windows_of_many_sounds_are_those_of_each():
     """Up to 1e-4: louder, softer, clipped and with noise, at the ends of the sound and beyond,
     and whatever was asked for before.

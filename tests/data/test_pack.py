@@ -50,6 +50,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
+@pytest.mark.slow
 def test_a_pack_trains_as_its_folder_does(root, kind):
     batches = []
     for place in (root, packed(root)):
@@ -232,7 +233,7 @@ def test_clips_of_a_pack_can_be_judged(root):
     path = packed(root)
     clips = find(path)
     assert evaluation_find._same_sound(clips[0], clips[0]) and not evaluation_find._same_sound(clips[0], clips[1])
-    settings = types.SimpleNamespace(checkpoint=None, sync_checkpoint=None, syncnet=None, inception=None)
+    settings = types.SimpleNamespace(checkpoint=None, sync_checkpoint=None, syncnet=None, inception=None, plugin=None)
     job = Job("a", clip=clips[0].folder, other=clips[1].folder)
     assert path in list(kept.files_of(settings, job)) and clips[0].folder in list(kept.files_of(settings, job))
     job = Job("a", clip=root / "main" / "a" / "0")

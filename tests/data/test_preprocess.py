@@ -341,6 +341,7 @@ def test_a_bad_video_says_why_and_leaves_nothing(tmp_path, quick, make, reason):
 # Runs
 
 
+@pytest.mark.slow
 def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     """The real program, with its real detector and its workers."""
     root, out = tmp_path / "in", tmp_path / "out"
@@ -392,6 +393,7 @@ def whole(out):
     return len(folders)
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(five_clips, quick_script):
     root, out = five_clips
     process = quick_script(root, out, "--num_workers", "2", SECONDS_A_FRAME="0.08")
@@ -432,6 +434,7 @@ def test_ctrl_c_at_the_start(five_clips, quick_script):
     assert group_is_gone(process)
 
 
+@pytest.mark.slow
 def test_a_video_that_kills_its_worker(five_clips, quick_script):
     root, out = five_clips
     for name in ("3.mp4", "4.mp4"):

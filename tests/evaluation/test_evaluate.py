@@ -432,6 +432,7 @@ def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monk
     assert record["frames"] == record["faces"] == 45 - evaluation_jobs.IDENTITY_DISTANCE
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_the_clips_that_it_held_out(quick, clips, checkpoint, tmp_path):
     """Its clips are made and kept, its own discriminator asked, and a listed clip that is not there is no secret."""
     wanted = ["lip_mae", "sensitivity_5", "sync_accuracy", "lse_d", "fid"]
@@ -515,7 +516,7 @@ def test_which_clips_are_measured_and_why(quick, clips, checkpoint, tmp_path, ca
     named, unnamed = tmp_path / "named.h5", tmp_path / "unnamed.h5"
     checkpoints.save_checkpoint(tmp_path / "whole.h5", held, CONFIG, training={"seed": 0}, split=kept)
     checkpoints.export(tmp_path / "whole.h5", named)
-    checkpoints.save_checkpoint(unnamed, networks, CONFIG)
+    checkpoints.save_checkpoint(unnamed, held, CONFIG)
 
     def measured(checkpoint, data_root, filelists=None):
         facts = {}
@@ -555,6 +556,7 @@ def test_sound_that_fits_beats_sound_that_does_not():
 # ------------------------------------------------------------------------------------------------------ Wav2Lip's lists
 
 
+@pytest.mark.slow
 def test_a_list_of_sounds_and_faces(quick, checkpoint, tmp_path, monkeypatch):
     from lipgan_keras import lipsync
 

@@ -95,6 +95,7 @@ def test_the_command(run, puppets, capsys):
     assert all(0 <= results[name][kind] <= 1 for name in ("sync", "discriminator") for kind in ("all", "different"))
 
 
+@pytest.mark.slow
 def test_the_split_is_that_of_the_training(run, puppets, capsys):
     """Without flags the checkpoint tells what was held out."""
     models = {"sync": networks.build(CONFIG, "sync")}
@@ -129,6 +130,7 @@ def test_the_oracle_cannot_tell_a_mouth_at_rest(puppets):
     assert differences == pytest.approx([0, 0, 0.5], abs=0.03)
 
 
+@pytest.mark.slow
 def test_bad_input(run, script, puppets, tmp_path):
     crops = ["--data_root", puppets / "crops"]
     with pytest.raises(UserError, match="no such file"):

@@ -86,6 +86,7 @@ def test_golden_features(network, golden):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_golden_scores(network, golden, real_clips, monkeypatch):
     truth = json.loads((golden / "syncnet_scores.json").read_text())["bbaf2n"]
     lips = []

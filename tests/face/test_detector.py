@@ -48,6 +48,7 @@ def test_a_small_face_is_found_in_the_second_look(photo):
     assert 600 < found.landmarks[:, 0].min() and found.landmarks[:, 0].max() < 682
 
 
+@pytest.mark.slow
 def test_detection_without_tensorflow_says_what_to_do(script):
     code = (
         "import numpy as np; from lipgan_keras.face import detector; detector.detect([np.zeros((99, 99, 3), np.uint8)])"

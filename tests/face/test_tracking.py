@@ -432,6 +432,7 @@ def test_real_detection_follows_a_moving_photo(tmp_path, arguments):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_crops_of_real_people(real_clips, golden, monkeypatch):
     known = np.load(golden / "dlib_faces.npz")
     overlaps = []

@@ -344,6 +344,7 @@ def test_mouths_that_move_in_changing_light_are_never_taken_for_covered():
 
 
 @pytest.mark.parametrize("speed", [40, 2])
+@pytest.mark.slow
 def test_nothing_is_drawn_on_a_hand(speed):
     """Of the person's own colour, that comes soon or slowly, and stays for 3 s."""
     mouth = a_face().face.landmarks[3:].mean(0)[1]
@@ -368,6 +369,7 @@ def test_a_covered_mouth_is_one_persons():
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_hands_before_real_mouths(real_clips):
     for name in ("pwij3p.mpg", "lbbc2a.mpg"):
         seen = list(tracking.follow(video_reader.read_frames(real_clips / name)))[:50]
@@ -386,6 +388,7 @@ def test_hands_before_real_mouths(real_clips):
         assert found[:25] == [1] * 25 and found[25:] == [0] * 25
 
 
+@pytest.mark.slow
 def test_wide_open_mouths_of_puppets_are_not_covered():
     """From closed to wide open and back in a quarter of a second."""
     for photo in photos.shipped_photos().values():

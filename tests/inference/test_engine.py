@@ -58,6 +58,7 @@ def inputs(config=SMALL, count=5):
     ("variant", "audio", "img_size"),
     [("residual", "mel", 96), ("basic", "mfcc", 96), ("residual", "mfcc", 192), ("basic", "mel", 192)],
 )
+@pytest.mark.slow
 def test_openvino_computes_what_keras_does(tmp_path, float32, variant, audio, img_size):
     config = ModelConfig(variant, audio, 0.125, img_size)
     generator = make_checkpoint(tmp_path / "model.h5", config)
@@ -89,6 +90,7 @@ def graphs(cache_folder):
     return found
 
 
+@pytest.mark.slow
 def test_runs_files_of_keras_2(golden, golden_checkpoint):
     rng = np.random.RandomState(11)
     pair, _ = rng.rand(3, 96, 96, 6), rng.rand(3, 96, 96, 3)  # as the golden outputs were made
@@ -126,6 +128,7 @@ print(len(heard))
 """
 
 
+@pytest.mark.slow
 def test_signals_after_an_engine_is_gone(tmp_path, script):
     """OpenVINO brings a stack for signal handlers along, and takes it away."""
     make_checkpoint(tmp_path / "model.h5")
@@ -138,6 +141,7 @@ def refuse(*args, **kwargs):
     raise AssertionError("the graph is made again")
 
 
+@pytest.mark.slow
 def test_the_graph_is_kept_until_the_checkpoint_changes(tmp_path, monkeypatch, float32, cache_folder):
     path = tmp_path / "a name with spaces.h5"
     make_checkpoint(path)
@@ -191,6 +195,7 @@ def test_the_cache_keeps_what_was_used_last(tmp_path, monkeypatch, cache_folder)
     assert len(graphs(cache_folder)) == 2 and first.is_file() and not second.is_file()
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_is_made_again(tmp_path, monkeypatch, float32, cache_folder):
     path = tmp_path / "model.h5"
     expected = call(make_checkpoint(path), inputs())
@@ -238,6 +243,7 @@ def test_threads_take_turns(tmp_path, float32):
     np.testing.assert_allclose(results, np.concatenate([expected] * 3), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_no_network_and_of_a_kept_graph_no_keras(tmp_path, script):
     make_checkpoint(tmp_path / "model.h5")
     code = """
@@ -259,6 +265,7 @@ print([name for name in ("keras", "tensorflow") if name in sys.modules], calls)
     assert not (home / "intel").exists()  # where OpenVINO's telemetry would keep an identity of the user
 
 
+@pytest.mark.slow
 def test_auto_takes_what_is_there(tmp_path, monkeypatch):
     path = tmp_path / "model.h5"
     make_checkpoint(path)

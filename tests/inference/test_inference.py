@@ -84,6 +84,7 @@ FLASH = {"25": (steady(25, 1.6), 20), "29.97": (steady(30000 / 1001, 1.6), 25), 
 
 
 @pytest.mark.parametrize("name", FLASH)
+@pytest.mark.slow
 def test_flash_and_beep_stay_in_their_place(tmp_path, checkpoint, name):
     """With the real detector and a real network."""
     times, at = FLASH[name]
@@ -285,6 +286,7 @@ def test_frames_without_a_face_pass_through(tmp_path, media, quick):
     assert quick.batches  # the others went through it
 
 
+@pytest.mark.slow
 def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monkeypatch):
     """The real detector, and a long video, of which few frames are looked at."""
     looked, detect = [], detector.detect
@@ -366,6 +368,7 @@ def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
     assert len(list(video_reader.read_frames("b.mp4"))) == 58
 
 
+@pytest.mark.slow
 def test_bad_input_gets_one_line(tmp_path, media, checkpoint, capfd):
     def bad(*words, **flags):
         out = tmp_path / "out.mp4"
@@ -461,6 +464,7 @@ def test_pads_that_leave_nothing(tmp_path, media, quick, capfd):
     assert_one_line(result, "--pads")
 
 
+@pytest.mark.slow
 def test_keras_2_checkpoint(tmp_path, media, golden_checkpoint, monkeypatch):
     """The released indexing and crop, and the offset."""
     puppet = photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
@@ -525,6 +529,7 @@ def program(code, *arguments, **env):
     )
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path):
     synthetic.write(tmp_path / "a.mp4", steady(25, 3), 3, size=(640, 480))
     for seconds in (2, 10):
@@ -559,6 +564,7 @@ def test_ctrl_c_leaves_no_file(tmp_path, media):
     assert os.listdir(tmp_path) == ["b.mp4"] and (tmp_path / "b.mp4").read_bytes() == b"the old one"
 
 
+@pytest.mark.slow
 def test_the_real_program(tmp_path, script):
     puppet = photos.load_puppet(next(iter(face_photos.shipped_photos().values())))
     cv2.imwrite(str(tmp_path / "a.png"), puppet.render(0.3, 0.0))

@@ -418,6 +418,7 @@ def test_large_picture_is_reduced_and_a_box_goes_with_it(tmp_path, painter, stdi
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_photo_and_network(tmp_path, real_clips, stdin, monkeypatch):
     checkpoint = tmp_path / "generator.h5"
     checkpoints.save_checkpoint(checkpoint, {"generator": networks.build(CONFIG)}, CONFIG)

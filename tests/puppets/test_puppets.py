@@ -167,6 +167,7 @@ def test_clip_is_in_time(tmp_path, faces):
     assert sorted(os.listdir(path.parent)) == ["clip.mp4", "clip.npz"]
 
 
+@pytest.mark.slow
 def test_make_clips(tmp_path):
     paths = puppets_clips.make_clips(tmp_path / "a", 5, seed=3, seconds=0.6)
     names = [f"main/{name}" for name in (*NAMES, "grace_hopper_mirrored", "astronaut_mirrored")]
@@ -235,6 +236,7 @@ def crops(tmp_path_factory):
     return root, puppets_clips.make_clips(root, 12, seed=2, seconds=1.6, varied=True, crops=True)
 
 
+@pytest.mark.slow
 def test_crops_are_what_training_reads(crops):
     root, paths = crops
     assert paths[0] == root / "main" / "grace_hopper" / "00001" and len(set(paths)) == 12
@@ -276,6 +278,7 @@ def drawn(paths):
     return found
 
 
+@pytest.mark.slow
 def test_clear_puppets(crops, tmp_path):
     """Better cameras, smiles, and mouths that differ less; not those of the varied ones that were there."""
     script = [
@@ -314,6 +317,7 @@ def mouth_seen(clip, i):
     return np.hypot(*corners) / np.hypot(*eyes), np.percentile(grey, 90)
 
 
+@pytest.mark.slow
 def test_clear_puppets_grin_where_nobody_hears_it(tmp_path):
     photos = [face_photos.shipped_photos()["grace_hopper"]]
     puppets_clips.make_clips(tmp_path, 12, seed=1, seconds=1.6, crops=True, clear=True, photos=photos)
@@ -347,6 +351,7 @@ def test_the_opening_can_be_seen(crops):
     assert len(seen) >= 8 and np.mean(seen) > 0.9 and min(seen) > 0.5
 
 
+@pytest.mark.slow
 def test_crops_agree_with_those_of_the_video(tmp_path, crops):
     pytest.importorskip("mtcnn")
     from lipgan_keras.data import preprocess
@@ -393,6 +398,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
     assert "cannot write" in said("--clips", "1")
 
 
+@pytest.mark.slow
 def test_shipped_photos_need_neither_detector_nor_tensorflow(tmp_path):
     program = (
         "import sys; sys.modules.update(mtcnn=None, tensorflow=None, keras=None)\n"

@@ -44,6 +44,7 @@ def layers_of(model, kind):
         ("residual", "mfcc", 71_402_195),
     ],
 )
+@pytest.mark.slow
 def test_generator_has_one_more_level(variant, audio, parameters):
     small, large = (networks.build_generator(variant, audio, img_size=size) for size in (96, 192))
     assert large.output_shape == (None, 192, 192, 3) and large.input_shape[0] == (None, 192, 192, 6)
@@ -66,12 +67,14 @@ def test_discriminator_has_one_more_level(audio, parameters):
     assert layers_of(model, keras.layers.Conv2D)[0].output.shape == (None, 96, 96, 32)
 
 
+@pytest.mark.slow
 def test_width_scales_it_too():
     first = layers_of(networks.build_generator("basic", "mel", 0.5, 192), keras.layers.Conv2D)[0]
     assert first.filters == 8  # never fewer
     assert layers_of(networks.build_generator("basic", "mel", 2, 192), keras.layers.Conv2D)[0].filters == 32
 
 
+@pytest.mark.slow
 def test_every_layer_learns():
     """No part of the larger network is cut off from its output."""
     model = networks.build_generator("residual", "mel", 0.125, 192)
@@ -95,6 +98,7 @@ def saved(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 def test_a_checkpoint_says_its_size(saved):
     for size, path in saved.items():
         model, config = checkpoints.load_generator(path)
@@ -110,6 +114,7 @@ def test_the_other_size_is_told_by_name(saved, mine, other):
 
 @pytest.mark.parametrize("audio", networks.AUDIO)
 @pytest.mark.parametrize("img_size", IMG_SIZES)
+@pytest.mark.slow
 def test_a_bare_weights_file_tells_its_size(tmp_path, audio, img_size):
     """As for Keras 2.2.4's files, whose shapes are all there is."""
     models = [networks.build_generator(variant, audio, 0.125, img_size) for variant in VARIANTS]
@@ -161,6 +166,7 @@ def run(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.slow
 def test_preprocesses_trains_saves_and_infers(tmp_path, run, monkeypatch, saved):
     (tmp_path / "videos").mkdir()
     times = steady(25, 0.8)

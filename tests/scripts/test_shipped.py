@@ -5,6 +5,7 @@ import re
 
 import h5py
 import numpy as np
+import pytest
 
 from helpers.checks import assert_one_line
 from lipgan_keras import LipSync, checkpoints
@@ -18,6 +19,7 @@ MIB = 1 << 20
 UNHEARD = 777  # seed of a sound that no clip had
 
 
+@pytest.mark.slow
 def test_it_is_small_and_holds_both_networks():
     with h5py.File(checkpoints.SHIPPED) as file:
         sizes = {name: [] for name in file}
@@ -43,6 +45,7 @@ def opening_of(path):
     return aperture.mouth_opening(crops, np.broadcast_to(points, (len(crops), 5, 2)))
 
 
+@pytest.mark.slow
 def test_a_photo_speaks_and_is_silent(tmp_path):
     """A face that it was not trained on follows a sound that it never heard;
     noise of a quiet room leaves its mouth still.
@@ -60,6 +63,7 @@ def test_a_photo_speaks_and_is_silent(tmp_path):
     assert np.std(seen["hush"]) < 0.1 * np.std(seen["speech"])
 
 
+@pytest.mark.slow
 def test_the_demo(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("sys.argv", ["demo", "--outfile", str(tmp_path / "a.mp4"), "--seconds", "2"])
     demo.main()
@@ -68,6 +72,7 @@ def test_the_demo(tmp_path, monkeypatch, capfd):
     assert float(re.search(r"correlation of (-?\d\.\d\d)", out)[1]) > 0.7
 
 
+@pytest.mark.slow
 def test_a_demo_of_no_face(tmp_path, script):
     (tmp_path / "no.png").write_text("text")
     assert_one_line(

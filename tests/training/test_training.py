@@ -38,7 +38,7 @@ from lipgan_keras.utils import errors as utils_errors
 from lipgan_keras.utils.backend import keras
 from lipgan_keras.utils.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
+pytestmark = [pytest.mark.filterwarnings("ignore:Even though the `tf.config"), pytest.mark.slow]
 
 TINY = ["--model", "basic", "--width", "0.125", "--batch_size", "4", "--val_fraction", "0.25"]
 LOSSES = ["disc", "unsync", "sync", "total", "mae", "lip_mae", "lip_share", "adv"]
