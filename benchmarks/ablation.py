@@ -355,7 +355,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
             own, heard = (opening[clip.frames[targets]] for opening in true)
             found = [truth, *(np.rint(255 * result).astype("uint8") for result in results[:-2]), aligned]
             mouths = moved_mouths(speaker, targets)
-            found = [aperture.mouth_opening(pictures, mouths) for pictures in found]
+            found = [aperture.mouth_aperture(pictures, mouths) for pictures in found]
             right, dubbed, _, *with_music, frozen = found[1:]
             values = [(found[0], own), (right, own), (dubbed, heard), (dubbed, own), (frozen, own)]
             values += zip(with_music, (own, heard), strict=False)
@@ -512,7 +512,7 @@ def sections(results, picture):
     yield "## Puppets of faces and sounds that were not trained on"
     yield from errors_table(results, "puppets")
     yield (
-        "Correlation of `mouth_opening` with the true opening, mean over the sounds. Own: under the clip's own "
+        "Correlation of `mouth_aperture` with the true opening, mean over the sounds. Own: under the clip's own "
         "sound. Dubbed: under another clip's sound, with the mouth of that one. Seen: of the same pictures, with the "
         "mouth that their own clip has; what is above 0 there is not heard but seen, since the detector's box moves "
         "with the jaw, and is in `own` too. Music: mixed in at 0 dB, by the synthesiser whose music "

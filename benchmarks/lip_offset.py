@@ -3,7 +3,7 @@
     python benchmarks/lip_offset.py [--checkpoint_path logs/checkpoint.h5]
 
 A puppet of a shipped photo says a synthesised sound whose true opening of the mouth is known, in a source video of each
-rate whose own mouth is shut. Of the result the opening is estimated (`aperture.mouth_opening`), and shifted in time
+rate whose own mouth is shut. Of the result the opening is estimated (`aperture.mouth_aperture`), and shifted in time
 against the true one: the lag with the highest correlation is the offset, positive where the lips are late.
 """
 
@@ -78,7 +78,7 @@ def offset(path, opening) -> tuple[float, float, float]:
     found, middles = [], []
     for frame, face in tracking.follow(video_reader.read_frames(path)):
         crop = cropping.extract(frame.image, face.box)
-        found.append(aperture.mouth_opening(crop[None], cropping.to_crop(face.face.landmarks, face.box)[None])[0])
+        found.append(aperture.mouth_aperture(crop[None], cropping.to_crop(face.face.landmarks, face.box)[None])[0])
         middles.append(frame.time + frame.duration / 2)
     middles, true_times = np.array(middles), (np.arange(len(opening)) + 0.5) / speech.FPS
     correlations = [np.corrcoef(found, np.interp(middles - lag, true_times, opening))[0, 1] for lag in LAGS]

@@ -102,8 +102,8 @@ def main():
 def stillness(checkpoint: Path, work: Path) -> dict:
     """How far mouths move in silence, as a share of how far they move in speech; [mean, low, high] over the puppets.
 
-    Movement is the deviation over time of `aperture.mouth_opening`. `photo`: the puppet's first frame, as where a photo
-    speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it
+    Movement is the deviation over time of `aperture.mouth_aperture`. `photo`: the puppet's first frame, as where a
+    photo speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it
     `still` is what is measured of a mouth that does not move, the first frame's, moved with the head.
     """
     from lipgan_keras import audio
@@ -130,9 +130,9 @@ def stillness(checkpoint: Path, work: Path) -> dict:
             for name, wave in waves.items():
                 windows = audio.windows(audio.features(wave, kind), speaker.centres(targets), kind)
                 made = np.rint(255 * speaker.generate(pictures, windows)).astype(np.uint8)
-                moved[name] = np.std(aperture.mouth_opening(made, corners))
+                moved[name] = np.std(aperture.mouth_aperture(made, corners))
             if face == "video":
-                moved["still"] = np.std(aperture.mouth_opening(speaker.aligned(targets), corners))
+                moved["still"] = np.std(aperture.mouth_aperture(speaker.aligned(targets), corners))
             for name in moved.keys() - {"speech"}:
                 found.setdefault(f"{face}, {name}", []).append(moved[name] / moved["speech"])
     return {name: [float(np.mean(v)), *statistics.bootstrap_interval(v)] for name, v in found.items()}

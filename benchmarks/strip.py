@@ -20,7 +20,7 @@ FRAMES, SIZE, HEIGHT = 8, 140, 50
 def look(source) -> tuple[list, np.ndarray]:
     """The frames of a video and the faces in them, and how open each mouth is."""
     seen = list(tracking.follow(video_reader.read_frames(source)))
-    return seen, aperture.mouth_openings_seen(seen)
+    return seen, aperture.mouth_apertures_seen(seen)
 
 
 def extremes(opening: np.ndarray) -> list[int]:

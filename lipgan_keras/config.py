@@ -1,12 +1,21 @@
-"""What is known of a generator without its weights. Importing this loads no Keras, which takes seconds."""
+"""What is known of a model without its weights, and the sizes, rates and names that several rooms share.
+
+Importing this loads no Keras, which takes seconds.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
-IMG_SIZE = 96  # the reference's
+IMG_SIZE = 96  # side of the face crop in pixels, the reference's
 IMG_SIZES = (96, 192)
 MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
+FPS = 25  # frames a second of every preprocessed clip
+SAMPLE_RATE = 16000
+WINDOW_SHAPE = {"mel": (80, 27), "mfcc": (12, 35)}  # rows and steps of the audio that a frame hears
+STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
+FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
+ADVERSARIAL_WEIGHT = 0.01  # of the discriminator's loss in the generator's: the released code's, the paper has none
 VARIANTS = ("residual", "basic")
 # The blocks that come with the project, by kind; `blocks` and `networks` register them. Each variant names one of each.
 BLOCKS = {
@@ -61,13 +70,3 @@ class ModelConfig:
     def with_audio_offset(self, offset_ms: float | None) -> ModelConfig:
         """A copy whose `audio_offset_ms` is another; the configuration itself for None."""
         return self if offset_ms is None else dataclasses.replace(self, audio_offset_ms=offset_ms)
-
-
-SAMPLE_RATE = 16000
-WINDOW_SHAPE = {"mel": (80, 27), "mfcc": (12, 35)}
-STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
-FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
-
-ADVERSARIAL_WEIGHT = 0.01
-
-FPS = 25  # of every preprocessed folder

@@ -1,5 +1,5 @@
-"""The networks of LipGAN (K R et al. 2019, section 4): two generators and a discriminator, for two audio front ends;
-then our own two, a lip-sync and a visual-quality discriminator.
+"""The networks of LipGAN (K R et al. 2019): the generator (section 4.1) in two variants, and the discriminator (4.2),
+for two audio front ends; then our own two, a lip-sync and a visual-quality discriminator.
 
 Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. (Under Keras's policy "mixed_bfloat16" so are
 inputs and outputs; what is normalised over a whole sample stays float32 within.) Layers carry the names that Keras

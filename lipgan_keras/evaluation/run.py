@@ -198,7 +198,7 @@ def _facts(options, used) -> dict:
         "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
         "of": _measured(options),
         "identity": IDENTITY[used.mode] + baseline,
-        "crops": "faces.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
+        "crops": "face.cropping.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
         "metrics": list(used.metrics),
     }
     if used.sync_checkpoint:

@@ -89,10 +89,10 @@ class Openings:
         if self.points is None:
             self.points = landmarks.mean(axis=0)
         points = np.broadcast_to(self.points, landmarks.shape)
-        self.openings.append([aperture.mouth_opening(crops, points) for crops in (one, other)])
+        self.openings.append([aperture.mouth_aperture(crops, points) for crops in (one, other)])
 
     def found(self) -> np.ndarray:
-        """(2,n), see `aperture.mouth_opening`."""
+        """(2,n), see `aperture.mouth_aperture`."""
         return np.concatenate(self.openings, axis=1)
 
 

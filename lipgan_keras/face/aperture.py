@@ -10,7 +10,7 @@ from . import cropping
 _MOUTH = 48  # pixels of a side of the mouth patch
 
 
-def mouth_opening(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def mouth_aperture(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """How far the mouth is open, judged by how dark the darkest fifth of the mouth region is.
 
     Red tells best, since lips are red and the inside of a mouth is not. It has no unit and depends on the face: use it
@@ -46,7 +46,7 @@ def mouth_opening(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.array(openings)
 
 
-def mouth_openings_seen(seen: Sequence[tuple]) -> np.ndarray:
-    """(n,) `mouth_opening` of what `tracking.follow` gives: frames, and the face in each."""
+def mouth_apertures_seen(seen: Sequence[tuple]) -> np.ndarray:
+    """(n,) `mouth_aperture` of what `tracking.follow` gives: frames, and the face in each."""
     crops = np.stack([cropping.extract(frame.image, one.box) for frame, one in seen])
-    return mouth_opening(crops, np.stack([cropping.to_crop(one.face.landmarks, one.box) for _, one in seen]))
+    return mouth_aperture(crops, np.stack([cropping.to_crop(one.face.landmarks, one.box) for _, one in seen]))

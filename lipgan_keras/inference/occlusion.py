@@ -22,7 +22,9 @@ MOST_PEOPLE = 64
 
 
 class OcclusionDetector:
-    """Uncovered()(image, face, time): how much of a new mouth may show, 0 where a hand or a cup is before the old one.
+    """Says how much of a new mouth may show: 0 where a hand or a cup is before the old one.
+
+    `detector(image, face, time)` gives that share, 0..1.
 
     Two signs tell, both against what the same person looked like a moment ago: that the skin above and beside the lips
     changed, where a falling jaw changes little, in the light that there is now; and that nothing is left of the lips'

@@ -66,4 +66,4 @@ def correlation(path: str, opening: np.ndarray) -> float:
     seen = list(tracking.follow(video_reader.read_frames(path)))
     index = np.array([round(frame.time * 25) for frame, _ in seen])
     known = index < len(opening)
-    return float(np.corrcoef(aperture.mouth_openings_seen(seen)[known], opening[index[known]])[0, 1])
+    return float(np.corrcoef(aperture.mouth_apertures_seen(seen)[known], opening[index[known]])[0, 1])

@@ -80,7 +80,7 @@ def shut_lips(path: str | os.PathLike) -> tuple[np.ndarray, Face]:
     seen = list(tracking.follow(frames))
     if not seen:
         raise UserError(f"{path}: no face found; give a video of one person looking at the camera")
-    frame, one = seen[int(np.argmin(aperture.mouth_openings_seen(seen)))]
+    frame, one = seen[int(np.argmin(aperture.mouth_apertures_seen(seen)))]
     return frame.image, one.face
 
 

@@ -354,7 +354,7 @@ def test_copying_the_identity_frame_scores_as_a_frozen_mouth():
         both = [measure(name, truth[12:], result[12:], points=points[12:]) for result in (copied, frozen, good)]
         assert abs(both[0] - both[1]) < 0.25 * abs(both[2] - both[1]), (name, both)
     found = {
-        name: aperture.mouth_opening(images, points)
+        name: aperture.mouth_aperture(images, points)
         for name, images in {"truth": truth, "copied": copied, "frozen": frozen, "good": good}.items()
     }
     assert movement.opening_correlation(found["truth"], found["good"]) > 0.95

@@ -347,7 +347,7 @@ def test_the_opening_can_be_seen(crops):
             opening = truth["opening"]
         if opening.std() > 0.1:
             pictures = np.stack([clip.picture(i, 96) for i in range(len(opening))])
-            seen.append(np.corrcoef(aperture.mouth_opening(pictures, clip.landmarks), opening)[0, 1])
+            seen.append(np.corrcoef(aperture.mouth_aperture(pictures, clip.landmarks), opening)[0, 1])
     assert len(seen) >= 8 and np.mean(seen) > 0.9 and min(seen) > 0.5
 
 

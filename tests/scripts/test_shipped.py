@@ -42,7 +42,7 @@ def opening_of(path):
     seen = list(tracking.follow(video_reader.read_frames(path)))
     crops = np.stack([cropping.extract(frame.image, seen[0][1].box) for frame, _ in seen])
     points = cropping.to_crop(seen[0][1].face.landmarks, seen[0][1].box)
-    return aperture.mouth_opening(crops, np.broadcast_to(points, (len(crops), 5, 2)))
+    return aperture.mouth_aperture(crops, np.broadcast_to(points, (len(crops), 5, 2)))
 
 
 @pytest.mark.slow

@@ -85,11 +85,11 @@ def _within(shape, box, size):
     "",
     "higher",
     (-1, 1),
-    "Pearson's, of `mouth_opening` in generated and true frames",
+    "Pearson's, of `mouth_aperture` in generated and true frames",
     per="video",
 )
 def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
-    """Pearson's correlation of (n,) openings by `mouth_opening`, of the same frames.
+    """Pearson's correlation of (n,) openings by `mouth_aperture`, of the same frames.
 
     0 where the generated mouth does not move at all, as it tells nothing then; NaN where the true one does not.
     """
@@ -107,14 +107,14 @@ def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
     "",
     "lower",
     (0, None),
-    "deviation of `mouth_opening` under music without speech / under the clip's speech",
+    "deviation of `mouth_aperture` under music without speech / under the clip's speech",
     per="video",
 )
 def murmur(music: np.ndarray, speech: np.ndarray) -> float:
     """How much the mouth moves to music: the ratio of the standard deviations of its opening; NaN if it never moves.
 
     Args:
-        music, speech: (n,) `mouth_opening` of the same frames, generated under music alone and under the clip's own
+        music, speech: (n,) `mouth_aperture` of the same frames, generated under music alone and under the clip's own
             sound.
     """
     moved = float(np.std(speech))

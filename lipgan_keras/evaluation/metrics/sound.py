@@ -92,7 +92,7 @@ def av_offset(distances: np.ndarray) -> float:
     "",
     "lower",
     (0, None),
-    "Heusel et al. 2017, on Keras's InceptionV3; see lipgan_keras/fid.py",
+    "Heusel et al. 2017, on Keras's InceptionV3; see lipgan_keras/evaluation/fid.py",
     per="set",
     needs_truth=False,
 )
