@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .config import BLOCKS, IMG_SIZE, IMG_SIZES, WINDOW_SHAPE, ModelConfig
@@ -27,6 +27,7 @@ from .utils.errors import UserError
 layers, ops = keras.layers, keras.ops
 
 REGISTRY = {kind: {} for kind in BLOCKS}
+FILES = {}  # {(kind, name): where the block comes from}
 FACE_ENCODERS, AUDIO_ENCODERS, DECODERS = (REGISTRY[kind] for kind in ("face_encoder", "audio_encoder", "decoder"))
 # What `Blocks` numbers itself, from 1 as Keras 2.2.4 did; Keras numbers what a block leaves unnamed from here on.
 NUMBERED = "activation add batch_normalization concatenate conv2d conv2d_transpose zero_padding2d flatten leaky_re_lu"
@@ -54,18 +55,14 @@ def _register(kind, name):
         raise UserError(f"{kind} {name!r}: a name is up to 64 letters, digits, and _ . -; choose another")
 
     def register(block):
-        known = REGISTRY[kind].get(name)
-        taken = known is not None and _file(known) != _file(block)  # the same file may be run again
-        if taken or (name in BLOCKS[kind] and Path(_file(block)).parent != Path(__file__).parent):
+        path = plugin.running() or inspect.getfile(inspect.unwrap(block))
+        taken = FILES.get((kind, name), path) != path  # the same file may be run again
+        if taken or (name in BLOCKS[kind] and Path(path).parent != Path(__file__).parent):
             raise UserError(f"{kind} {name!r} is there already; choose another name")
-        REGISTRY[kind][name] = block
+        REGISTRY[kind][name], FILES[kind, name] = block, path
         return block
 
     return register
-
-
-def _file(block):
-    return inspect.getfile(block if inspect.isroutine(block) else type(block))
 
 
 def names(kind: str) -> list[str]:
@@ -99,7 +96,7 @@ def build(kind: str, name: str, b, *inputs):
     except Exception as error:
         if name in BLOCKS[kind]:
             raise
-        raise UserError(f"{kind} {name!r}: {plugin.told(error, _file(block))}") from error
+        raise UserError(f"{kind} {name!r}: {plugin.told(error, FILES[kind, name])}") from error
     maps, embedding = found if kind == "face_encoder" and _is_pair(found) else ((), found)
     sides = [side for level in range(8) if (side := b.img_size >> level) >= 3]
     for one in maps:
@@ -138,7 +135,7 @@ def load_plugin(path: str | os.PathLike) -> None:
     """
 
     def check(path):
-        if not any(_file(block) == path for registered in REGISTRY.values() for block in registered.values()):
+        if path not in FILES.values():
             raise UserError('registers no block; put @face_encoder("NAME"), or another kind, before a function')
 
     plugin.run(path, check)
@@ -161,13 +158,14 @@ def digest(config: ModelConfig) -> str:
     Raises:
         UserError: a block is unknown.
     """
-    own = {_file(find(kind, name)) for kind, name in config.blocks.items() if name not in BLOCKS[kind]}
+    check(config)
+    own = {FILES[kind, name] for kind, name in config.blocks.items() if name not in BLOCKS[kind]}
     return hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(own))).hexdigest()
 
 
-def keep_names_apart() -> None:
+def keep_names_apart(kinds: Iterable[str]) -> None:
     """Move Keras's numbers for unnamed layers out of the way of those that `Blocks` gives."""
-    for kind in NUMBERED.split():
+    for kind in kinds:
         while keras.backend.get_uid(kind) < FIRST_FREE:
             pass
 

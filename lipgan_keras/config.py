@@ -17,12 +17,19 @@ STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
 FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
 ADVERSARIAL_WEIGHT = 0.01  # of the discriminator's loss in the generator's: the released code's, the paper has none
 VARIANTS = ("residual", "basic")
+ALIGNMENTS = ("centred", "released")  # see `audio.WindowClock`
+CROPS = ("lipgan_keras", "dlib")  # styles of the face crop, see `face.cropping`
 # The blocks that come with the project, by kind; `blocks` and `networks` register them. Each variant names one of each.
 BLOCKS = {
     "face_encoder": (*VARIANTS, "mobilenet"),
     "audio_encoder": (*VARIANTS, "attention"),
     "decoder": (*VARIANTS, "film"),
 }
+
+
+def lower_half(size: int) -> int:
+    """The first row of the half of a face crop that is hidden from the generator (paper, section 4.1)."""
+    return size // 2
 
 
 @dataclasses.dataclass(frozen=True)

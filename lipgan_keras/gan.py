@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import losses
-from .config import ADVERSARIAL_WEIGHT
+from .config import ADVERSARIAL_WEIGHT, lower_half
 from .unsynced import pairs, same_windows, unsynced_order
 from .utils import backend
 from .utils.backend import has_gpu, keras, update
@@ -108,7 +108,7 @@ class LipGAN(keras.Model):
         # A schedule goes by the steps of the first network, the last to be trained in each: others have two updates a
         # step, or start later.
         first: Adam
-        rate = lr if isinstance(lr, float) else lambda: lr(first.iterations)
+        rate = lr if isinstance(lr, int | float) else lambda: lr(first.iterations)
         self.optimizers, self.statistics = {}, {}
         for name, model in self.models.items():
             if name != "sync" or train_sync:
@@ -275,7 +275,7 @@ class LipGAN(keras.Model):
         """The lower half of pictures below the upper half of their targets, as it will be seen: so the visual-quality
         discriminator can tell it by a seam, and where it is less sharp than the face around it.
         """
-        half = pictures.shape[1] // 2
+        half = lower_half(pictures.shape[1])
         return ops.concatenate([batch["targets"][:, :half], pictures[:, half:]], axis=1)
 
     def _train_quality(self, batch, fakes):
@@ -373,7 +373,7 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
 
 
 def _lower_half(targets):
-    rows = np.arange(targets.shape[1]) >= targets.shape[1] // 2
+    rows = np.arange(targets.shape[1]) >= lower_half(targets.shape[1])
     return np.tile(rows.astype("float32")[:, None, None], (len(targets), 1, targets.shape[2], 1))
 
 

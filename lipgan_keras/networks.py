@@ -30,9 +30,10 @@ class Blocks:
         self.img_size = img_size
         self.residual = False  # whether `rb` adds its blocks
         self.counts = Counter()
-        blocks.keep_names_apart()
+        blocks.keep_names_apart(blocks.NUMBERED.split())
 
     def name(self, kind: str) -> str:
+        blocks.keep_names_apart([kind])
         self.counts[kind] += 1
         return f"{kind}_{self.counts[kind]}"
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
+from ..config import ALIGNMENTS, BLOCKS, CROPS, IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
 from ..utils import files, kinds
 from ..utils.errors import UserError
 from . import keras2
@@ -400,8 +400,8 @@ def _config(file, path):
             and config.audio in WINDOW_SHAPE
             and 0 < float(config.width) <= 8
             and config.img_size in IMG_SIZES
-            and config.alignment in ("centred", "released")
-            and config.crop in ("lipgan_keras", "dlib")
+            and config.alignment in ALIGNMENTS
+            and config.crop in CROPS
             and abs(float(config.audio_offset_ms)) < 1e6
             and int(config.step) >= 0
             and 0 < int(config.sync_frames) < 1000

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ..config import CROPS
 from ..utils.errors import UserError
 from .detector import Face
-
-STYLES = ("lipgan_keras", "dlib")
 
 # Crops; see `crop_box`
 MIDDLE, SIDE = 0.28, 2.4
@@ -32,7 +31,7 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
 
     Args:
         face: box and landmarks.
-        style: one of STYLES.
+        style: one of CROPS.
         pads: top, bottom, left, right in pixels of the picture; positive grows the box on that side.
 
     Returns:
@@ -50,7 +49,7 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
         middle = eyes + DLIB_MIDDLE * axis
         half = DLIB_SIDE * (face.box[2] - face.box[0]) / 2
     else:
-        raise ValueError(f"crop style {style!r}; known are {STYLES}")
+        raise ValueError(f"crop style {style!r}; known are {CROPS}")
     top, bottom, left, right = pads
     box = np.concatenate([middle - half, middle + half]) + (-left, -top, right, bottom)
     if not np.all(box[2:] - box[:2] >= 4):

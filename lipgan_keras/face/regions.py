@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..config import lower_half
+
 
 def ramp(x: np.ndarray | float) -> np.ndarray:
     """0 below 0, 1 above 1, and 3 x^2 - 2 x^3 between."""
@@ -94,7 +96,7 @@ def without_lower_half(crops: np.ndarray) -> np.ndarray:
         A copy whose lower half, rows H // 2 and below, is 0.
     """
     masked = crops.copy()
-    masked[..., masked.shape[-3] // 2 :, :, :] = 0
+    masked[..., lower_half(masked.shape[-3]) :, :, :] = 0
     return masked
 
 

@@ -34,8 +34,8 @@ def graph(model: keras.Model):
             inputs, output = _called(operation)
             try:
                 made[id(output)] = make(operation, inputs, output, [made[id(tensor)] for tensor in inputs])
-            except Unsupported:
-                raise _unsupported(operation) from None
+            except (Unsupported, RuntimeError) as error:  # OpenVINO's own is a RuntimeError
+                raise _unsupported(operation) from error
     return Model([opset13.transpose(made[id(model.output)], NHWC)], parameters, model.name)
 
 
@@ -108,8 +108,9 @@ class Maker:
         """Of a layer, its Keras tensors, and the nodes that it takes."""
         kind = type(layer)  # never of a class below it, which may compute something else
         ranks = {len(tensor.shape) for tensor in inputs}
+        _need(getattr(layer, "data_format", "channels_last") == "channels_last")
         if kind in self.of_images:
-            _need(ranks == {4} and getattr(layer, "data_format", "channels_last") == "channels_last")
+            _need(ranks == {4})
             return self.of_images[kind](layer, *x)
         if kind in self.of_either:
             _need(len(ranks) == 1)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,11 @@ class OutputFrame:
     duration: float
 
 
+def load_speech(path: str | os.PathLike, max_seconds: float | None = None) -> np.ndarray:
+    """The waveform that a face is to say: float32 (n,), 16 kHz mono; see `audio_file.load_audio`."""
+    return audio_file.load_audio(path, max_seconds)
+
+
 class Source:
     """The inputs of one run, checked, and the shots that come of them.
 
@@ -76,7 +82,7 @@ class Source:
             )
         if options.box is not None:
             tracking.check_box(options.box, self.info.width, self.info.height)
-        self.wave = audio_file.load_audio(audio, options.max_sec + 0.1)
+        self.wave = load_speech(audio, options.max_sec + 0.1)
         most = max(1, round(options.max_sec * SAMPLE_RATE))
         if len(self.wave) > most:
             self.wave = self.wave[:most]

@@ -22,8 +22,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..audio import load_audio
+from ..inference.blend import DEFAULT_REGION
 from ..inference.portrait import Head
+from ..inference.source import load_speech
 from ..utils import files
 from ..utils.errors import UserError
 from . import schedule as live_schedule
@@ -85,7 +86,7 @@ def live(
     sink: str | os.PathLike = "window",
     pads: Sequence[float] = (0, 0, 0, 0),
     box: Sequence[float] | None = None,
-    region: str = "jaw",
+    region: str = DEFAULT_REGION,
     sharpen: float = 1.0,
     engine: str = "auto",
     audio_offset_ms: float | None = None,
@@ -167,7 +168,7 @@ def _check_sink(sink, stack, face, audio):
 def _source(audio):
     """A function that feeds a `LiveSound`."""
     if audio != "-":
-        wave = load_audio(audio)
+        wave = load_speech(audio)
         return lambda *arguments: play(wave, *arguments)
     if sys.stdin is None or sys.stdin.closed:
         raise UserError("--audio -: standard input is closed; pipe 16 kHz signed 16-bit mono PCM in")

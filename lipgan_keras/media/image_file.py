@@ -1,7 +1,7 @@
 """Still images, and animated WebP, which PyAV cannot read.
 
-OpenCV decodes what is opaque, at any depth. Pillow decodes what is transparent, turns it as EXIF says, and knows
-animations.
+OpenCV decodes what is opaque, at any depth. Pillow decodes what is transparent, and AVIF, turns it as EXIF says, and
+knows animations.
 """
 
 import io
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, PngImagePlugin
 
 from ..utils.errors import UserError
 from ..utils.files import quiet_stderr
 
 # Pillow warns above this and refuses twice as much, which is where OpenCV does.
 Image.MAX_IMAGE_PIXELS = 1 << 29
+PngImagePlugin.MAX_TEXT_CHUNK = 1 << 26  # bytes of a PNG's texts, such as what an editor says of its work
 
 
 def read_still(path) -> np.ndarray:
@@ -38,12 +39,21 @@ def _decode_transparent(data: bytes) -> np.ndarray | None:
     try:
         # Not by its name: of a mapped file Pillow (13.0) garbles TIFF that EXIF lays on its side.
         with Image.open(io.BytesIO(data)) as image:
+            if _is_deep(image):
+                raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+                return over_white(np.uint8(raw // 257)) if raw.ndim == 3 and raw.shape[2] == 4 else None
             # Pillow cannot make colours of 16-bit grey, the one kind that it keeps at its depth.
-            if image.has_transparency_data and image.mode != "I;16":
+            if image.format == "AVIF" or (image.has_transparency_data and image.mode != "I;16"):
                 return _bgr(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError:  # a kind that OpenCV alone reads
+    except Exception:  # noqa: BLE001 - what Pillow cannot read, OpenCV may
         pass
     return None
+
+
+def _is_deep(image) -> bool:
+    """Whether one colour of 16 bits is transparent, which Pillow looks for among its 8 bits."""
+    key = image.info.get("transparency")
+    return image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255
 
 
 def _bgr(image: Image.Image) -> np.ndarray:

@@ -342,5 +342,5 @@ def _is_made(path, note, crops):
     try:
         with np.load(path.with_suffix(".npz")) as truth:
             return path.is_file() and str(truth["made_with"]) == note
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return False

@@ -11,6 +11,13 @@ from pathlib import Path
 
 from .errors import UserError
 
+_running: list[str] = []  # paths of the files whose code runs now
+
+
+def running() -> str | None:
+    """The absolute path of the file whose code runs now; None: none's."""
+    return _running[-1] if _running else None
+
 
 def run(path: str | os.PathLike, check: Callable[[str], None] = lambda path: None) -> None:
     """Run the code in a Python file, once in a process as long as its content stays.
@@ -31,6 +38,7 @@ def run(path: str | os.PathLike, check: Callable[[str], None] = lambda path: Non
         return
     spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, path))
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    _running.append(path)
     try:
         spec.loader.exec_module(module)
         check(path)
@@ -39,6 +47,8 @@ def run(path: str | os.PathLike, check: Callable[[str], None] = lambda path: Non
         if not isinstance(error, (Exception, SystemExit)):
             raise
         raise UserError(told(error, path)) from error
+    finally:
+        _running.pop()
 
 
 class _Source(importlib.machinery.SourceFileLoader):
