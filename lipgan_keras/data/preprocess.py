@@ -30,7 +30,7 @@ from ..config import FPS
 from ..face import cropping, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
-from ..utils import errors, files, processes
+from ..utils import errors, files, kinds, processes
 from ..utils.errors import UserError
 from . import claims, pack
 from .preprocess_config import PreprocessConfig
@@ -50,18 +50,20 @@ def preprocess(options: PreprocessConfig) -> None:
     Raises:
         UserError: an output that cannot be written to, no videos, no clips, or not one clip that worked.
     """
+    options = kinds.checked(options)
     if options.pack:  # said before hours of work
         if os.path.isdir(options.pack):
             raise UserError(f"{options.pack}: is a folder; name a file in it")
         files.check_writable(os.path.dirname(options.pack) or ".")
-    if options.videos_data_root:
-        preprocess_videos(options)
+    left = preprocess_videos(options) if options.videos_data_root else 0
+    if options.pack and left:
+        raise UserError(f"{options.pack}: {left} clips are being made by another run; pack them when it has ended")
     if options.pack:
         pack_clips(options)
 
 
-def preprocess_videos(options: PreprocessConfig) -> None:
-    """Preprocess every video that `options` name, and print a summary.
+def preprocess_videos(options: PreprocessConfig) -> int:
+    """Preprocess every video that `options` name, and print a summary; returns how many another run is making.
 
     Raises:
         UserError: no videos, an output folder that cannot be written to, or not one clip that worked.
@@ -108,6 +110,7 @@ def preprocess_videos(options: PreprocessConfig) -> None:
         raise UserError(
             f"{options.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above"
         )
+    return left
 
 
 def pack_clips(options: PreprocessConfig) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..inference import models
-from ..utils import files, processes
+from ..utils import files, kinds, processes
 from ..utils.errors import UserError
 from . import jobs as evaluation_jobs
 from . import kept as evaluation_kept
@@ -50,6 +50,7 @@ def evaluate(options: EvalConfig) -> dict:
         UserError: a flag or file that cannot be used; or, when all else is done and written, videos that could not be
             measured.
     """
+    options = kinds.checked(options)
     mode = options.mode
     if options.plugin:
         from .. import blocks

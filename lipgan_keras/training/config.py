@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ..config import ADVERSARIAL_WEIGHT, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data import augment as data_augment
+from ..utils import kinds
 from ..utils.errors import UserError
 
 
@@ -126,9 +127,11 @@ class TrainConfig:
         """The same, with what the recipe decides filled in.
 
         Raises:
-            UserError: values that do not go together, or an unknown name.
+            UserError: values that do not go together, an unknown name, or a value of the wrong kind or out of range.
         """
+        self = kinds.checked(self)
         _check_choices(self)
+        _check_ranges(self)
         recipe = RECIPES[self.recipe]
         if not recipe.generator:
             _check_only_sync(self)
@@ -162,6 +165,26 @@ def _check_choices(config):
     for name in config.augment or ():
         if name not in (*data_augment.NAMES, "none"):
             raise UserError(f"--augment {name}: is none of {', '.join(data_augment.NAMES)}, none")
+
+
+def _check_ranges(config):
+    """The flags check the same; this is for those who call from Python."""
+    for names, allowed, words in (
+        (("val_fraction", "ema"), lambda value: 0 <= value < 1, "at least 0 and below 1"),
+        (("lip_share",), lambda value: 0 < value < 1, "above 0 and below 1"),
+        (("width", "lr", "clipnorm"), lambda value: value > 0, "above 0"),
+        (
+            ("batch_size", "epochs", "steps", "checkpoint_freq", "num_workers", "sync_frames"),
+            lambda n: n >= 1,
+            "1 or more",
+        ),
+        (("lip_weight", "disc_weight", "sync_weight", "quality_weight"), lambda value: value >= 0, "0 or more"),
+        (("quality_start", "warmup", "seed"), lambda n: n >= 0, "0 or more"),
+    ):
+        for name in names:
+            value = getattr(config, name)
+            if value is not None and not allowed(value):
+                raise UserError(f"--{name} {value}: is out of range; give a number {words}")
 
 
 def _check_only_sync(config):

@@ -1,10 +1,14 @@
-"""Whether values read from a file are of the kinds that a dataclass declares."""
+"""Whether values, from a file or of a configuration, are of the kinds that a dataclass declares."""
 
 import collections.abc
+import dataclasses
 import math
+import os
 import types
 import typing
 from typing import Any
+
+from .errors import UserError
 
 WORDS = {float: "a finite number", int: "a whole number", str: "a string", bool: "true or false", type(None): "null"}
 
@@ -45,9 +49,30 @@ def first_wrong(values: dict[str, Any], declared: Any) -> str | None:
     return None
 
 
+def checked(config: Any) -> Any:
+    """A copy of a configuration, a dataclass, whose paths are strings and whose numbers are Python's own.
+
+    Raises:
+        UserError: a value is not of its kind.
+    """
+    values = {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    wrong = first_wrong(values, type(config))
+    if wrong:
+        raise UserError(f"{type(config).__name__}: {wrong}")
+    return dataclasses.replace(config, **values)
+
+
+def _plain(value):
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
 def _words(kind):
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(_words(one) for one in typing.get_args(kind))
     if kind in WORDS:
         return WORDS[kind]
-    return "a list" if typing.get_origin(kind) in (list, tuple, collections.abc.Sequence) else "of its kind"
+    if typing.get_origin(kind) not in (list, tuple, collections.abc.Sequence):
+        return "of its kind"
+    return "a list of finite numbers" if typing.get_args(kind)[0] is float else "a list"

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import h5py
@@ -847,3 +848,13 @@ def test_the_wrong_sound_of_the_validation_is_wrong(tmp_path):
     assert all(not np.array_equal(*pair) for pair in zip(mixed.audio, mixed.wrong, strict=True))
     nothing = drawn("silent")
     assert nothing.wrong is None and np.isnan(nothing()["val_lip_mae_wrong_sound"]) and not nothing.sound_used
+
+
+def test_a_configuration_is_checked_before_anything_runs():
+    """From Python nothing but `completed` stands between a wrong value and hours of work."""
+    options = TrainConfig(Path("crops"), lr=np.float32(1e-4), augment=("gain", "flip")).completed()
+    assert (options.data_root, options.augment) == ("crops", ["flip", "gain"]) and type(options.lr) is float
+    wrong = {"lip_weight": "0.5", "val_fraction": 1.0, "batch_size": 0, "recipe": "wav2lip", "ema": float("nan")}
+    for name, value in wrong.items():
+        with pytest.raises(UserError, match=name):
+            TrainConfig("crops", **{name: value}).completed()
