@@ -228,6 +228,7 @@ REFUSED = {
     "Activation": lambda x: layers.Activation(lambda v: v * 3)(x),
     "Dropout": lambda x: layers.Dropout(0.5)(x, training=True),
     "LayerNormalization": lambda x: layers.LayerNormalization(axis=1)(x),
+    "Flatten": lambda x: layers.Reshape((1, 1, 288))(layers.Flatten(data_format="channels_first")(x)),
 }
 
 

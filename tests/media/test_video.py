@@ -4,13 +4,14 @@ import resource
 import shutil
 import signal
 import struct
+import zlib
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lipgan_keras.media import demux, probe, video_reader
 from lipgan_keras.media.video_reader import Frame
@@ -428,6 +429,25 @@ def test_stills(tmp_path):
         found = video_reader.read_image(tmp_path / name)
         assert (found[:, :40] == 255).all()
         np.testing.assert_allclose(found[:, 40:].astype(int), image[:, 40:], atol=1)
+
+
+def test_png_of_all_sorts(tmp_path):
+    """Long texts, such as editors write, and one transparent colour of 16 bits."""
+    image, texts = corners(), PngImagePlugin.PngInfo()
+    texts.add_text("history", "x" * 2_000_000, zip=True)
+    Image.fromarray(image[..., ::-1]).save(tmp_path / "long.png", pnginfo=texts)
+    np.testing.assert_array_equal(video_reader.read_image(tmp_path / "long.png"), image)
+
+    deep = np.full((8, 8, 3), (3000, 2000, 1000), np.uint16)  # BGR
+    deep[:, 4:] = 65535 * 3 // 5
+    data = cv2.imencode(".png", deep)[1].tobytes()
+    chunk = b"tRNS" + struct.pack(">HHH", 1000, 2000, 3000)
+    data = data[:33] + struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    (tmp_path / "deep.png").write_bytes(data)
+    found = video_reader.read_image(tmp_path / "deep.png")
+    assert (
+        found.shape == (8, 8, 3) and (found[:, :4] == 255).all() and np.abs(found[:, 4:].astype(int) - 153).max() <= 1
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
