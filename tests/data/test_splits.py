@@ -104,6 +104,34 @@ def test_what_is_made_of_a_clip_is_held_out_with_it(tmp_path):
     assert names(train) == {"video/1", "recast/1", "mirrored/1", "recast/5"}
 
 
+def test_clips_directly_below_the_folder(tmp_path, capsys):
+    """Their copies are known by any end of the path; so are the clips, from a folder above and in a pack."""
+    root = tmp_path / "crops" / "main"
+    for i in range(8):
+        bare_clip(root.parent, f"{i}")
+        bare_clip(root.parent, f"{i}_recast", f"main/{i}")
+        bare_clip(root.parent, f"{i}_mirrored", f"{i}")
+    sides = splits.split_clips(find(root), 0.25)
+    kept, held_out = splits.Split.of(sides, 0.25), names(sides[1])
+    assert held_out == {f"{n[0]}{copy}" for n in held_out for copy in ("", "_recast", "_mirrored")}
+    for place, front in ((root.parent, "main/"), (packed(root), "")):
+        clips = find(place)
+        assert len({clip.source for clip in clips}) == 8
+        assert names(splits.to_measure(clips, "log.h5", kept.stored(), None)[1]) == {front + n for n in held_out}
+        train, same, split, lines = resumed(place, kept)
+        assert same == {front + n for n in held_out} == split.held_out.keys() and not lines
+    for i in range(8):
+        bare_clip(root.parent.parent, f"../other/{i}")  # other clips of these names: only the path tells them
+    assert resumed(tmp_path, kept)[1] >= {f"main/{n}" for n in held_out}
+    assert capsys.readouterr().out == ""
+    bare_clip(root.parent, "copy", "main/gone")
+    find(root)
+    assert (
+        "1 of the clips that source.txt files name are not there, or are several, as main/gone"
+        in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize("text", ["", "\n", "/", "video/1\nvideo/2", b"\xff\xfe"])
 def test_a_source_that_names_nothing(tmp_path, text):
     folder = bare_clip(tmp_path, "video/0")
