@@ -280,12 +280,12 @@ def resumed_split(
 
 
 def _stays_held_out(clip, kept, val_fraction):
-    return kept.holds_out(clip) or (not kept.trains_on(clip) and _is_below(clip.source, val_fraction))
+    return kept.holds_out(clip) or (not kept.has_seen(clip) and _is_below(clip.source, val_fraction))
 
 
 def _was_trained_on(clip, kept):
     itself = not kept.trained.isdisjoint(map(hash_of, own_names(clip))) and clip.name not in kept.held_out
-    return itself or (kept.trains_on(clip) and not kept.holds_out(clip))
+    return itself or (kept.has_seen(clip) and not kept.holds_out(clip))
 
 
 def _and_more(names):

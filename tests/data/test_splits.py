@@ -180,6 +180,32 @@ def test_going_on_without_some_clips(tmp_path):
         resumed(tmp_path / "other", none_held_out, 0.0)
 
 
+def test_a_clip_that_comes_back_is_still_trained_on(tmp_path):
+    """Even where its hash would hold it out, as that of some clips of the split of before; or it is refused."""
+    root, lists = tmp_path / "data", tmp_path / "lists"
+    for i in range(12):
+        bare_clip(root, f"v/{i}")
+    clips = find(root)
+    below = splits.split_clips(clips, 0.5)[1]
+    sides = [clip for clip in clips if clip is not below[1]], below[1:2]
+    aside = below[0]
+    lists.mkdir()
+    for fraction, named in ((0.5, None), (None, lists)):
+        if named:
+            (lists / "train.txt").write_text("".join(f"{clip.name}\n" for clip in sides[0]))
+            (lists / "val.txt").write_text(f"{below[1].name}\n")
+        kept = splits.Split.of(sides, fraction, named, None if named else splits.BEFORE)
+        shutil.move(aside.folder, tmp_path / "aside")
+        _, held_out, once, _ = resumed(root, kept, fraction, named)
+        assert held_out == {below[1].name} and once.has_seen(aside) and not once.trains_on(aside)
+        shutil.move(tmp_path / "aside", aside.folder)
+        train, held_out, twice, _ = resumed(root, once, fraction, named)
+        assert held_out == {below[1].name} and aside.name in train and twice.trains_on(aside)
+    (lists / "val.txt").write_text(f"{below[1].name}\n{aside.name}\n")
+    with pytest.raises(UserError, match=f"{aside.name}, which this run has trained on, would now be held out"):
+        resumed(root, once, None, lists)
+
+
 def test_going_on_with_other_flags_or_lists(tmp_path):
     for i in range(6):
         bare_clip(tmp_path / "data", f"v/{i}")
