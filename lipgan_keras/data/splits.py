@@ -181,6 +181,8 @@ class Split:
         return values
 
     def holds_out(self, clip: Clip) -> bool:
+        if self._knows_itself(clip):
+            return not own_names(clip).isdisjoint(self.held_out)
         return not _names(clip).isdisjoint(self._held)
 
     @functools.cached_property
@@ -188,11 +190,22 @@ class Split:
         return {*self.held_out, *self.held_out.values()}
 
     def trains_on(self, clip: Clip) -> bool:
-        """Whether this run did; `has_seen`: or an earlier one."""
+        """Whether this run did; `has_seen`: or an earlier one, or on a copy."""
+        if self._knows_itself(clip):
+            return not self.trained.isdisjoint(map(hash_of, own_names(clip)))
         return any(number in self.trained or number in self.sources for number in map(hash_of, _names(clip)))
 
     def has_seen(self, clip: Clip) -> bool:
-        return self.trains_on(clip) or not self.earlier.isdisjoint(map(hash_of, _names(clip)))
+        return any(
+            hash_of(name) in seen for name in _names(clip) for seen in (self.trained, self.sources, self.earlier)
+        )
+
+    def _knows_itself(self, clip):
+        """Whether a clip's own names decide its side: the split of before knew no sources, and tore copies apart."""
+        own = own_names(clip) if self.rule == BEFORE else ()
+        return any(
+            name in self.held_out or {hash_of(name)} & self.trained or {hash_of(name)} & self.earlier for name in own
+        )
 
     def among(self, clips: list[Clip]) -> "Split":
         """The same, with the names that its clips have below another folder, where only one can be meant.

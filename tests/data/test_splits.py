@@ -206,6 +206,30 @@ def test_a_clip_that_comes_back_is_still_trained_on(tmp_path):
         resumed(root, once, None, lists)
 
 
+def test_the_split_of_before_knows_no_sources(tmp_path):
+    """It goes on twice, and is measured, though copies of held-out clips are trained on, and the other way round."""
+    for i in range(6):
+        bare_clip(tmp_path, f"v/{i}")
+        bare_clip(tmp_path, f"recast/{i}", f"v/{i}")
+    training = {"seed": 0, "val_fraction": 0.4, "filelists": None}
+    sides, kept, _ = splits.resumed_before(find(tmp_path), training, 0.4, None, "log.h5")
+    train, held_out = map(names, sides)
+    torn = [{f"v/{i}", f"recast/{i}"} - held_out for i in range(6)]
+    assert {"v", "recast"} == {min(pair).split("/")[0] for pair in torn if len(pair) == 1}
+    for _ in range(2):
+        *same, kept, lines = resumed(tmp_path, kept, 0.4)
+        assert same == [train, held_out] and not lines
+    known, chosen, why = splits.to_measure(find(tmp_path), "log.h5", kept.stored(), None)
+    assert (names(known), names(chosen)) == (train, held_out) and "training has seen" in why  # their copies
+    gone = next(clip for clip in find(tmp_path) if clip.name in train and clip.source in held_out)
+    shutil.move(gone.folder, tmp_path / ".aside")
+    *_, kept, _ = resumed(tmp_path, kept, 0.4)
+    shutil.move(tmp_path / ".aside", gone.folder)
+    assert resumed(tmp_path, kept, 0.4)[:2] == (train, held_out)
+    bare_clip(tmp_path, "mirrored/0", gone.source)  # what is new follows its source
+    assert resumed(tmp_path, kept, 0.4)[1] == held_out | {"mirrored/0"}
+
+
 def test_going_on_with_other_flags_or_lists(tmp_path):
     for i in range(6):
         bare_clip(tmp_path / "data", f"v/{i}")
