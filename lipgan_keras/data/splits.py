@@ -1,8 +1,10 @@
 """Which clips are trained on, which are held out, and what a checkpoint keeps of that.
 
-A hash of a clip's source, `<speaker or video>/<clip>`, decides its side. Neither other clips nor a seed do: a clip that
-is added changes nothing for those that were there, and what is made of a clip is held out with it. A checkpoint keeps a
-`Split`: by it training goes on with the same sides, and evaluation finds clips that were not trained on.
+A hash of a clip's source, `<speaker or video>/<clip>`, decides its side. No seed does, nor do other clips unless there
+are few: a clip that is added changes nothing for those that were there, and what is made of a clip is held out with it.
+Where no hash is below the fraction the source of the lowest is held out, and a single source is not: there a clip that
+is added may change it, for a new run. A checkpoint keeps a `Split`: by it training goes on with the same sides, and
+evaluation finds clips that were not trained on.
 """
 
 import base64

@@ -28,6 +28,8 @@ def test_list_files(tmp_path):
     # More of the path: of two sets in one root
     (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")
     assert [c.folder.name for c in splits.split_clips(clips, 0.5, lists)[1]] == ["clip3"]
+    (lists / "val.txt").write_text("video/clip3.mp4 1\n", encoding="utf-8-sig")  # as for preprocess.py
+    assert [c.folder.name for c in splits.split_clips(clips, 0.5, lists)[1]] == ["clip3"]
     (lists / "val.txt").write_text("video/elsewhere\n")
     with pytest.raises(UserError, match="val.txt: names none"):
         splits.split_clips(clips, 0.5, lists)
