@@ -231,7 +231,7 @@ def read_split(path: str | os.PathLike) -> dict | None:
             if not isinstance(found, dict):
                 raise ValueError("no object")
             return found
-        except (OSError, TypeError, ValueError, RecursionError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # RecursionError is a RuntimeError
             raise UserError(f"{path}: what it says of held-out clips cannot be read, the file is damaged") from error
 
 
@@ -384,9 +384,9 @@ def _walk(file, path, place):
 def _config(file, path):
     if "lipgan_keras" not in file.attrs:
         return config_of_shapes(_stored_weights(file, path), path)
-    if int(file.attrs["lipgan_keras"]) > FORMAT:
-        raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
     try:
+        if int(file.attrs["lipgan_keras"]) > FORMAT:
+            raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
         values = json.loads(file.attrs["config"])
         wrong = kinds.first_wrong(values, ModelConfig)
         if wrong:
@@ -410,7 +410,7 @@ def _config(file, path):
         )
     except UserError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError):
         valid = False
     if not valid:
         raise UserError(f"{path}: its configuration cannot be read, or is not of this version; {keras2.NOT_ONE}")

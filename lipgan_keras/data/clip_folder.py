@@ -228,7 +228,7 @@ def find_clips(
 ) -> list[Clip]:
     """Every clip below `data_root`, a folder or a pack, that can train the front end `audio`, sorted by path.
 
-    Prints one line where some cannot: how many, and why.
+    Prints one line where some cannot: how many, and why; and one where a source.txt names no clip that is there.
 
     Args:
         broken: takes in the folders that cannot be read, and why; without it they are an error.
@@ -248,6 +248,7 @@ def find_clips(
         raise UserError(
             f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first"
         )
+    _find_sources(clips, data_root)
     usable = [clip for clip in clips if audio in clip.front_ends]
     if not usable:
         raise UserError(f"{data_root}: none of its {len(clips)} clips has sound for --audio {audio}; try the other one")
@@ -264,6 +265,47 @@ def find_clips(
         why = ", ".join(f"{count} with {reason}" for reason, count in reasons.items() if count)
         print(f"{data_root}: {len(clips) - len(long)} of {len(clips)} clips are left out: {why}")
     return long
+
+
+def own_names(clip: Clip) -> set[str]:
+    """By which a clip may be known that lay below another --data_root, where it had more of its path."""
+    above = Path(os.path.abspath(clip.folder)).parts[-2:]
+    return {clip.name} | (set() if "/" in clip.name else {"/".join(above)})
+
+
+def _find_sources(clips, data_root):
+    """Call each source by the `name` that its clip has here, which is shorter or longer where `data_root` is another.
+
+    A clip directly below a folder `crops` is `39` here, and `crops/39` in the source.txt of its copies.
+    """
+    names = {clip.name for clip in clips}
+    for clip in clips:
+        beside = f"{clip.name.split('/')[0]}/{clip.source}"
+        if "/" in clip.name and "/" not in clip.source and beside in names:
+            clip.source = beside
+    unknown = {clip.source for clip in clips} - names
+    called = {}
+    for clip in clips if unknown else ():
+        for name in own_names(clip) | {clip.name.split("/")[-1]}:
+            called.setdefault(name, set()).add(clip.name)
+    lost = set()
+    for source in unknown:
+        # Of a pack, or of a folder that was renamed, only the end is left.
+        for name in (source, source.split("/")[-1]):
+            found = called.get(name, set()) if name == source else called.get(name, set()) & {name}
+            if len(found) == 1:
+                called[source] = found
+                break
+        else:
+            lost.add(source)
+    for clip in clips:
+        if clip.source in unknown - lost:
+            (clip.source,) = called[clip.source]
+    if lost:
+        print(
+            f"{data_root}: {len(lost)} of the clips that source.txt files name are not there, or are several, as "
+            f"{min(lost)}; what was made of the same one is still held out together"
+        )
 
 
 def is_cut(a: np.ndarray, b: np.ndarray) -> bool:

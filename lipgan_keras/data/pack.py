@@ -61,15 +61,15 @@ def read_list(path: Path) -> set[str] | None:
     """The names in a list file; None: no such file.
 
     A line holds `<video>/<clip>`, or more or less of the end of a clip's path: it names all clips whose paths end so. A
-    second column is ignored.
+    `.mp4` at its end and a second column are ignored.
     """
     if not path.is_file():
         return None
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists") from error
-    return {line.split()[0].strip("/") for line in lines if line.split()}
+    return {line.split()[0].removesuffix(".mp4").strip("/") for line in lines if line.split()}
 
 
 def is_named(folder: Path, names: set[str]) -> bool:

@@ -1,11 +1,14 @@
 """Which clips are trained on, which are held out, and what a checkpoint keeps of that.
 
-A hash of a clip's source, `<speaker or video>/<clip>`, decides its side. Neither other clips nor a seed do: a clip that
-is added changes nothing for those that were there, and what is made of a clip is held out with it. A checkpoint keeps a
-`Split`: by it training goes on with the same sides, and evaluation finds clips that were not trained on.
+A hash of a clip's source, `<speaker or video>/<clip>`, decides its side. No seed does, nor do other clips unless there
+are few: a clip that is added changes nothing for those that were there, and what is made of a clip is held out with it.
+Where no hash is below the fraction the source of the lowest is held out, and a single source is not: there a clip that
+is added may change it, for a new run. A checkpoint keeps a `Split`: by it training goes on with the same sides, and
+evaluation finds clips that were not trained on.
 """
 
 import base64
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +19,7 @@ import numpy as np
 
 from ..utils.errors import UserError
 from . import pack
-from .clip_folder import Clip
+from .clip_folder import Clip, own_names
 
 HASH, LISTS, BEFORE = "sha256 1", "lists 1", "permutation 0"  # the rules, each with its version
 VAL_FRACTION = 0.05  # of checkpoints so old that they do not say it
@@ -96,14 +99,8 @@ def _listed(clips, path, needed=True):
     return chosen
 
 
-def _own_names(clip):
-    """By which a checkpoint may know a clip: below another --data_root it may have had more of its path."""
-    above = Path(os.path.abspath(clip.folder)).parts[-2:]
-    return {clip.name} | (set() if "/" in clip.name else {"/".join(above)})
-
-
 def _names(clip):
-    return _own_names(clip) | {clip.source}
+    return own_names(clip) | {clip.source}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +111,8 @@ class Split:
         rule: HASH, LISTS (a val.txt decided) or BEFORE.
         val_fraction: share that was asked for; None where a val.txt decided.
         filelists: absolute path of the folder with the lists, or None.
-        held_out: {name: source} of the clips.
+        held_out: {name: source} of the clips; of one that is its own source and lies directly below the folder, the
+            name with more of its path.
         trained: hashes of the names of the clips that are trained on.
         sources: hashes of the other names by which those are known: their sources', and with more of their paths.
         earlier: hashes of names that the weights were trained on before: by the files of --resume_gen and the like, or
@@ -147,7 +145,10 @@ class Split:
             rule or (LISTS if listed else HASH),
             None if listed else val_fraction,
             filelists and os.path.abspath(filelists),
-            {clip.name: clip.source for clip in held_out},
+            {
+                clip.name: max(own_names(clip), key=len) if clip.source == clip.name else clip.source
+                for clip in held_out
+            },
             trained,
             frozenset(hash_of(name) for clip in train for name in _names(clip)) - trained,
         )
@@ -182,6 +183,8 @@ class Split:
         return values
 
     def holds_out(self, clip: Clip) -> bool:
+        if self._knows_itself(clip):
+            return not own_names(clip).isdisjoint(self.held_out)
         return not _names(clip).isdisjoint(self._held)
 
     @functools.cached_property
@@ -189,11 +192,47 @@ class Split:
         return {*self.held_out, *self.held_out.values()}
 
     def trains_on(self, clip: Clip) -> bool:
-        """Whether this run did; `has_seen`: or an earlier one."""
+        """Whether this run did; `has_seen`: or an earlier one, or on a copy."""
+        if self._knows_itself(clip):
+            return not self.trained.isdisjoint(map(hash_of, own_names(clip)))
         return any(number in self.trained or number in self.sources for number in map(hash_of, _names(clip)))
 
     def has_seen(self, clip: Clip) -> bool:
-        return self.trains_on(clip) or not self.earlier.isdisjoint(map(hash_of, _names(clip)))
+        return any(
+            hash_of(name) in seen for name in _names(clip) for seen in (self.trained, self.sources, self.earlier)
+        )
+
+    def _knows_itself(self, clip):
+        """Whether a clip's own names decide its side: the split of before knew no sources, and tore copies apart."""
+        own = own_names(clip) if self.rule == BEFORE else ()
+        return any(
+            name in self.held_out or {hash_of(name)} & self.trained or {hash_of(name)} & self.earlier for name in own
+        )
+
+    def among(self, clips: list[Clip]) -> "Split":
+        """The same, with the names that its clips have below another folder, where only one can be meant.
+
+        What was `39` directly below its folder may now be `crops/39`; what was `s1/39` may be `39` in a pack of s1.
+        """
+        there, ends = {name: clip for clip in clips for name in own_names(clip)}, {}
+        for clip in clips:
+            ends.setdefault(clip.name.split("/")[-1], []).append(clip)
+        held_out, trained = {}, set(self.trained)
+        wanted = collections.Counter(name.split("/")[-1] for name in self.held_out)
+        for name, source in self.held_out.items():
+            end, found = name.split("/")[-1], None
+            if name not in there and source.endswith(f"/{name}"):
+                found = there.get(source)
+            if name not in there and not found and len(ends.get(end, [])) == wanted[end] == 1:
+                (clip,) = ends[end]
+                cut = clip.packed is not None and "/" not in clip.name
+                found = clip if (end == name or cut) and not self.has_seen(clip) else None
+            held_out |= {found.name: found.source} if found else {name: source}
+        for end, same in ((end, same) for end, same in ends.items() if hash_of(end) in trained and end not in there):
+            same = [clip for clip in same if hash_of(clip.name) in self.sources] or same
+            if len(same) == 1 and same[0].name not in held_out:
+                trained = trained - {hash_of(end)} | {hash_of(same[0].name)}
+        return dataclasses.replace(self, held_out=held_out, trained=frozenset(trained))
 
     def after(self, earlier: "Split | None") -> "Split":
         """The same, for weights that began with those of a checkpoint with another split; None: with an unknown one."""
@@ -220,6 +259,7 @@ def resumed_split(
             arguments are others.
     """
     _refuse_others(kept.val_fraction, kept.filelists, val_fraction, filelists, path)
+    kept = kept.among(clips)
     train, held_out = _by_lists(clips, filelists)
     if held_out is None:
         known = train
@@ -234,11 +274,11 @@ def resumed_split(
             raise UserError(
                 f"{path}: {changed[0]}, which this run has {before}, would now be {now}{_and_more(changed)}; {SAME}"
             )
-    there = {name for clip in held_out for name in _own_names(clip)}
+    there = {name for clip in held_out for name in own_names(clip)}
     gone = [name for name in kept.held_out if name not in there]
     if gone:
         raise UserError(f"{path}: {gone[0]}, which this run has held out, is no longer there{_and_more(gone)}; {SAME}")
-    missing = kept.trained.difference(hash_of(name) for clip in train for name in _own_names(clip))
+    missing = kept.trained.difference(hash_of(name) for clip in train for name in own_names(clip))
     if missing and len(missing) == len(kept.trained):
         raise UserError(f"{path}: none of the {len(missing)} clips that this run was trained on is there; {SAME}")
     split = Split.of((train, held_out), val_fraction, filelists, kept.rule)
@@ -247,20 +287,20 @@ def resumed_split(
     lines = []
     if missing:
         lines.append(f"{len(missing)} of the {len(kept.trained)} clips that it was trained on are no longer there")
-    added = sum(kept.trained.isdisjoint(map(hash_of, _own_names(clip))) for clip in train)
-    more = sum(_own_names(clip).isdisjoint(kept.held_out) for clip in held_out)
+    added = sum(kept.trained.isdisjoint(map(hash_of, own_names(clip))) for clip in train)
+    more = sum(own_names(clip).isdisjoint(kept.held_out) for clip in held_out)
     if added or more:
         lines.append(f"{added + more} clips were added, {added} to train on and {more} held out")
     return (train, held_out), split, lines
 
 
 def _stays_held_out(clip, kept, val_fraction):
-    return kept.holds_out(clip) or (not kept.trains_on(clip) and _is_below(clip.source, val_fraction))
+    return kept.holds_out(clip) or (not kept.has_seen(clip) and _is_below(clip.source, val_fraction))
 
 
 def _was_trained_on(clip, kept):
-    itself = not kept.trained.isdisjoint(map(hash_of, _own_names(clip))) and clip.name not in kept.held_out
-    return itself or (kept.trains_on(clip) and not kept.holds_out(clip))
+    itself = not kept.trained.isdisjoint(map(hash_of, own_names(clip))) and clip.name not in kept.held_out
+    return itself or (kept.has_seen(clip) and not kept.holds_out(clip))
 
 
 def _and_more(names):
@@ -322,7 +362,7 @@ def to_measure(
     Raises:
         UserError: there is no `val.txt` in `filelists`, or it names none of the clips.
     """
-    kept = None if stored is None else Split.restored(stored, path)
+    kept = None if stored is None else Split.restored(stored, path).among(clips)
     told = training is not None and not {"seed", "val_fraction", "filelists"}.isdisjoint(training)
     if filelists is not None:
         train, chosen, why = _named_by(clips, Path(filelists))
@@ -356,7 +396,7 @@ def _named_by(clips, lists):
 def _known_to(kept, clips):
     train, held_out = [clip for clip in clips if kept.trains_on(clip)], [clip for clip in clips if kept.holds_out(clip)]
     if held_out:
-        gone = set(kept.held_out).difference(name for clip in held_out for name in _own_names(clip))
+        gone = set(kept.held_out).difference(name for clip in held_out for name in own_names(clip))
         more = f" ({len(gone)} more are not there)" if gone else ""
         return train, held_out, f"those that training held out{more}"
     others = [clip for clip in clips if not kept.has_seen(clip)]

@@ -97,7 +97,7 @@ def held_out_jobs(options, out, facts: dict | None = None) -> list[Job]:
     listed = Path(lists or "", "val.txt")
     if lists and listed.is_file():
         there = {name for clip in held_out for name in pack.names_of(clip.folder)}
-        for name in dict.fromkeys(line[0].strip("/") for line in _lines(listed)):
+        for name in sorted(pack.read_list(listed)):
             if name not in there:
                 problem = (
                     f"{root}: holds no such clip with sound and {clip_folder.MIN_FRAMES} frames, but {listed} "
@@ -109,7 +109,9 @@ def held_out_jobs(options, out, facts: dict | None = None) -> list[Job]:
 
 
 def _same_sound(one, other) -> bool:
-    """Whether two clips are one, or copies that say the same, such as one mirrored."""
+    """Whether two clips are one, or copies that say the same, such as one mirrored or spoken by another face."""
+    if one.source == other.source:
+        return True
     if one.folder == other.folder or not (one.has_sound and other.has_sound):
         return one.folder == other.folder
     return one.read(one.sound_file) == other.read(other.sound_file)

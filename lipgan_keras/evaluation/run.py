@@ -88,10 +88,12 @@ def evaluate(options: EvalConfig) -> dict:
     return results
 
 
-def _measured(options) -> dict[str, str]:
+def _measured(options) -> dict[str, str | None]:
     """What makes results those of one thing and not of another."""
     paths = {name: getattr(options, name) for name in ("generated", "truth", "checkpoint", "data_root", "filelist")}
     found = {name: os.path.abspath(path) for name, path in paths.items() if path}
+    if options.mode == "checkpoint":  # named also where it is none: results of before do not say which it was
+        found["filelists"] = options.filelists and os.path.abspath(options.filelists)
     return found | ({"baseline": options.baseline} if options.baseline else {})
 
 
@@ -103,10 +105,12 @@ def _check_whose(out, options):
     """
     there = evaluation_kept.read(out / "results.json").get("settings", {})
     before, now = (there.get("of") if isinstance(there, dict) else None), _measured(options)
+    if isinstance(before, dict) and "filelists" not in before:
+        now.pop("filelists", None)
     if isinstance(before, dict) and before != now:
         name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
         raise UserError(
-            f"{out / 'results.json'}: is of another --{name} ({before.get(name, 'none')}); give another --out"
+            f"{out / 'results.json'}: is of another --{name} ({before.get(name) or 'none'}); give another --out"
         )
 
 

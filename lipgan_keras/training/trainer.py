@@ -305,7 +305,8 @@ def _newly_divided(options, clips):
         if path:
             stored = checkpoints.read_split(path)
             before = stored and Split.restored(stored, path)
-            seen = sum(before.has_seen(clip) for clip in sides[1]) if before else 0
+            known = before and before.among(clips)
+            seen = sum(known.has_seen(clip) for clip in sides[1]) if known else 0
             if seen:
                 print(f"{path}: was trained on {seen} of the {len(sides[1])} clips that are held out now")
             split = split.after(before)

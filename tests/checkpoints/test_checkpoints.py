@@ -122,6 +122,16 @@ def test_refuses_configurations_it_does_not_know(tmp_path, small, change):
         checkpoints.load_generator(path)
 
 
+@pytest.mark.parametrize("version", ["x", [1, 2], float("inf"), b"\xff"])
+def test_refuses_versions_that_are_no_number(tmp_path, small, version):
+    path = tmp_path / "model.h5"
+    checkpoints.save_checkpoint(path, {"generator": small}, SMALL)
+    with h5py.File(path, "a") as file:
+        file.attrs["lipgan_keras"] = version
+    with pytest.raises(UserError, match="model.h5: its configuration cannot be read"):
+        checkpoints.read_config(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

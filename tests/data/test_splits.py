@@ -28,6 +28,8 @@ def test_list_files(tmp_path):
     # More of the path: of two sets in one root
     (lists / "val.txt").write_text("data/main/video/clip3\nother/main/video/clip1\n")
     assert [c.folder.name for c in splits.split_clips(clips, 0.5, lists)[1]] == ["clip3"]
+    (lists / "val.txt").write_text("video/clip3.mp4 1\n", encoding="utf-8-sig")  # as for preprocess.py
+    assert [c.folder.name for c in splits.split_clips(clips, 0.5, lists)[1]] == ["clip3"]
     (lists / "val.txt").write_text("video/elsewhere\n")
     with pytest.raises(UserError, match="val.txt: names none"):
         splits.split_clips(clips, 0.5, lists)
@@ -104,6 +106,34 @@ def test_what_is_made_of_a_clip_is_held_out_with_it(tmp_path):
     assert names(train) == {"video/1", "recast/1", "mirrored/1", "recast/5"}
 
 
+def test_clips_directly_below_the_folder(tmp_path, capsys):
+    """Their copies are known by any end of the path; so are the clips, from a folder above and in a pack."""
+    root = tmp_path / "crops" / "main"
+    for i in range(8):
+        bare_clip(root.parent, f"{i}")
+        bare_clip(root.parent, f"{i}_recast", f"main/{i}")
+        bare_clip(root.parent, f"{i}_mirrored", f"{i}")
+    sides = splits.split_clips(find(root), 0.25)
+    kept, held_out = splits.Split.of(sides, 0.25), names(sides[1])
+    assert held_out == {f"{n[0]}{copy}" for n in held_out for copy in ("", "_recast", "_mirrored")}
+    for place, front in ((root.parent, "main/"), (packed(root), "")):
+        clips = find(place)
+        assert len({clip.source for clip in clips}) == 8
+        assert names(splits.to_measure(clips, "log.h5", kept.stored(), None)[1]) == {front + n for n in held_out}
+        train, same, split, lines = resumed(place, kept)
+        assert same == {front + n for n in held_out} == split.held_out.keys() and not lines
+    for i in range(8):
+        bare_clip(root.parent.parent, f"../other/{i}")  # other clips of these names: only the path tells them
+    assert resumed(tmp_path, kept)[1] >= {f"main/{n}" for n in held_out}
+    assert capsys.readouterr().out == ""
+    bare_clip(root.parent, "copy", "main/gone")
+    find(root)
+    assert (
+        "1 of the clips that source.txt files name are not there, or are several, as main/gone"
+        in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize("text", ["", "\n", "/", "video/1\nvideo/2", b"\xff\xfe"])
 def test_a_source_that_names_nothing(tmp_path, text):
     folder = bare_clip(tmp_path, "video/0")
@@ -150,6 +180,56 @@ def test_going_on_without_some_clips(tmp_path):
     none_held_out = splits.Split.of((train, []), 0.0)
     with pytest.raises(UserError, match=f"log.h5: none of the {len(train)} clips that this run was trained on"):
         resumed(tmp_path / "other", none_held_out, 0.0)
+
+
+def test_a_clip_that_comes_back_is_still_trained_on(tmp_path):
+    """Even where its hash would hold it out, as that of some clips of the split of before; or it is refused."""
+    root, lists = tmp_path / "data", tmp_path / "lists"
+    for i in range(12):
+        bare_clip(root, f"v/{i}")
+    clips = find(root)
+    below = splits.split_clips(clips, 0.5)[1]
+    sides = [clip for clip in clips if clip is not below[1]], below[1:2]
+    aside = below[0]
+    lists.mkdir()
+    for fraction, named in ((0.5, None), (None, lists)):
+        if named:
+            (lists / "train.txt").write_text("".join(f"{clip.name}\n" for clip in sides[0]))
+            (lists / "val.txt").write_text(f"{below[1].name}\n")
+        kept = splits.Split.of(sides, fraction, named, None if named else splits.BEFORE)
+        shutil.move(aside.folder, tmp_path / "aside")
+        _, held_out, once, _ = resumed(root, kept, fraction, named)
+        assert held_out == {below[1].name} and once.has_seen(aside) and not once.trains_on(aside)
+        shutil.move(tmp_path / "aside", aside.folder)
+        train, held_out, twice, _ = resumed(root, once, fraction, named)
+        assert held_out == {below[1].name} and aside.name in train and twice.trains_on(aside)
+    (lists / "val.txt").write_text(f"{below[1].name}\n{aside.name}\n")
+    with pytest.raises(UserError, match=f"{aside.name}, which this run has trained on, would now be held out"):
+        resumed(root, once, None, lists)
+
+
+def test_the_split_of_before_knows_no_sources(tmp_path):
+    """It goes on twice, and is measured, though copies of held-out clips are trained on, and the other way round."""
+    for i in range(6):
+        bare_clip(tmp_path, f"v/{i}")
+        bare_clip(tmp_path, f"recast/{i}", f"v/{i}")
+    training = {"seed": 0, "val_fraction": 0.4, "filelists": None}
+    sides, kept, _ = splits.resumed_before(find(tmp_path), training, 0.4, None, "log.h5")
+    train, held_out = map(names, sides)
+    torn = [{f"v/{i}", f"recast/{i}"} - held_out for i in range(6)]
+    assert {"v", "recast"} == {min(pair).split("/")[0] for pair in torn if len(pair) == 1}
+    for _ in range(2):
+        *same, kept, lines = resumed(tmp_path, kept, 0.4)
+        assert same == [train, held_out] and not lines
+    known, chosen, why = splits.to_measure(find(tmp_path), "log.h5", kept.stored(), None)
+    assert (names(known), names(chosen)) == (train, held_out) and "training has seen" in why  # their copies
+    gone = next(clip for clip in find(tmp_path) if clip.name in train and clip.source in held_out)
+    shutil.move(gone.folder, tmp_path / ".aside")
+    *_, kept, _ = resumed(tmp_path, kept, 0.4)
+    shutil.move(tmp_path / ".aside", gone.folder)
+    assert resumed(tmp_path, kept, 0.4)[:2] == (train, held_out)
+    bare_clip(tmp_path, "mirrored/0", gone.source)  # what is new follows its source
+    assert resumed(tmp_path, kept, 0.4)[1] == held_out | {"mirrored/0"}
 
 
 def test_going_on_with_other_flags_or_lists(tmp_path):

@@ -463,10 +463,17 @@ def test_results_of_another_checkpoint_are_not_written_over(quick, clips, checkp
     assert quick("--checkpoint", checkpoint, *flags).returncode == 0
     before = (tmp_path / "out" / "results.json").read_text()
     other = shutil.copy(checkpoint, tmp_path / "other.h5")
-    for changed in (["--checkpoint", other], ["--checkpoint", checkpoint, "--baseline", "frozen"]):
+    same, lists = ["--checkpoint", checkpoint], tmp_path / "mine"
+    lists.mkdir()
+    (lists / "val.txt").write_text("speaker/1\n")
+    for changed in (["--checkpoint", other], [*same, "--baseline", "frozen"], [*same, "--filelists", lists]):
         assert_one_line(quick(*changed, *flags), "results.json", "another --", "--out")
     assert (tmp_path / "out" / "results.json").read_text() == before
-    assert quick("--checkpoint", checkpoint, *flags, "--report").returncode == 0
+    assert quick(*same, *flags, "--report").returncode == 0
+    results = json.loads(before)
+    del results["settings"]["of"]["filelists"]  # of before they were named there
+    (tmp_path / "out" / "results.json").write_text(json.dumps(results))
+    assert quick(*same, *flags, "--filelists", lists).returncode == 0
 
 
 def test_a_broken_clip_is_counted(quick, clips, checkpoint, tmp_path):
@@ -493,6 +500,8 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
     speaker = clips / "main" / "speaker"
     zero, one = (Clip(speaker / name) for name in "01")
     assert not find._same_sound(zero, one) and find._same_sound(zero, zero)
+    one.source = zero.name  # recast: it says the same in another voice
+    assert find._same_sound(zero, one)
     shutil.copytree(speaker / "0", speaker / "0_mirrored")
     (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/nowhere\nspeaker/nowhere\n")
 
