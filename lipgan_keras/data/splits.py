@@ -91,7 +91,13 @@ def _listed(clips, path, needed=True):
     names = pack.read_list(path)
     if names is None:
         return None
-    chosen = [clip for clip in clips if pack.is_named(clip.folder, names) or pack.is_named(Path(clip.source), names)]
+    folders = {clip.name: clip.folder for clip in clips}
+
+    def is_named(clip):
+        made_of = {Path(clip.source), folders.get(clip.source, clip.folder)} if clip.source != clip.name else set()
+        return any(pack.is_named(folder, names) for folder in {clip.folder, *made_of})
+
+    chosen = [clip for clip in clips if is_named(clip)]
     if needed and not chosen:
         raise UserError(
             f"{path}: names none of the clips below --data_root by <video>/<clip>; preprocess that list's too"
@@ -101,6 +107,10 @@ def _listed(clips, path, needed=True):
 
 def _names(clip):
     return own_names(clip) | {clip.source}
+
+
+def _longest(clip):
+    return max(own_names(clip), key=len)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +156,7 @@ class Split:
             None if listed else val_fraction,
             filelists and os.path.abspath(filelists),
             {
-                clip.name: max(own_names(clip), key=len) if clip.source == clip.name else clip.source
+                clip.name: clip.source if clip.packed is not None or clip.source != clip.name else _longest(clip)
                 for clip in held_out
             },
             trained,
@@ -225,13 +235,15 @@ class Split:
                 found = there.get(source)
             if name not in there and not found and len(ends.get(end, [])) == wanted[end] == 1:
                 (clip,) = ends[end]
-                cut = clip.packed is not None and "/" not in clip.name
-                found = clip if (end == name or cut) and not self.has_seen(clip) else None
+                cut = clip.packed is not None and "/" not in clip.name  # in a pack no folder above tells more
+                cut |= end == name and not source.endswith(f"/{name}")
+                found = clip if cut and not self.has_seen(clip) else None
             held_out |= {found.name: found.source} if found else {name: source}
         for end, same in ((end, same) for end, same in ends.items() if hash_of(end) in trained and end not in there):
             same = [clip for clip in same if hash_of(clip.name) in self.sources] or same
             if len(same) == 1 and same[0].name not in held_out:
-                trained = trained - {hash_of(end)} | {hash_of(same[0].name)}
+                trained.discard(hash_of(end))
+                trained.add(hash_of(same[0].name))
         return dataclasses.replace(self, held_out=held_out, trained=frozenset(trained))
 
     def after(self, earlier: "Split | None") -> "Split":

@@ -236,6 +236,7 @@ class Run:
         training = {name: getattr(options, name) for name in training_config.FIXED + training_config.PARTS} | {
             "lr": options.lr,
             "precision": options.precision,
+            "data_root": os.path.abspath(options.data_root),
             "lip_means": [float(value) for value in keras.ops.convert_to_numpy(self.lipgan.lip_means)],
             "quality_from": self.quality_from,
         }
@@ -289,6 +290,9 @@ def _divided(options, clips, latest, state):
         sides, split, lines = splits.resumed_before(clips, state, *arguments)
     else:
         sides, split, lines = splits.resumed_split(clips, Split.restored(stored, latest), *arguments)
+    theirs, ours = state.get("data_root"), os.path.abspath(options.data_root)
+    if theirs not in (None, ours):
+        lines.insert(0, f"was trained on clips below {theirs}, not {ours}; those of the same names count as the same")
     for line in lines:
         print(f"{options.logdir}: {line}")
     return sides, split

@@ -126,6 +126,8 @@ def test_clips_directly_below_the_folder(tmp_path, capsys):
         bare_clip(root.parent.parent, f"../other/{i}")  # other clips of these names: only the path tells them
     assert resumed(tmp_path, kept)[1] >= {f"main/{n}" for n in held_out}
     assert capsys.readouterr().out == ""
+    (tmp_path / "train.txt").write_text("main/1\n")
+    assert names(splits.split_clips(find(root), 0, tmp_path)[0]) == {"1", "1_recast", "1_mirrored"}
     bare_clip(root.parent, "copy", "main/gone")
     find(root)
     assert (

@@ -608,12 +608,13 @@ def other_data(unbroken, root, train, tmp_path, capsys):
     return run
 
 
-def test_going_on_with_other_data(other_data, train, unbroken, tmp_path):
+def test_going_on_with_other_data(other_data, train, unbroken, root, tmp_path):
     """Refused, or said where clips were only added, or are no longer there to train on."""
     video = tmp_path / "crops" / "main" / "video"
     held_out = sorted(checkpoints.read_split(unbroken / "checkpoint.h5")["held_out"])
     assert held_out == ["video/clip1", "video/clip2"]
-    assert "added" not in other_data()
+    printed = other_data()
+    assert "added" not in printed and f"was trained on clips below {root}, not {tmp_path / 'crops'}; those" in printed
     with pytest.raises(UserError, match="checkpoint.h5: belongs to a run with --val_fraction 0.25, not 0.5"):
         other_data("--val_fraction", 0.5)
     (tmp_path / "train.txt").write_text("video/clip0\nvideo/clip1\nvideo/clip2\n")
