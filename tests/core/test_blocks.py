@@ -62,9 +62,8 @@ def plugin(tmp_path_factory):
     path.write_text(EXAMPLE + ODD)
     blocks.load_plugin(path)
     yield path
-    for registered in blocks.REGISTRY.values():
-        for name in [name for name, block in registered.items() if blocks._file(block) == str(path)]:
-            del registered[name]
+    for kind, name in [key for key, file in blocks.FILES.items() if file == str(path)]:
+        del blocks.REGISTRY[kind][name], blocks.FILES[kind, name]
 
 
 @pytest.fixture
@@ -72,6 +71,7 @@ def registry(monkeypatch):
     """What a test registers is gone afterwards."""
     for kind, registered in blocks.REGISTRY.items():
         monkeypatch.setitem(blocks.REGISTRY, kind, dict(registered))
+    monkeypatch.setattr(blocks, "FILES", dict(blocks.FILES))
 
 
 def randomised(model):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from helpers.faces import FRONTAL, face
+from lipgan_keras.config import CROPS
 from lipgan_keras.face import cropping
 from lipgan_keras.utils.errors import UserError
 
@@ -21,7 +22,7 @@ def test_crop_holds_mouth_and_chin_in_its_lower_half():
     assert chin[1] < 0.95 * 96 and brows[1] > 0
 
 
-@pytest.mark.parametrize("style", cropping.STYLES)
+@pytest.mark.parametrize("style", CROPS)
 def test_crop_moves_and_grows_with_the_face(style):
     box = cropping.crop_box(face(), style)
     np.testing.assert_allclose(cropping.crop_box(face(7, -3, 2.0), style), box * 2 + (7, -3, 7, -3), atol=1e-4)

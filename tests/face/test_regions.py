@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.faces import FRONTAL, face
+from lipgan_keras.config import CROPS
 from lipgan_keras.face import cropping, regions
 
 
@@ -71,7 +72,7 @@ def test_lip_mask_at_the_edge_of_the_crop(x):
     np.testing.assert_allclose(regions.lip_mask(points), wide[:96, 96:192], atol=1e-5)
 
 
-@pytest.mark.parametrize("style", cropping.STYLES)
+@pytest.mark.parametrize("style", CROPS)
 @pytest.mark.parametrize("size", [96, 192])
 def test_default_landmarks(style, size):
     found = cropping.to_crop(FRONTAL, cropping.crop_box(face(), style), size)
