@@ -12,7 +12,6 @@ left out. A decoder takes the maps by their sides (`by_side`) and does without t
 face encoder goes with any decoder. docs/blocks.md shows how to write a block of one's own.
 """
 
-import hashlib
 import inspect
 import os
 import re
@@ -20,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .config import BLOCKS, IMG_SIZE, IMG_SIZES, WINDOW_SHAPE, ModelConfig
-from .utils import cli, cost, plugin
+from .utils import cli, cost, files, plugin
 from .utils.backend import keras
 from .utils.errors import UserError
 
@@ -28,7 +27,6 @@ layers, ops = keras.layers, keras.ops
 
 REGISTRY = {kind: {} for kind in BLOCKS}
 FILES = {}  # {(kind, name): where the block comes from}
-FACE_ENCODERS, AUDIO_ENCODERS, DECODERS = (REGISTRY[kind] for kind in ("face_encoder", "audio_encoder", "decoder"))
 # What `Blocks` numbers itself, from 1 as Keras 2.2.4 did; Keras numbers what a block leaves unnamed from here on.
 NUMBERED = "activation add batch_normalization concatenate conv2d conv2d_transpose zero_padding2d flatten leaky_re_lu"
 NUMBERED += " depthwise_conv2d dense layer_normalization multi_head_attention positions"
@@ -147,20 +145,18 @@ def check(config: ModelConfig) -> None:
     Raises:
         UserError: one is unknown.
     """
-    for kind, name in config.blocks.items():
-        if name not in BLOCKS[kind]:
-            find(kind, name)
+    for kind, name in config.other_blocks.items():
+        find(kind, name)
 
 
 def digest(config: ModelConfig) -> str:
-    """Changes with the files of those of a generator's blocks that are not the project's own.
+    """Changes with the files of those of a generator's blocks that do not come with the project.
 
     Raises:
         UserError: a block is unknown.
     """
     check(config)
-    own = {FILES[kind, name] for kind, name in config.blocks.items() if name not in BLOCKS[kind]}
-    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in sorted(own))).hexdigest()
+    return files.digest(*sorted({FILES[block] for block in config.other_blocks.items()}))
 
 
 def keep_names_apart(kinds: Iterable[str]) -> None:

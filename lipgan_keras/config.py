@@ -74,6 +74,16 @@ class ModelConfig:
         """{kind: name} of the generator's blocks."""
         return {kind: getattr(self, kind) or self.variant for kind in BLOCKS}
 
+    @property
+    def is_preset(self) -> bool:
+        """Whether all blocks are those of the variant."""
+        return set(self.blocks.values()) == {self.variant}
+
+    @property
+    def other_blocks(self) -> dict[str, str]:
+        """{kind: name} of the blocks that do not come with the project."""
+        return {kind: name for kind, name in self.blocks.items() if name not in BLOCKS[kind]}
+
     def with_audio_offset(self, offset_ms: float | None) -> ModelConfig:
         """A copy whose `audio_offset_ms` is another; the configuration itself for None."""
         return self if offset_ms is None else dataclasses.replace(self, audio_offset_ms=offset_ms)

@@ -71,8 +71,7 @@ def save_checkpoint(
     # Made in memory: HDF5 that meets a full disc ends in a crash, not in an error.
     data = io.BytesIO()
     with h5py.File(data, "w") as file:
-        plain = set(config.blocks.values()) == {config.variant}
-        file.attrs["lipgan_keras"] = PLAIN_FORMAT if plain else FORMAT
+        file.attrs["lipgan_keras"] = PLAIN_FORMAT if config.is_preset else FORMAT
         file.attrs["config"] = json.dumps(dataclasses.asdict(config))
         if training is not None:
             file.attrs["training"] = json.dumps(training)
@@ -398,15 +397,15 @@ def _config(file, path):
         valid = (
             config.variant in VARIANTS
             and config.audio in WINDOW_SHAPE
-            and 0 < float(config.width) <= 8
+            and 0 < config.width <= 8
             and config.img_size in IMG_SIZES
             and config.alignment in ALIGNMENTS
             and config.crop in CROPS
-            and abs(float(config.audio_offset_ms)) < 1e6
-            and int(config.step) >= 0
-            and 0 < int(config.sync_frames) < 1000
-            and 0 < float(config.sync_width) <= 8
-            and all(isinstance(getattr(config, kind), str) and len(getattr(config, kind)) <= 64 for kind in BLOCKS)
+            and abs(config.audio_offset_ms) < 1e6
+            and config.step >= 0
+            and 0 < config.sync_frames < 1000
+            and 0 < config.sync_width <= 8
+            and all(len(getattr(config, kind)) <= 64 for kind in BLOCKS)
         )
     except UserError:
         raise

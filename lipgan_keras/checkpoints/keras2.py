@@ -68,7 +68,7 @@ def refuse_misfit(network, wanted, stored, path, config=None):
     if network in CALLED:
         raise UserError(f"{path}: does not fit the {CALLED[network]}: {difference}")
     (mine, _), (held, kind) = _recognise(ours), _recognise(theirs)
-    plain = config is None or set(config.blocks.values()) == {config.variant}
+    plain = config is None or config.is_preset
     held = f"; the file holds a {_kind(held, kind) if plain else f'generator, {config}'}" if held or not plain else ""
     raise UserError(f"{path}: does not fit the {_kind(*_recognise(ours)) if mine else network}: {difference}{held}")
 

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import hashlib
 import json
 import os
 import re
@@ -23,6 +22,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from ..utils import files
 
 BEAT = 30.0  # seconds after which a process touches its record again
 STALE = 600.0  # seconds after which a record that nobody touches is a dead process's
@@ -115,14 +116,7 @@ def _free_left(parent, hidden, earlier, now):
 
 
 def _hidden(target, what):
-    name = os.fsencode(target.name)
-    if len(name) > LONGEST:
-        name = name[: LONGEST - 17].decode("utf-8", "ignore").encode() + b"_" + _digest(name)
-    return target.parent / f".{os.fsdecode(name)}.{what}"
-
-
-def _digest(name):
-    return hashlib.sha256(name).hexdigest()[:16].encode()
+    return target.parent / f".{files.shortened(target.name, LONGEST)}.{what}"
 
 
 def _take(place, claiming, token):

@@ -3,8 +3,6 @@
 import io
 import os
 import threading
-import zipfile
-import zlib
 from pathlib import Path
 
 import cv2
@@ -180,7 +178,7 @@ _READING = threading.Lock()
 
 def _load_npz(path, *keys, read=Path.read_bytes):
     """The arrays `keys` of an npz file; all of them numbers."""
-    try:
+    with pack.npz_errors(path):
         data = read(path)
         for again in reversed(range(5)):
             try:
@@ -193,17 +191,6 @@ def _load_npz(path, *keys, read=Path.read_bytes):
                     raise
         if any(array.dtype.kind not in "fiu" for array in arrays):
             raise ValueError("not numbers")
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
     if missing:
         raise UserError(f"{path}: has no array {missing[0]!r}; preprocess this clip again")
     return arrays

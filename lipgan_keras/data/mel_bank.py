@@ -11,6 +11,7 @@ import scipy.fft
 from .. import audio
 from ..audio import first_step, mel_filters
 from ..config import WINDOW_SHAPE
+from . import noise
 
 _HALF = audio.MEL_FFT // 2  # of a frame
 # Samples before the middle of a stretch's first step: of its frame, one for the pre-emphasis, and another that is
@@ -22,7 +23,7 @@ _BAND = 10  # filters that are applied together
 
 
 def mel_steps(stretches: np.ndarray, firsts: Sequence[int], lengths: Sequence[int]) -> np.ndarray:
-    """Steps of `melspectrogram` before they are clipped, of stretches of many sounds, in single precision.
+    """Steps of `audio.melspectrogram` before they are clipped, of stretches of many sounds, in single precision.
 
     Args:
         stretches: (n, m) float32; m = 802 + 200 (k - 1): k frames of 800 samples, and two samples before them. Samples
@@ -64,7 +65,7 @@ def mel_steps(stretches: np.ndarray, firsts: Sequence[int], lengths: Sequence[in
 
 def _mirror(stretch, first, last):
     """Continue a sound, whose first and last sample lie at these places of a stretch or outside it, by half a frame at
-    either end, as `melspectrogram` does.
+    either end, as `audio.melspectrogram` does.
     """
     count = min(_HALF, first, len(stretch) - 1 - first)
     if count > 0:
@@ -111,9 +112,7 @@ class MelBank:
     def __init__(self, wave: np.ndarray, level: float | None = None):
         self.wave = wave
         self.unit = np.float32(1 / 32768 if wave.dtype.kind == "i" else 1)
-        if level is None:
-            level = float(self.unit) * float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
-        self.level = level
+        self.level = float(self.unit) * noise.level(wave) if level is None else level
         self.nbytes = self.wave.nbytes + 80 * 4 * (1 + len(wave) // audio.MEL_HOP + 2 * self.BLOCK)
         self._blocks = {}
 
@@ -159,7 +158,7 @@ def changed_windows(
     hear: Callable[[list[int], np.ndarray], np.ndarray],
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Mel windows of many sounds, each changed in its own way: what `windows_of` gives, at a fraction of the time.
+    """Mel windows of many sounds, each changed in its own way: those of `audio.windows_of`, in a fraction of the time.
 
     Args:
         banks: N sounds.

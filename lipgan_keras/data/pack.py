@@ -7,6 +7,7 @@ Members of the ZIP file itself are not compressed, so that `dataset` reads them 
 share.
 """
 
+import contextlib
 import functools
 import io
 import mmap
@@ -15,7 +16,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -161,9 +162,26 @@ def _packed(folder, name):
         return (SOUND, flac) if same else (name, path.read_bytes())
     if name == SOUND:
         return name, path.read_bytes()
+    with npz_errors(path), np.load(path, allow_pickle=False) as saved:
+        arrays = {key: saved[key] for key in saved.files}
+    sound = folder / "audio.wav"
+    ours = name == "mels.npz" and (folder / "landmarks.npz").exists() and sound.exists()
+    if ours and np.array_equal(arrays.get("spec"), audio.melspectrogram(audio_file.load_audio(sound))):
+        return None
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    return name, packed.getvalue()
+
+
+@contextlib.contextmanager
+def npz_errors(path: Path) -> Iterator[None]:
+    """What goes wrong while this npz file is read becomes one clear error.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = {key: saved[key] for key in saved.files}
+        yield
     except (
         OSError,
         ValueError,
@@ -175,13 +193,6 @@ def _packed(folder, name):
         zlib.error,
     ) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
-    sound = folder / "audio.wav"
-    ours = name == "mels.npz" and (folder / "landmarks.npz").exists() and sound.exists()
-    if ours and np.array_equal(arrays.get("spec"), audio.melspectrogram(audio_file.load_audio(sound))):
-        return None
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)
-    return name, packed.getvalue()
 
 
 def file_of(folder: Path) -> Path | None:

@@ -64,22 +64,20 @@ def _videos(folder, out) -> dict[str, list[Path]]:
     return found
 
 
-def held_out_jobs(options, out, facts: dict | None = None) -> list[Job]:
+def held_out_jobs(options) -> tuple[list[Job], str]:
     """Jobs for the clips that training held out, and for those that a list names but are not there.
 
-    Prints which clips these are and why, and keeps it in `facts` as `clips`.
+    Also says, and prints, which clips these are and why.
     """
     from ..data import clip_folder, splits
     from ..inference import models
 
     config = models.read_config(options.checkpoint)
-    stored, known = models.read_split(options.checkpoint), models.read_training(options.checkpoint)
-    lists = options.filelists or (None if stored else (known or {}).get("filelists"))
+    stored, state = models.read_split(options.checkpoint), models.read_training(options.checkpoint)
+    lists = options.filelists or (None if stored else (state or {}).get("filelists"))
     broken = {}
     clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if stored or lists else None)
-    training, held_out, why = splits.to_measure(clips, options.checkpoint, stored, known, options.filelists)
-    if facts is not None:
-        facts["clips"] = why
+    training, held_out, why = splits.to_measure(clips, options.checkpoint, stored, state, options.filelists)
     print(printable(f"{options.data_root}: measures {why}"))
     if not held_out:
         raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a val.txt")
@@ -103,9 +101,9 @@ def held_out_jobs(options, out, facts: dict | None = None) -> list[Job]:
                     f"{root}: holds no such clip with sound and {clip_folder.MIN_FRAMES} frames, but {listed} "
                     "names it; preprocess it"
                 )
-                known = [why for folder, why in broken.items() if pack.is_named(folder, {name})]
-                jobs.append(Job(_safe(name), problem=known[0] if known else problem))
-    return jobs
+                reasons = [reason for folder, reason in broken.items() if pack.is_named(folder, {name})]
+                jobs.append(Job(_safe(name), problem=reasons[0] if reasons else problem))
+    return jobs, why
 
 
 def _same_sound(one, other) -> bool:
@@ -173,7 +171,7 @@ def _clip_file(root, word) -> Path:
 
 
 def dub(options, jobs, out) -> list[Job]:
-    """Make the videos of `_dubbed` that are not there yet."""
+    """Make the videos of `dubbed_jobs` that are not there yet."""
     from ..lipsync import LipSync
 
     lipsync, done = None, []

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..audio import WindowClock
-from ..config import SAMPLE_RATE, ModelConfig
+from ..config import FPS, SAMPLE_RATE, ModelConfig
 from ..data import music as data_music
 from ..data import noise, scoring
 from ..data.clip_folder import Clip
@@ -37,7 +37,7 @@ class ClipGenerator:
         config: of the generator.
         generator: makes (n,S,S,3) floats in 0..1 of its two inputs, as `inference.engine.load` gives it; None where a
             baseline takes its place.
-        baseline: of jobs.BASELINES.
+        baseline: of `config.BASELINES`.
         other: a clip whose sound is a wrong one.
         seed: of the music.
 
@@ -228,7 +228,7 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
         writers = []
         for path in paths.values():
             temporary = stack.enter_context(files.replacing(path))
-            writer = VideoWriter(temporary, size, size, jobs.FPS, sound, duration=end - begin if sound else None)
+            writer = VideoWriter(temporary, size, size, FPS, sound, duration=end - begin if sound else None)
             writers.append(stack.enter_context(writer))
         for indices, overlap in speaker.chunks():
             truth = np.stack([data.picture(0, i) for i in indices])

@@ -1,14 +1,13 @@
 """What is measured, and by which networks; the record of each."""
 
 import dataclasses
-import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..utils import files
+
 SIZE = 96  # side of the crops that are measured
-FPS = 25  # of preprocessed clips, and of what the discriminator is shown
 CHUNK = 32  # frames at a time
 CHUNK_BYTES = 1 << 27  # of their full pictures
 PROBES = 12  # frames of a result in which a face is looked for
@@ -71,12 +70,9 @@ class Job:
     problem: str | None = None
 
     def place(self, out: Path, suffix: str) -> Path:
-        """Of a file that belongs to this job. Of a name too long for that, a digest takes the place of the end."""
+        """Of a file that belongs to this job."""
         *folders, name = self.name.split("/")
-        if len(os.fsencode(name)) > LONGEST_NAME:
-            digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-            name = f"{os.fsencode(name)[: LONGEST_NAME - 17].decode('utf-8', 'ignore')}_{digest}"
-        return out.joinpath("videos", *folders, f"{name}{suffix}")
+        return out.joinpath("videos", *folders, f"{files.shortened(name, LONGEST_NAME)}{suffix}")
 
 
 def empty(settings: Settings, job: Job) -> dict:

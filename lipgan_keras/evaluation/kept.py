@@ -37,7 +37,7 @@ def files_of(settings, job) -> Iterable[Path | str]:
 def _code() -> str:
     """Changes with the definition of any measure, and with what makes the videos."""
     heard = [path for path in sorted(ROOT.rglob("*.py")) if not path.relative_to(ROOT).as_posix().startswith(UNHEARD)]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in heard)).hexdigest()
+    return files.digest(*heard)
 
 
 def key_of(*parts) -> str:
@@ -55,14 +55,10 @@ def key_of(*parts) -> str:
 @functools.cache
 def _content(path, size, changed) -> str | None:
     """A digest of a file, read once until its `size` or `changed` differ; None: it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
+        return files.digest(path)
     except OSError:
         return None  # whoever measures it says why
-    return digest.hexdigest()
 
 
 def read(path) -> dict:

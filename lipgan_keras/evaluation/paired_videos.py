@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ..audio import WindowClock
+from ..config import FPS
 from ..face import cropping, detector, regions, tracking
 from ..face.tracking import TrackedFace
 from ..media import audio_file, probe, video_reader
@@ -93,10 +94,10 @@ class Grid:
         config, shot = self.listener.config, pair.generated
         box = pair.face.box if config.crop == "lipgan_keras" else cropping.crop_box(pair.face.face, config.crop)
         points = cropping.to_crop(pair.face.face.landmarks, box, config.img_size)
-        self.next = max(self.next, math.ceil((shot.time - 1e-6) * jobs.FPS))
-        while self.next / jobs.FPS < shot.time + shot.duration - 1e-6:
+        self.next = max(self.next, math.ceil((shot.time - 1e-6) * FPS))
+        while self.next / FPS < shot.time + shot.duration - 1e-6:
             crop = cropping.extract(of_size(shot.image, pair.truth.image), box, config.img_size)
-            window = WindowClock.of(config).windows_of(self.wave, self.next / jobs.FPS, (self.next + 1) / jobs.FPS)[0]
+            window = WindowClock.of(config).windows_of(self.wave, self.next / FPS, (self.next + 1) / FPS)[0]
             self.listener.add(self.next, crop, points, window)
             self.next += 1
 

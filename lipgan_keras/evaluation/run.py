@@ -61,7 +61,7 @@ def evaluate(options: EvalConfig) -> dict:
     _check_whose(out, options)
     settings, missing, facts = _settings(options, mode, out)
     if mode == "checkpoint":
-        jobs = held_out_jobs(options, out, facts)
+        jobs, facts["clips"] = held_out_jobs(options)
     else:
         jobs = {"generated": paired_jobs, "filelist": dubbed_jobs}[mode](options, out)
     if options.max_videos and len(jobs) > options.max_videos:

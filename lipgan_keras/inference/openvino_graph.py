@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 
 from .. import __version__, audio, checkpoints
-from ..config import BLOCKS, SAMPLE_RATE
+from ..config import SAMPLE_RATE
 from ..face import cropping, photos, regions
 from ..face.photos import shipped_photos
 from ..media import video_reader
@@ -48,7 +48,7 @@ def load_compiled(checkpoint, config, batch_size):
     core = _core()
     key = {
         "format": FORMAT,
-        "checkpoint": _digest(checkpoint),
+        "checkpoint": files.digest(checkpoint),
         "code": _code(),
         "openvino": ov.__version__,
         "keras": importlib.metadata.version("keras"),
@@ -68,8 +68,8 @@ def load_compiled(checkpoint, config, batch_size):
 
 
 def _blocks(checkpoint, config):
-    """What changes with the code of blocks that are not the project's own."""
-    if all(name in BLOCKS[kind] for kind, name in config.blocks.items()):
+    """What changes with the code of blocks that do not come with the project."""
+    if not config.other_blocks:
         return None
     from .. import blocks
 
@@ -148,7 +148,7 @@ def _compile(core, model, batch_size, precision):
 
 def _threads() -> int:
     """All cores but one, which decoding, detection and encoding keep busy anyway; or what the environment says."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processes.cores()
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return int(limit) if limit.isdecimal() and int(limit) else max(min(cores, 2), cores - 1)
 
@@ -181,7 +181,7 @@ def _code() -> str:
     """A digest of the code that makes a graph."""
     found = [path for pattern in CODE for path in ROOT.glob(pattern)]
     paths = {file for path in found for file in (path.rglob("*.py") if path.is_dir() else [path])}
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()
+    return files.digest(*sorted(paths))
 
 
 def _read_cache(core, place, key):
@@ -232,11 +232,3 @@ def _limit(folder):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _digest(path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -129,22 +129,22 @@ class TrainConfig:
         Raises:
             UserError: values that do not go together, an unknown name, or a value of the wrong kind or out of range.
         """
-        self = kinds.checked(self)
-        _check_choices(self)
-        _check_ranges(self)
-        recipe = RECIPES[self.recipe]
+        config = kinds.checked(self)
+        _check_choices(config)
+        _check_ranges(config)
+        recipe = RECIPES[config.recipe]
         if not recipe.generator:
-            _check_only_sync(self)
-        if self.augment and "none" in self.augment and len(self.augment) > 1:
+            _check_only_sync(config)
+        if config.augment and "none" in config.augment and len(config.augment) > 1:
             raise UserError("--augment none: goes with no other name; leave it away, or them")
-        if self.lip_share is not None and self.lip_weight is not None:
+        if config.lip_share is not None and config.lip_weight is not None:
             raise UserError("--lip_share makes its own --lip_weight; give one of the two")
         names = [field.name for field in dataclasses.fields(recipe) if field.name != "generator"]
-        known = {name: getattr(self, name) for name in names}
+        known = {name: getattr(config, name) for name in names}
         filled = {name: getattr(recipe, name) if value is None else value for name, value in known.items()}
         filled["augment"] = sorted(set(filled["augment"]) - {"none"}, key=data_augment.NAMES.index)
         filled["lip_weight"] = filled["lip_weight"] or 1.0  # 0 turns it off, like the other weights
-        config = dataclasses.replace(self, **filled)
+        config = dataclasses.replace(config, **filled)
         _check_together(config)
         return config
 

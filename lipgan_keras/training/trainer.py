@@ -256,9 +256,15 @@ def _config(options, latest):
                 f"{options.audio_offset_ms:g}; give the same command, or another --logdir"
             )
         return config
-    config = ModelConfig(options.model, options.audio, options.width, options.img_size, sync_width=options.width)
-    config = dataclasses.replace(config, **{kind: getattr(options, kind) or "" for kind in BLOCKS})
-    config = dataclasses.replace(config, sync_frames=options.sync_frames or config.sync_frames)
+    config = ModelConfig(
+        options.model,
+        options.audio,
+        options.width,
+        options.img_size,
+        sync_frames=options.sync_frames or ModelConfig.sync_frames,
+        sync_width=options.width,
+        **{kind: getattr(options, kind) or "" for kind in BLOCKS},
+    )
     if options.resume_gen:
         # The new run hears what the weights are used to hearing.
         known = checkpoints.read_config(options.resume_gen)

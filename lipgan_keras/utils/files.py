@@ -1,6 +1,7 @@
 """Output files, all or nothing, and the checks before they are written."""
 
 import contextlib
+import hashlib
 import os
 import sys
 import tempfile
@@ -70,6 +71,29 @@ def check_outfile(outfile: str | os.PathLike, *inputs: str | os.PathLike, suffix
     for path in inputs:
         if outfile.exists() and os.path.exists(path) and os.path.samefile(outfile, path):
             raise UserError(f"{outfile}: is an input too; name another file")
+
+
+def digest(*paths: str | os.PathLike) -> str:
+    """SHA-256 of what these files hold, one after the other, in hexadecimal.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 20):
+                found.update(piece)
+    return found.hexdigest()
+
+
+def shortened(name: str, limit: int) -> str:
+    """A name of `limit` bytes at most. Of a longer one, a digest takes the place of the end."""
+    data = os.fsencode(name)
+    if len(data) <= limit:
+        return name
+    tail = f"_{hashlib.sha256(data).hexdigest()[:16]}"
+    return data[: limit - len(tail)].decode("utf-8", "ignore") + tail
 
 
 @contextlib.contextmanager

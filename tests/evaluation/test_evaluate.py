@@ -509,11 +509,11 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
         data_root, filelists = str(clips), None
 
     Flags.checkpoint = str(checkpoint)
-    one, mirrored, nowhere = find.held_out_jobs(Flags, tmp_path)
+    (one, mirrored, nowhere), _ = find.held_out_jobs(Flags)
     assert one.other is None and mirrored.other is None and nowhere.problem
     shutil.copytree(speaker / "1", speaker / "2")
     (tmp_path / "lists" / "val.txt").write_text("main/speaker/0\nspeaker/0_mirrored\nmain/speaker/2\n")
-    jobs = find.held_out_jobs(Flags, tmp_path)
+    jobs, _ = find.held_out_jobs(Flags)
     assert [job.other and job.other.name for job in jobs] == ["2", "2", "0"]
 
 
@@ -528,11 +528,10 @@ def test_which_clips_are_measured_and_why(quick, clips, checkpoint, tmp_path, ca
     checkpoints.save_checkpoint(unnamed, held, CONFIG)
 
     def measured(checkpoint, data_root, filelists=None):
-        facts = {}
         options = EvalConfig(checkpoint=str(checkpoint), data_root=str(data_root), filelists=filelists)
-        jobs = find.held_out_jobs(options, tmp_path, facts)
-        assert capfd.readouterr().out == f"{data_root}: measures {facts['clips']}\n"
-        return [job.name for job in jobs if not job.problem], facts["clips"]
+        jobs, why = find.held_out_jobs(options)
+        assert capfd.readouterr().out == f"{data_root}: measures {why}\n"
+        return [job.name for job in jobs if not job.problem], why
 
     assert measured(named, clips) == (["main/speaker/0"], "1 of 2 clips, those that training held out")
     (tmp_path / "lists" / "val.txt").write_text("speaker/1\n")
