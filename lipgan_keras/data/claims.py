@@ -121,8 +121,8 @@ def _hidden(target, what):
 
 def _take(place, claiming, token):
     """Whether the claim `place` is this process's now."""
-    claiming.mkdir()
     try:
+        claiming.mkdir()
         record = {"token": token, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
         (claiming / RECORD).write_text(json.dumps(record), encoding="utf-8")
         now = (claiming / RECORD).stat().st_mtime
