@@ -1,5 +1,6 @@
 """Blocks by name: the contract, what a user's own file may hold, and its way from training to speech."""
 
+import itertools
 import re
 import sys
 
@@ -93,12 +94,17 @@ def test_names_that_flags_list_are_those_registered():
     assert {kind: set(names) for kind, names in BLOCKS.items()} == {k: set(r) for k, r in blocks.REGISTRY.items()}
 
 
-@pytest.mark.parametrize("img_size", IMG_SIZES)
-@pytest.mark.parametrize("decoder", [*BLOCKS["decoder"], "odd"])
-@pytest.mark.parametrize("face_encoder", [*BLOCKS["face_encoder"], "odd"])
+FACE_ENCODERS, DECODERS = ([*BLOCKS[kind], "odd"] for kind in ("face_encoder", "decoder"))
+# At 192 pixels the odd decoder shows with the odd face encoder all that it does.
+TOGETHER = [
+    (face_encoder, decoder, img_size)
+    for face_encoder, decoder, img_size in itertools.product(FACE_ENCODERS, DECODERS, IMG_SIZES)
+    if img_size == 96 or decoder != "odd" or face_encoder == "odd"
+]
+
+
+@pytest.mark.parametrize(("face_encoder", "decoder", "img_size"), TOGETHER)
 def test_any_face_encoder_goes_with_any_decoder(plugin, face_encoder, decoder, img_size):
-    if decoder == "odd" and face_encoder != "odd" and img_size == 192:
-        pytest.skip("no more to see than at 96")
     audio_encoder = [*BLOCKS["audio_encoder"], "mixer"][len(face_encoder + decoder) % 4]
     named = {"face_encoder": face_encoder, "audio_encoder": audio_encoder, "decoder": decoder}
     config = ModelConfig("basic", "mfcc" if img_size == 192 else "mel", 0.125, img_size, **named)
