@@ -1,4 +1,4 @@
-"""Sound: load anything that PyAV decodes as 16 kHz mono, and the two audio front ends of LipGAN.
+"""The two audio front ends of LipGAN. `media.audio_file` loads sounds.
 
 Both front ends are the original's (K R et al. 2019), measured on its output: a mel spectrogram of 80 steps a second,
 and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `windows` cuts the pieces around

@@ -8,7 +8,7 @@ ROLL = 10
 
 
 def pairs(unsynced, train_on_fakes) -> dict[str, np.ndarray]:
-    """What a batch holds for the contrastive discriminator; see `make_batch`."""
+    """What a batch holds for the contrastive discriminator; see `gan.make_batch`."""
     return {"unsynced": np.asarray(unsynced, "int32"), "train_on_fakes": np.array([train_on_fakes], "float32")}
 
 

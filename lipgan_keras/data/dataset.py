@@ -24,7 +24,7 @@ from .clip_folder import Clip, is_cut
 from .frame_cache import Cache, Pictures
 from .mel_bank import MelBank
 
-MIN_DISTANCE = 6  # frames between a target and its identity frame, likewise
+MIN_DISTANCE = 6  # frames between a target and its identity frame, as in the reference
 MAX_REDRAWS = 100  # until the sounds of a batch are given up as all the same
 SAME_SOUND = 3  # windows of a clip that are fewer frames apart make no unsynced pair
 SHIFTED = 2  # hard negatives of a lip-sync sample: its own clip's sound at other times

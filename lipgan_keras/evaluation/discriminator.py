@@ -97,7 +97,7 @@ class SyncScorer:
 
 
 def share_in_sync(firsts: np.ndarray, pictures: np.ndarray, sounds: np.ndarray) -> float:
-    """The figure of `Listener.accuracy`, of unit vectors (n,d) of runs that begin at frames `firsts` (n,), rising."""
+    """The figure of `SyncScorer.accuracy`, of unit vectors (n,d) of runs that begin at frames `firsts` (n,), rising."""
     place = np.full(firsts[-1] - firsts[0] + 1 + 2 * jobs.FURTHEST, -1)  # of the run that begins at each frame
     place[firsts - firsts[0] + jobs.FURTHEST] = np.arange(len(firsts))
     others = []

@@ -35,7 +35,7 @@ def opening_differences(clips: list[Clip], runs: np.ndarray, frames: int, data_r
     """(n,) how much the true openings of mouths and sound differ in each unsynced pair, read to `ORACLE_STEP`.
 
     Args:
-        runs: of `Scores`.
+        runs: of `scoring.Scores`.
         puppets: the folder of videos of which `data_root` was made, with the truth of each in an .npz beside it.
 
     Raises:

@@ -30,7 +30,7 @@ def build_lip() -> keras.Model:
 
 
 def build_sound() -> keras.Model:
-    """(N,13,20,1) float32, `mfcc` of 0.2 s -> (N,1024) float32."""
+    """(N,13,20,1) float32, `syncnet.mfcc` of 0.2 s -> (N,1024) float32."""
     sound = layers.Input((13, SOUND_STEPS, 1))
     x = _conv(sound, 0, 64, 3, pad=1)
     x = _conv(x, 4, 192, 3, pad=1)

@@ -97,7 +97,7 @@ def _nearness(frames):
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """(n, ...) of a face that is seen in n frames without a jump, smoothed in time as `track` does it."""
+    """(n, ...) of a face that is seen in n frames without a jump, smoothed in time as `tracking.track` does it."""
     distance = np.arange(len(values))[:, None] - np.arange(len(values))
     weights = _nearness(distance) * (np.abs(distance) <= SMOOTH_FRAMES)
     return np.tensordot(weights / weights.sum(1, keepdims=True), values, 1)

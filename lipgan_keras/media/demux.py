@@ -84,7 +84,7 @@ def end_of_pictures(path, container, stream, fps: float) -> float:
 
 @contextlib.contextmanager
 def open_at(path, seconds: float) -> Iterator[tuple[Any, Any]]:
-    """`_open`, at a keyframe shown at or before `seconds`; at the beginning where the format cannot do better."""
+    """`open_media`, at a keyframe shown at or before `seconds`; at the beginning where the format cannot do better."""
     with open_media(path) as (container, stream):
         if seconds <= 0 or _seek(container, stream, seconds):
             yield container, stream

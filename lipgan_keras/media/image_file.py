@@ -21,7 +21,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = 1 << 26  # bytes of a PNG's texts, such as what 
 
 
 def read_still(path) -> np.ndarray:
-    """`read_image` of a file that is known to be a still."""
+    """`video_reader.read_image` of a file that is known to be a still."""
     with quiet_stderr():  # libpng and others complain there, besides returning nothing
         try:
             data = Path(path).read_bytes()

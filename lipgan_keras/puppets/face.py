@@ -107,7 +107,7 @@ class Puppet:
 
     Args:
         photo: (H, W, 3) BGR uint8.
-        geometry: where face and mouth are; `load_puppet` finds it.
+        geometry: where face and mouth are; `photos.load_puppet` finds it.
         name: the clips' folder.
         size: of the frames, which are square.
     """

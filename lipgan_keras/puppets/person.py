@@ -1,7 +1,7 @@
 """Made-up people: one face photo becomes many faces, in other light and before other cameras.
 
-`Person` changes shape and colours of a photo once, `Pose` moves the head in time, `Camera` spoils the pictures. Each is
-drawn from a random generator, and keeps what it drew in `numbers`.
+`Person` changes shape and colours of a photo once, `camera.Pose` moves the head in time, `camera.Camera` spoils the
+pictures. Each is drawn from a random generator, and keeps what it drew in `numbers`.
 
 Face coordinates (u, v): 0 between the eyes, v down to 1 in the middle of the mouth, u across to the picture's right;
 the eyes are near u = -0.44 and 0.44, the chin near v = 1.75.

@@ -8,7 +8,7 @@ from . import register as metrics_register
 from .position import face_unit
 from .register import Frames, largest, register
 
-JAW = 0.25, 0.75, 0.8  # centre below the mouth, half width and half height of what speech may move, in `_unit`s
+JAW = 0.25, 0.75, 0.8  # centre below the mouth, half width and half height of what speech may move, in `face_unit`s
 
 
 _SPURIOUS = "mean |(g[t] - g[t-1]) - (s[t] - s[t-1])| of result g and source s, in grey, outside mouth and jaw"
@@ -85,11 +85,11 @@ def _within(shape, box, size):
     "",
     "higher",
     (-1, 1),
-    "Pearson's, of `mouth_aperture` in generated and true frames",
+    "Pearson's, of `aperture.mouth_aperture` in generated and true frames",
     per="video",
 )
 def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
-    """Pearson's correlation of (n,) openings by `mouth_aperture`, of the same frames.
+    """Pearson's correlation of (n,) openings by `aperture.mouth_aperture`, of the same frames.
 
     0 where the generated mouth does not move at all, as it tells nothing then; NaN where the true one does not.
     """
@@ -107,15 +107,15 @@ def opening_correlation(truth: np.ndarray, generated: np.ndarray) -> float:
     "",
     "lower",
     (0, None),
-    "deviation of `mouth_aperture` under music without speech / under the clip's speech",
+    "deviation of `aperture.mouth_aperture` under music without speech / under the clip's speech",
     per="video",
 )
 def murmur(music: np.ndarray, speech: np.ndarray) -> float:
     """How much the mouth moves to music: the ratio of the standard deviations of its opening; NaN if it never moves.
 
     Args:
-        music, speech: (n,) `mouth_aperture` of the same frames, generated under music alone and under the clip's own
-            sound.
+        music, speech: (n,) `aperture.mouth_aperture` of the same frames, generated under music alone and under the
+            clip's own sound.
     """
     moved = float(np.std(speech))
     return float(np.std(music)) / moved if moved > 1e-9 else float("nan")

@@ -5,7 +5,9 @@ import numpy as np
 from . import register as metrics_register
 from .register import Frames, register
 
-FACE_WIDTH = 1.88  # from ear to ear by dlib's points 0 and 16, in `_unit`s (54 frames of nine speakers, deviation 0.09)
+FACE_WIDTH = (
+    1.88  # from ear to ear by dlib's points 0 and 16, in `face_unit`s (54 frames of nine speakers, deviation 0.09)
+)
 
 
 def face_unit(points):
