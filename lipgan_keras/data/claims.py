@@ -109,8 +109,11 @@ def _free_left(parent, hidden, earlier, now):
         if left and left[3] == "partial":  # which nobody has without a claim
             owner = _owner(parent / f"{left[1]}.claim")
             dead = owner is None or owner.token != left[2]
+        elif left:
+            owner = _owner(place)
+            dead = not owner.is_alive(now) if owner else now - place.stat().st_mtime > STALE
         else:
-            dead = name in earlier or (left and now - place.stat().st_mtime > STALE)
+            dead = name in earlier
         if dead:
             shutil.rmtree(place, ignore_errors=True)
 

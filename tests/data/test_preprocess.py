@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -492,11 +493,18 @@ def test_claims_of_dead_processes_are_freed(tmp_path, change, seconds, alive):
     target = tmp_path / "a"
     with claims.claim(target):
         (record,) = tmp_path.glob(f".a.claim/{claims.RECORD}")
-        record.write_text(json.dumps(json.loads(record.read_text()) | change))
+        written = json.dumps(json.loads(record.read_text()) | change)
+        record.write_text(written)
         os.utime(record, (time.time() - seconds,) * 2)
         with claims.claim(target) as partial:
             assert (partial is None) == alive
+        left = tmp_path / ".a.host-1-0123abcd.claiming"  # of a process that was killed amid taking the claim
+        left.mkdir()
+        (left / claims.RECORD).write_text(written)
+        os.utime(left / claims.RECORD, (time.time() - seconds,) * 2)
         claims.free_left([target])
+        assert left.exists() == alive
+        shutil.rmtree(left, ignore_errors=True)
         assert len(partials(tmp_path)) == (2 if alive else 0)
     assert not partials(tmp_path)
 
