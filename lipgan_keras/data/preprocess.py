@@ -239,13 +239,11 @@ def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
             if reason is None:
                 os.rename(partial, target)
             return reason
-    except UserError as error:
-        return str(error)
-    except OSError as error:
-        # Where this process stood still for so long that another one took over, its folder is gone.
-        return MADE_BEFORE if finished(target, img_size) == "finished" else errors.describe_os_error(error)
     except Exception as error:  # noqa: BLE001 - one bad video never stops the run
-        return f"{source}: {type(error).__name__}: {error}"
+        # Where this process stood still for so long that another one took over, its folder is gone.
+        if isinstance(error, OSError) and finished(target, img_size) == "finished":
+            return MADE_BEFORE
+        return errors.describe(error, source)
 
 
 def _write(source, folder, img_size):

@@ -185,12 +185,8 @@ def dub(options, jobs, out) -> list[Job]:
                 lipsync = lipsync or LipSync(options.checkpoint, audio_offset_ms=options.audio_offset_ms)
                 try:
                     lipsync.run(job.truth, job.other, job.generated)
-                except UserError as error:
-                    job = dataclasses.replace(job, problem=str(error))
-                except OSError as error:
-                    job = dataclasses.replace(job, problem=errors.describe_os_error(error))
                 except Exception as error:  # noqa: BLE001 - one bad pair never stops the others
-                    job = dataclasses.replace(job, problem=f"{job.truth}: {type(error).__name__}: {error}")
+                    job = dataclasses.replace(job, problem=errors.describe(error, job.truth))
                 else:
                     kept.write(note, {"key": key})
         done.append(job)

@@ -22,10 +22,6 @@ def measure(settings: Settings, job: Job) -> dict:
 
             blocks.load_plugin(settings.plugin)  # in a process that may be another
         (measure_clip if job.clip else measure_pair)(settings, job, record)
-    except UserError as error:
-        fail(record, str(error))
-    except OSError as error:
-        fail(record, errors.describe_os_error(error))
     except Exception as error:  # noqa: BLE001 - one bad video never stops the run
-        fail(record, f"{job.name}: {type(error).__name__}: {error}")
+        fail(record, errors.describe(error, job.name))
     return record

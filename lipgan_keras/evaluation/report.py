@@ -21,10 +21,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..utils import cli, files
+from ..utils import cli, errors, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
-from . import config, report_clips, report_plots, report_text
+from . import config, report_clips, report_plots
 from .report_clips import ClipCutter
 from .report_plots import plots
 from .report_text import cell, embedded_json, figure, finite, text
@@ -288,7 +288,7 @@ def _case(entry, measured, ranked_by, cutter, clips, source):
         key = f"case{sum(k.startswith('case') for k in clips)}"
         clips[key] = cutter.both(paths, cutter.span(paths, time), cutter.height(paths[1]))
     except (UserError, OSError) as error:
-        shown = f'<p class="said">No clip: {text(report_text.reason(error))}</p>'
+        shown = f'<p class="said">No clip: {text(errors.describe(error, entry["name"]))}</p>'
     else:
         what = f"frame {number}, of the largest lip error" if number is not None else "the middle frame"
         shown = (

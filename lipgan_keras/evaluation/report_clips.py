@@ -13,9 +13,9 @@ from tqdm import tqdm
 from ..config import SAMPLE_RATE
 from ..media import audio_file, probe, video_reader
 from ..media.video_writer import VideoWriter
+from ..utils import errors
 from ..utils.errors import UserError
 from . import mean_opinion
-from .report_text import reason
 
 STILL_SIZE = 480  # pixels, the largest height of a still
 FASTEST = 30  # frames a second of a clip, at most
@@ -136,7 +136,7 @@ def sheet(results, good, cutter, clips, number, progress):
             span, height = cutter.span(paths), cutter.height(paths[1])
             made = [cutter.single(path, other, span, height) for path, other in (paths, paths[::-1])]
         except (UserError, OSError) as error:
-            left_out.append(reason(error))
+            left_out.append(errors.describe(error, entry["name"]))
             continue
         names.append((entry["name"], made))
     identity = hashlib.sha256(json.dumps([results.get("name"), names]).encode()).hexdigest()[:12]

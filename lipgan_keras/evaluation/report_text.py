@@ -4,9 +4,6 @@ import html
 import json
 import math
 
-from ..utils import errors
-from ..utils.errors import UserError
-
 
 def finite(value):
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
@@ -34,7 +31,3 @@ def text(value):
 
 def embedded_json(value):
     return json.dumps(value).replace("<", "\\u003c")
-
-
-def reason(error):
-    return str(error) if isinstance(error, UserError) else errors.describe_os_error(error)

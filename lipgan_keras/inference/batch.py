@@ -67,15 +67,9 @@ def run(lipsync: LipSync, table: str | os.PathLike, results_dir: str | os.PathLi
             try:
                 print(lipsync.run(face, audio, out, progress=True, **options), flush=True)
                 made += 1
-                continue
-            except UserError as error:
-                reason = str(error)
-            except OSError as error:
-                reason = errors.describe_os_error(error)
             except Exception as error:  # noqa: BLE001 - one bad pair never stops the others
-                reason = f"{face}: {type(error).__name__}: {error}"
-            failed.append(" ".join(reason.split()))
-            print(f"failed: {failed[-1]}", flush=True)
+                failed.append(" ".join(errors.describe(error, face).split()))
+                print(f"failed: {failed[-1]}", flush=True)
     finally:
         print(f"{made} made, {skipped} skipped (there already), {len(failed)} failed")
         for reason in failed:

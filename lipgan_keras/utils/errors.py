@@ -1,6 +1,7 @@
 """Errors that reach the user as one line."""
 
 import errno
+import os
 
 
 class UserError(ValueError):
@@ -9,6 +10,13 @@ class UserError(ValueError):
 
 class Unsupported(UserError):
     """Something that one engine cannot do, and another can."""
+
+
+def describe(error: Exception, name: str | os.PathLike) -> str:
+    """One line for whatever went wrong with the file `name`, where that is to stop nothing else."""
+    if isinstance(error, UserError):
+        return str(error)
+    return describe_os_error(error) if isinstance(error, OSError) else f"{name}: {type(error).__name__}: {error}"
 
 
 def describe_os_error(error: OSError) -> str:
