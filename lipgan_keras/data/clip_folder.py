@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,7 @@ class Clip:
         name: `<speaker or video>/<clip>`, the last two parts of the path below `data_root`; its own name where it lies
             directly below.
         source: the `name` of the clip that it was made of; where it was made of none, its own.
+        kind: "recast": another clip's, see `puppets.recast`; "puppet": of a photo; "real": all others.
         frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
         start, end: (n,) float seconds on the sound's clock, when each frame is shown.
         shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity
@@ -61,6 +63,7 @@ class Clip:
         self.has_sound = self.sound_file is not None
         self.has_mel = "mels.npz" in names
         self.source = self._read_source() if pack.SOURCE in names else self.name
+        self.kind = "recast" if pack.SOURCE in names else "real"
         shift = 0
         if "landmarks.npz" in names:
             self.layout = "lipgan_keras"
@@ -91,6 +94,11 @@ class Clip:
         if self.packed is not None:
             self.packed = _packed(self.folder)
 
+    @property
+    def speaker(self) -> str:
+        """Who speaks: the first part of `source`; a clip directly below its folder counts as a speaker of its own."""
+        return self.source.split("/")[0]
+
     def read(self, name: str) -> bytes | memoryview:
         """What one of its files holds.
 
@@ -114,6 +122,9 @@ class Clip:
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
         self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
+        with pack.npz_errors(path), zipfile.ZipFile(io.BytesIO(self.read(path.name))) as saved:
+            if self.kind == "real" and "made_with.npy" in saved.namelist():  # see `puppets.clips`
+                self.kind = "puppet"
 
     def features(self, kind: str) -> np.ndarray:
         """(80,T) or (12,T) float32 of the whole sound."""

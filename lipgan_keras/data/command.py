@@ -1,14 +1,22 @@
 """The flags of preprocess.py."""
 
+from collections.abc import Callable
+
 from ..config import IMG_SIZES
 from ..utils import cli
 from .preprocess_config import PreprocessConfig
 
 
-def main() -> None:
+def main(recast: Callable[[PreprocessConfig, int], object] | None = None) -> None:
+    """Parse the flags, and do what they say.
+
+    Args:
+        recast: does what --recast N says, for N; None: there is no such flag. This wing cannot do it by itself, so that
+            the script hands it in.
+    """
     parser = cli.ArgumentParser(description="Cut faces and sound out of videos, for train.py.")
     parser.add_argument(
-        "--videos_data_root", help="folder that holds the videos, LRS2's or any (with --pack not needed)"
+        "--videos_data_root", help="folder that holds the videos, LRS2's or any (not needed with --recast or --pack)"
     )
     parser.add_argument("--final_data_root", required=True, help="folder for the preprocessed clips")
     parser.add_argument("--split", help="which list file of --filelists, and folder of LRS2")
@@ -19,6 +27,14 @@ def main() -> None:
     )
     parser.add_argument("--num_workers", type=cli.integer(1), help="processes, at most one a core")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
+    if recast:
+        parser.add_argument(
+            "--recast",
+            type=cli.integer(1),
+            metavar="N",
+            help="then make N made-up people out of each real clip below --final_data_root, who say the same: other "
+            "faces, skins, lights, cameras and voices. Without --videos_data_root only that, and --pack, is done",
+        )
     parser.add_argument(
         "--pack",
         metavar="FILE",
@@ -27,14 +43,13 @@ def main() -> None:
     )
     parser.add_argument("--pack_mb", type=cli.positive(), metavar="MB", help="largest size of that file, in 10^6 bytes")
     cli.set_defaults(parser, PreprocessConfig)
-    args = parser.parse_args()
-    if not args.videos_data_root and not args.pack:
-        parser.error("the following arguments are required: --videos_data_root (or --pack)")
+    args = vars(parser.parse_args())
+    people = args.pop("recast", None)
+    if not (args["videos_data_root"] or people or args["pack"]):
+        others = "--recast, --pack" if recast else "--pack"
+        parser.error(f"the following arguments are required: --videos_data_root (or {others})")
 
     from . import preprocess  # loads what reads videos
 
-    preprocess.preprocess(PreprocessConfig(**vars(args)))
-
-
-def script() -> None:
-    cli.run(main)
+    options = PreprocessConfig(**args)
+    preprocess.preprocess(options, (lambda: recast(options, people)) if people else None)

@@ -4,7 +4,6 @@ A batch depends on the seed and its number alone, so that a resumed run sees wha
 """
 
 import hashlib
-import threading
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -23,6 +22,7 @@ from .augment_audio import Sound
 from .clip_folder import Clip, is_cut
 from .frame_cache import Cache, Pictures
 from .mel_bank import MelBank
+from .order import Order
 
 MIN_DISTANCE = 6  # frames between a target and its identity frame, as in the reference
 MAX_REDRAWS = 100  # until the sounds of a batch are given up as all the same
@@ -51,6 +51,7 @@ class Dataset:
         cache_bytes: memory for decoded pictures, which all threads share; as much again for features, and for sound
             where it is augmented.
         shared: whether processes are to make its batches; see `loader.Loader`.
+        balance: what is drawn equally often, of `order.BALANCES`.
 
     Raises:
         UserError: the batch is too small, or no clip has such a run.
@@ -70,6 +71,7 @@ class Dataset:
         sound: Sound | None = None,
         cache_bytes: int = 2 << 30,
         shared: bool = False,
+        balance: str = "frames",
     ):
         self.clips = clips
         self.config = config
@@ -101,14 +103,9 @@ class Dataset:
         self.starts = starts
         self.clip_of = np.repeat(np.arange(len(clips)), [len(s) for s in starts])
         self.frame_of = np.concatenate(starts)
-        self._labels, self._tracks, self._levels, self._cuts, self._orders = {}, {}, {}, {}, {}
-        self._lock = threading.Lock()
-
-    def __getstate__(self):
-        return self.__dict__ | {"_lock": None, "_orders": {}}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.Lock())
+        speakers = np.array([clip.speaker for clip in clips])[self.clip_of] if balance == "speakers" else None
+        self.order = Order(len(self), seed, speakers)
+        self._labels, self._tracks, self._levels, self._cuts = {}, {}, {}, {}
 
     def share_budget(self, processes: int) -> None:
         """Keep so many times less of features and sound, of which each process has its own."""
@@ -342,18 +339,12 @@ class Dataset:
         return int(self.starts[clip][at])
 
     def _target(self, position, stream=1):
-        epoch, index = divmod(position, len(self))
-        with self._lock:
-            if (epoch, stream) not in self._orders:
-                # Threads straddle the end of an epoch.
-                kept = {k: order for k, order in self._orders.items() if k[1] != stream or abs(k[0] - epoch) < 2}
-                order = np.random.default_rng([self.seed, epoch, stream]).permutation(len(self))
-                self._orders = kept | {(epoch, stream): order}
-            at = self._orders[epoch, stream][index]
-        return int(self.clip_of[at]), int(self.frame_of[at])
+        return self._run(self.order.at(position, stream))
 
     def _any(self, rng):
-        at = int(rng.integers(len(self)))
+        return self._run(self.order.any(rng))
+
+    def _run(self, at):
         return int(self.clip_of[at]), int(self.frame_of[at])
 
     def _whole(self, run, rng):

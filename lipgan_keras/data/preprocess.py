@@ -18,7 +18,7 @@ import functools
 import os
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -44,8 +44,11 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def preprocess(options: PreprocessConfig) -> None:
+def preprocess(options: PreprocessConfig, before_packing: Callable[[], object] | None = None) -> None:
     """Preprocess videos, then pack clips, each if `options` name them; prints summaries.
+
+    Args:
+        before_packing: is called between the two.
 
     Raises:
         UserError: an output that cannot be written to, no videos, no clips, or not one clip that worked.
@@ -56,6 +59,8 @@ def preprocess(options: PreprocessConfig) -> None:
             raise UserError(f"{options.pack}: is a folder; name a file in it")
         files.check_writable(os.path.dirname(options.pack) or ".")
     left = preprocess_videos(options) if options.videos_data_root else 0
+    if before_packing:
+        before_packing()
     if options.pack and left:
         raise UserError(f"{options.pack}: {left} clips are being made by another run; pack them when it has ended")
     if options.pack:

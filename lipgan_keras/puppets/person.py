@@ -37,8 +37,17 @@ class Axes:
 
     def __init__(self, landmarks: np.ndarray):
         points = np.asarray(landmarks, float)
-        self.origin = points[:2].mean(0)
-        down = points[3:].mean(0) - self.origin
+        self._set(points[:2].mean(0), points[3:].mean(0) - points[:2].mean(0))
+
+    @classmethod
+    def along(cls, origin: np.ndarray, down: np.ndarray) -> "Axes":
+        """With the eyes' middle at `origin`, and the mouth's at `origin` + `down`, (2,) each."""
+        axes = cls.__new__(cls)
+        axes._set(origin, down)
+        return axes
+
+    def _set(self, origin, down):
+        self.origin = origin
         self.unit = max(float(np.hypot(*down)), 1e-6)
         down = down / self.unit
         self.matrix = np.array([[down[1], down[0]], [-down[0], down[1]]]) * self.unit  # columns: along u, along v
@@ -156,45 +165,84 @@ class Person:
 
     def colour(self, photo: np.ndarray, axes: Axes) -> np.ndarray:
         """The photo with the new colours and light, (H, W, 3) uint8."""
-        n = self.numbers
+        return Complexion(self.numbers, photo, axes).apply(photo, axes)
+
+
+class Complexion:
+    """A person's colours and light, for one photo or for all frames of a clip.
+
+    Args:
+        numbers: of a `Person`.
+        photo: (H, W, 3) uint8 BGR, by whose cheeks the way to the new colours is found.
+        axes: of its face.
+    """
+
+    def __init__(self, numbers: dict, photo: np.ndarray, axes: Axes):
+        self.numbers = numbers
+        small, lab, u, v = self._halved(photo, axes)
+        cheeks = (np.abs(np.abs(u) - 0.5) < 0.14) & (np.abs(v - 0.6) < 0.16)
+        self._cheek_lab = np.median(lab[cheeks], axis=0) if cheeks.any() else lab.mean((0, 1))
+        cheek = np.median(small[cheeks], axis=0) if cheeks.any() else small.mean((0, 1))
+        target = cheek
+        if numbers["skin"] is not None:
+            target = [np.interp(numbers["skin"], np.arange(len(SKINS)), SKINS[:, c]) for c in range(3)]
+        self._target, cheek = np.clip(target * np.exp(numbers["tint"]), 12, 243), np.clip(cheek, 12, 243)
+        # A power of each channel takes the cheek to its new colour and leaves black and white as they are; the rest of
+        # a long way is a gain.
+        self._powers = np.clip(np.log(self._target / 255) / np.log(cheek / 255), 0.5, 1.7)
+        self._gains = self._target / (255 * (cheek / 255) ** self._powers)
+        self._power = 2.0 ** numbers["gamma"]
+        if cheeks.any():  # however it is lit, the face stays visible
+            lit = self._lit(photo, axes, None)
+            bright = np.clip(np.median(lit[::2, ::2][cheeks]) / 255, 0.05, 0.95)
+            self._power = np.log(np.clip(bright**self._power, 0.24, 0.85)) / np.log(bright)
+
+    def apply(self, photo: np.ndarray, axes: Axes, texture: np.ndarray | None = None) -> np.ndarray:
+        """A photo of the same face in the same light, with the new colours and light, (H, W, 3) uint8.
+
+        Args:
+            texture: (H, W, 3) float32, by which the skin is multiplied, but not the lips.
+        """
+        result = self._lit(photo, axes, texture)
+        return cv2.LUT(result, np.rint(255 * (np.arange(256) / 255) ** self._power).astype(np.uint8))
+
+    @staticmethod
+    def _halved(photo, axes):
+        """Photo, L*a*b* and face coordinates at half the resolution."""
         half = (photo.shape[1] + 1) // 2, (photo.shape[0] + 1) // 2
         u, v = (cv2.resize(values, half) for values in axes.grid(photo.shape))
         small = cv2.resize(photo, half, interpolation=cv2.INTER_AREA)
-        lab = cv2.cvtColor(small, cv2.COLOR_BGR2LAB).astype(np.float32)
-        cheeks = (np.abs(np.abs(u) - 0.5) < 0.14) & (np.abs(v - 0.6) < 0.16)
-        cheek_lab = np.median(lab[cheeks], axis=0) if cheeks.any() else lab.mean((0, 1))
-        cheek = np.median(small[cheeks], axis=0) if cheeks.any() else small.mean((0, 1))
+        return small, cv2.cvtColor(small, cv2.COLOR_BGR2LAB).astype(np.float32), u, v
 
-        # Skin: the face, and what is coloured as the cheeks are near it. Lips: about the mouth, and redder.
+    def _masks(self, lab, u, v, shape, axes):
+        """(H, W, 1) each. Skin: the face, and what is coloured as the cheeks are near it. Lips: about the mouth, and
+        redder.
+        """
+        cheek_lab = self._cheek_lab
         apart = np.hypot(lab[..., 1] - cheek_lab[1], lab[..., 2] - cheek_lab[2])
         skin = fall((apart - 12) / 12) * fall((np.hypot(u / 1.3, (v - 0.8) / 2.0) - 0.8) / 0.5)
         skin = skin * ramp((lab[..., 0] - 0.30 * cheek_lab[0]) / (0.35 * cheek_lab[0]))
         skin = np.maximum(skin, fall((np.hypot(u / 0.9, (v - 0.55) / 1.2) - 0.72) / 0.3))
         about_mouth = fall((np.hypot(u / 0.62, (v - 1.02) / 0.36) - 0.75) / 0.25)
         lips = about_mouth * ramp((lab[..., 1] - cheek_lab[1] - 2) / 8)
-        full = photo.shape[1::-1]
         skin, lips = (cv2.GaussianBlur(mask, (0, 0), 0.01 * axes.unit + 0.5) for mask in (skin, lips))
-        skin, lips = (cv2.resize(mask, full, interpolation=cv2.INTER_LINEAR)[..., None] for mask in (skin, lips))
+        full = shape[1::-1]
+        return (cv2.resize(mask, full, interpolation=cv2.INTER_LINEAR)[..., None] for mask in (skin, lips))
 
-        def change(powers, gains=1.0):
-            table = 255 * (np.arange(256) / 255)[:, None] ** np.asarray(powers) * gains
-            return cv2.LUT(photo, np.rint(table.clip(0, 255)).astype(np.uint8)[None]).astype(np.float32)
-
-        # A power of each channel takes the cheek to its new colour and leaves black and white as they are; the rest of
-        # a long way is a gain.
-        target = cheek
-        if n["skin"] is not None:
-            target = [np.interp(n["skin"], np.arange(len(SKINS)), SKINS[:, c]) for c in range(3)]
-        target, cheek = np.clip(target * np.exp(n["tint"]), 12, 243), np.clip(cheek, 12, 243)
-        powers = np.clip(np.log(target / 255) / np.log(cheek / 255), 0.5, 1.7)
-        new_skin = change(powers, target / (255 * (cheek / 255) ** powers))
+    def _lit(self, photo, axes, texture):
+        n = self.numbers
+        _, lab, u, v = self._halved(photo, axes)
+        skin, lips = self._masks(lab, u, v, photo.shape, axes)
+        new_skin = _changed(photo, self._powers, self._gains)
         mix = n["rest_mix"] * np.array(n["rest_weights"]) + (1 - n["rest_mix"]) * np.eye(3)
-        result = change(2.0 ** np.array(n["rest"])) @ np.float32(mix)
+        result = _changed(photo, 2.0 ** np.array(n["rest"])) @ np.float32(mix)
         lip_gains = np.exp(np.clip(n["lips"], [-0.2, -0.2, -0.08], 0.15)).astype(np.float32)
         grey = np.float32([0.114, 0.587, 0.299])
         if n["lip_paleness"]:
-            pale = np.float32(target / (target @ grey)) * (new_skin @ grey)[..., None]
+            pale = np.float32(self._target / (self._target @ grey)) * (new_skin @ grey)[..., None]
             new_skin += (pale - new_skin) * (np.float32(n["lip_paleness"]) * lips)
+        if texture is not None:
+            new_skin *= 1 + (texture - 1) * (1 - lips)
         result += (new_skin * (1 + (lip_gains - 1) * lips) - result) * skin
 
         # Contrast and saturation, and light from a side: a head is round.
@@ -204,12 +252,11 @@ class Person:
         x, y, strength = n["light"]
         side = np.tanh(0.9 * (x * u + y * (v - 0.6) * 0.6))
         gain = np.exp(side[..., None] * (strength + np.array(n["light_tint"])) - 0.4 * strength).astype(np.float32)
-        result = np.clip(result * cv2.resize(gain, full, interpolation=cv2.INTER_LINEAR), 0, 255)
-        result = np.rint(result).astype(np.uint8)
-        # However it is lit, the face stays visible.
-        power = 2.0 ** n["gamma"]
-        if cheeks.any():
-            bright = np.clip(np.median(result[::2, ::2][cheeks]) / 255, 0.05, 0.95)
-            power = np.log(np.clip(bright**power, 0.24, 0.85)) / np.log(bright)
-        result = cv2.LUT(result, np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8))
-        return result
+        result = np.clip(result * cv2.resize(gain, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 255)
+        return np.rint(result).astype(np.uint8)
+
+
+def _changed(photo, powers, gains=1.0):
+    """Each channel to a power, times a gain, float32."""
+    table = 255 * (np.arange(256) / 255)[:, None] ** np.asarray(powers) * gains
+    return cv2.LUT(photo, np.rint(table.clip(0, 255)).astype(np.uint8)[None]).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
+from ..data.order import BALANCES
 from ..utils import cli
 from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
 
@@ -131,6 +132,11 @@ def _add_data(data):
         metavar="NAME",
         help="flip, crop, colour (of pictures), blur (of the mouths that the lip-sync discriminator learns from), "
         "gain, noise (of sound), or none (default: all with lipsync and sync, else none)",
+    )
+    data.add_argument(
+        "--balance",
+        choices=BALANCES,
+        help="what is drawn equally often: every frame, or every speaker, the first part of <speaker>/<clip>",
     )
     data.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ..config import ADVERSARIAL_WEIGHT, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data import augment as data_augment
+from ..data.order import BALANCES
 from ..utils import kinds
 from ..utils.errors import UserError
 
@@ -34,9 +35,10 @@ LR_SCHEDULES = ("constant", "cosine")
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", *BLOCKS, "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")
-PARTS += ("quality_start", "augment", "noise_dir", "ema", "lr_schedule", "warmup", "clipnorm", "freeze_norm")
+PARTS += ("quality_start", "augment", "noise_dir", "balance", "ema", "lr_schedule", "warmup", "clipnorm", "freeze_norm")
 # In runs of before these
 LATER = {"img_size": 96, "sync_mode": "joint", "ema": 0.0, "lr_schedule": "constant", "warmup": 0, "freeze_norm": False}
+LATER["balance"] = "frames"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,7 @@ class TrainConfig:
         clipnorm: largest norm of the gradients of a network; None: any.
         augment: names of `data.augment.NAMES`, or "none"; None: the recipe's.
         noise_dir: folder of sounds to mix in; None: synthesised music.
+        balance: what is drawn equally often, of `data.order.BALANCES`.
     """
 
     data_root: str
@@ -114,6 +117,7 @@ class TrainConfig:
     clipnorm: float | None = None
     augment: Sequence[str] | None = None
     noise_dir: str | None = None
+    balance: str = "frames"
     face_encoder: str | None = None
     audio_encoder: str | None = None
     decoder: str | None = None
@@ -158,6 +162,7 @@ def _check_choices(config):
         "sync_mode": SYNC_MODES,
         "precision": PRECISIONS,
         "lr_schedule": LR_SCHEDULES,
+        "balance": BALANCES,
     }
     for name, known in choices.items():
         if getattr(config, name) not in known:

@@ -57,11 +57,10 @@ def _train(options, logdir):
     run = Run(options, config, state, latest, split, wait=bool(val_clips))
     if state:
         print(f"{logdir}: goes on from step {config.step}")
-    seconds = sum(clip.shown for clip in train_clips) / FPS
     generator = f", {config}" if options.has_generator else ""
     print(
-        f"recipe {options.recipe}{generator}: {run.describe()}; {len(train_clips)} clips ({seconds / 60:.1f} min) to "
-        f"train on, {len(val_clips)} held out; log in {logdir}"
+        f"recipe {options.recipe}{generator}: {run.describe()}; {_describe(train_clips)} to train on, "
+        f"{len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, options.seed, run.models) if val_clips else None
     _fit(run, data, steps, Log(run, options, steps, validation))
@@ -89,6 +88,18 @@ def _tidy(logdir):
             left.unlink(missing_ok=True)
 
 
+def _describe(clips):
+    """How many people and minutes there are of each kind of clip."""
+    minutes = sum(clip.shown for clip in clips) / FPS / 60
+    parts = []
+    for kind in sorted({clip.kind for clip in clips}, key=("real", "recast", "puppet").index):
+        some = [clip for clip in clips if clip.kind == kind]
+        speakers = len({clip.speaker for clip in some})
+        people = f"{speakers} speakers" if kind == "real" else f"{len(some)} made-up people of {speakers}"
+        parts.append(f"{kind}: {people}, {sum(clip.shown for clip in some) / FPS / 60:.1f} min")
+    return f"{len(clips)} clips ({minutes:.1f} min; {'; '.join(parts)})"
+
+
 def _crop_style(clips):
     """The style of most frames. Other programs' folders hold the rectangles of dlib's detector, or of one like it."""
     ours = sum(clip.shown for clip in clips if clip.layout == "lipgan_keras")
@@ -108,6 +119,7 @@ def _dataset(options, config, clips):
         augmentation=options.augment,
         sound=_sound(options),
         shared=has_gpu(),
+        balance=options.balance,
     )
 
 

@@ -260,6 +260,23 @@ def test_an_epoch_has_every_frame_once(tmp_path):
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+def test_speakers_are_drawn_equally_often(tmp_path):
+    for speaker, clips in (("a", 5), ("b", 1)):
+        for i in range(clips):
+            make_clip(tmp_path / speaker / f"{i}", seed=i, frames=range(12))
+    data = data_of(tmp_path, batch_size=4, balance="speakers")
+    seen = [data._target(i) for i in range(2 * len(data))]
+    speakers = [data.clips[clip].speaker for clip, _ in seen]
+    for epoch in (speakers[: len(data)], speakers[len(data) :]):
+        assert epoch.count("a") == epoch.count("b") == len(data) / 2
+        assert all({*pair} == {"a", "b"} for pair in zip(epoch[::2], epoch[1::2], strict=True))
+    assert len({target for target, who in zip(seen, speakers, strict=True) if who == "a"}) > 45  # of 60
+    assert {frame for (_, frame), who in zip(seen, speakers, strict=True) if who == "b"} == set(range(12))
+    assert [data._target(i) for i in range(len(data), 2 * len(data))] == seen[len(data) :]  # without those before
+    drawn = [data.clips[data._any(np.random.default_rng(i))[0]].speaker for i in range(400)]
+    assert 150 < drawn.count("b") < 250
+
+
 @pytest.mark.parametrize("size", [*range(2, 13), 20])
 def test_unsynced_pairs_are_never_in_sync(tmp_path, size):
     """Not even where half of the sound is silence, and neighbours of a clip share a batch."""

@@ -1,0 +1,19 @@
+"""What preprocess.py runs: the flags of `data.command`, and --recast, which is this wing's."""
+
+from ..data import command
+from ..data.preprocess_config import PreprocessConfig
+from ..utils import cli
+
+
+def main() -> None:
+    command.main(_recast)
+
+
+def _recast(options: PreprocessConfig, people: int) -> None:
+    from . import recast  # loads what changes pictures
+
+    recast.recast(options.final_data_root, people, options.num_workers)
+
+
+def script() -> None:
+    cli.run(main)

@@ -1,0 +1,272 @@
+"""Made-up people out of real clips: another face and another voice say the same, with the same movements.
+
+What changes a photo into another person (`person`) is applied to every frame of a preprocessed clip: one change of
+shape, colours, skin, light and camera for all of them, half of the people in a mirror. The voice is shifted by a factor
+that takes pitch and formants along, and keeps its timing. A recast clip names its source in source.txt, so that it is
+held out where that one is.
+
+    preprocess.py --videos_data_root GRID --final_data_root grid/ --recast 4
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import librosa
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from tqdm import tqdm
+
+from ..config import SAMPLE_RATE
+from ..data import claims, clip_folder, pack, preprocess
+from ..data.clip_folder import Clip
+from ..data.splits import hash_of
+from ..face import cropping
+from ..face.detector import Face
+from ..utils import errors, processes
+from ..utils.errors import UserError
+from .camera import Camera
+from .person import Axes, Complexion, Person, fall
+
+FOLDER = "recast"  # below the data root
+_VERSION = 1  # of the people
+_STEADY = 12.0  # frames: the standard deviation over which the distance from eyes to mouth is averaged
+_STEP = 4  # pixels between two computed places of a change of shape, which is smooth
+_VOICE = 0.30  # octaves by which a voice is shifted at most
+_FFT = 512  # samples: 32 ms, so that a voice that is stretched keeps the edges of its closures
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    clip: Path
+    data_root: Path
+    target: Path
+    number: int  # of the person that this clip becomes
+    seed: int
+
+
+class Skin:
+    """What skin has besides its colour: spots, blotches, and the shadow of a beard.
+
+    Args:
+        rng: decides.
+    """
+
+    SIDE = 256  # pixels of the texture for u in -1.6..1.6 and v in -1.1..2.1
+
+    def __init__(self, rng: np.random.Generator):
+        self.numbers = {
+            "fine": float(rng.uniform(0.0, 0.025)),
+            "coarse": float(rng.uniform(0.0, 0.035)),
+            "freckles": float(rng.uniform(0.04, 0.12)) if rng.random() < 0.2 else 0.0,
+            "beard": float(rng.uniform(0.1, 0.35)) if rng.random() < 0.2 else 0.0,
+            "beard_top": float(rng.uniform(0.72, 0.86)),
+        }
+        n, side = self.numbers, self.SIDE
+        fine, coarse, spots, hairs = rng.standard_normal((4, side, side)).astype(np.float32)
+        fine, coarse = _unit(cv2.GaussianBlur(fine, (0, 0), 2.2)), _unit(cv2.GaussianBlur(coarse, (0, 0), 14))
+        log_gain = n["fine"] * fine + n["coarse"] * coarse
+        u, v = np.meshgrid(np.linspace(-1.6, 1.6, side), np.linspace(-1.1, 2.1, side))
+        cheeks = fall((np.hypot(u / 0.9, (v - 0.5) / 0.45) - 0.5) / 0.7)  # and the nose
+        log_gain -= n["freckles"] * cheeks * np.clip(_unit(cv2.GaussianBlur(spots, (0, 0), 1.8)) - 1.3, 0, 1.5)
+        # Chin and cheeks below a line that rises to the ears, and the upper lip.
+        jaw = (1 - fall((v - 0.95 + 0.6 * np.minimum(np.abs(u), 1) ** 2) / 0.6)) * fall((v - 1.4) / 0.5)
+        lip = fall(np.abs(u) / 0.3 - 0.5) * (1 - fall((v - n["beard_top"]) / 0.12)) * fall((v - 1.0) / 0.1)
+        beard = np.maximum(jaw, lip) * (0.9 + 0.08 * _unit(cv2.GaussianBlur(hairs, (0, 0), 1.5)))
+        red = np.array([0.010, 0.0, -0.015], np.float32)
+        tinted = log_gain[..., None] + coarse[..., None] * red
+        tinted = tinted - n["beard"] * beard[..., None] * np.array([0.75, 0.95, 1.1])
+        self.gain = np.exp(tinted).astype(np.float32)
+
+    def at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """By what skin there is multiplied: (H, W, 3) float32, for face coordinates (H, W)."""
+        x, y = (u + 1.6) * ((self.SIDE - 1) / 3.2), (v + 1.1) * ((self.SIDE - 1) / 3.2)
+        return cv2.remap(self.gain, np.float32(x), np.float32(y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+def _unit(field):
+    return field / field.std()
+
+
+class MadeUp:
+    """One made-up person, and how a clip's frames and sound become this one's.
+
+    Args:
+        rng: decides.
+    """
+
+    def __init__(self, rng: np.random.Generator):
+        self.person, self.camera, self.skin = Person(rng), Camera(rng, good=True), Skin(rng)
+        self.mirrored = bool(rng.random() < 0.5)
+        self.voice = 2.0 ** float(rng.uniform(-_VOICE, _VOICE))
+
+    @property
+    def numbers(self) -> dict:
+        """What was drawn."""
+        drawn = {"mirrored": self.mirrored, "voice": self.voice, "skin": self.skin.numbers}
+        return drawn | {"person": self.person.numbers, "camera": self.camera.numbers}
+
+    def frames(self, images: Sequence[np.ndarray], landmarks: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Another person's crops.
+
+        Args:
+            images: n crops, (size, size, 3) uint8 BGR.
+            landmarks: (n, 5, 2) in pixels of them.
+
+        Returns:
+            n crops of the same size, and the landmarks in these, float32.
+        """
+        size = images[0].shape[0]
+        old_axes = steady_axes(landmarks)
+        inside = np.stack([axes.to_face(points) for axes, points in zip(old_axes, landmarks, strict=True)])
+        inside = self.person.moved(inside.reshape(-1, 2)).reshape(inside.shape)
+        moved = np.stack([axes.to_photo(points) for axes, points in zip(old_axes, inside, strict=True)])
+        boxes = [cropping.crop_box(Face(np.zeros(4), points, 1.0)) for points in moved]
+        complexion, made = None, []
+        middle = len(images) // 2
+        for i in [middle, *range(len(images))]:  # the first time to choose colours by
+            scale = (boxes[i][2] - boxes[i][0]) / size
+            axes = Axes.along((old_axes[i].origin - boxes[i][:2]) / scale, old_axes[i].matrix[:, 1] / scale)
+            warped = self._warped(images[i], old_axes[i], axes)
+            if complexion is None:
+                complexion = Complexion(self.person.numbers, warped, axes)
+                continue
+            texture = self.skin.at(*axes.grid(warped.shape))
+            image = self.camera(complexion.apply(warped, axes, texture), i)
+            made.append(np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image)
+        points = np.stack([cropping.to_crop(p, box, size) for p, box in zip(moved, boxes, strict=True)])
+        if self.mirrored:
+            points = points[:, [1, 0, 2, 4, 3]] * [-1, 1] + [size, 0]
+        return made, points.astype(np.float32)
+
+    def _warped(self, image, old_axes, axes):
+        """What is at `old_axes` in a crop, in the new shape, at `axes`."""
+        size = image.shape[0]
+        u, v = axes.grid((size + 2 * _STEP, size + 2 * _STEP))
+        coarse = self.person.bent(u[::_STEP, ::_STEP], v[::_STEP, ::_STEP])
+        matrix = np.array([[_STEP, 0, 0], [0, _STEP, 0]], float)
+        u, v = (cv2.warpAffine(np.float32(c), matrix, (size, size)) for c in coarse)
+        x, y = (old_axes.matrix[i, 0] * u + old_axes.matrix[i, 1] * v + old_axes.origin[i] for i in range(2))
+        return cv2.remap(image, np.float32(x), np.float32(y), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+    def say(self, wave: np.ndarray) -> np.ndarray:
+        """The same speech in another voice, in time with it: (samples,) float32 like `wave`, 16 kHz."""
+        if not len(wave):
+            return wave
+        slow = librosa.effects.time_stretch(wave, rate=1 / self.voice, n_fft=_FFT)
+        shifted = librosa.resample(slow, orig_sr=SAMPLE_RATE * self.voice, target_sr=SAMPLE_RATE)
+        return librosa.util.fix_length(shifted, size=len(wave)).clip(-1, 1).astype(np.float32)
+
+
+def steady_axes(landmarks: np.ndarray) -> list[Axes]:
+    """Face coordinates of each frame that do not stretch as the jaw falls.
+
+    The corners of the mouth sink with the jaw. A change of shape that hung on them would move nose and cheeks, and tell
+    how open the mouth is: therefore the distance from eyes to mouth is averaged over time.
+    """
+    points = np.asarray(landmarks, float)
+    eyes, mouths = points[:, :2].mean(1), points[:, 3:].mean(1)
+    down = mouths - eyes
+    length = np.maximum(np.hypot(*down.T), 1e-6)
+    steady = gaussian_filter1d(length, _STEADY, mode="nearest")
+    return [Axes.along(*pair) for pair in zip(eyes, down * (steady / length)[:, None], strict=True)]
+
+
+def recast(
+    data_root: str | os.PathLike,
+    people: int | Callable[[Clip], int],
+    num_workers: int = 1,
+    seed: int = 0,
+) -> int:
+    """Make up people out of every real clip below a folder; those that are there are kept.
+
+    Args:
+        data_root: of preprocessed clips with landmarks and sound; those of `<video>/<clip>/` are
+            `recast/<video>/<clip>-recast<k>/`.
+        people: how many of each clip, or what says so.
+        num_workers: processes.
+        seed: decides who they are.
+
+    Returns:
+        How many clips were made.
+
+    Raises:
+        UserError: no such folder, or no clip that can be recast.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
+    clips = [clip for clip in clip_folder.find_clips(root, "mel") if clip.kind == "real"]
+    usable = [clip for clip in clips if clip.landmarks is not None and clip.has_sound]
+    if not usable:
+        raise UserError(f"{root}: none of its clips has landmarks and sound, which --recast needs; preprocess videos")
+    jobs = [
+        _Job(clip.folder, root, _target(root, clip.folder, number), number, seed)
+        for clip in usable
+        for number in range(1, (people if isinstance(people, int) else people(clip)) + 1)
+    ]
+    claims.free_left(job.target for job in jobs)
+    sizes = {clip.folder: clip.saved_size for clip in usable}
+    todo = [job for job in jobs if preprocess.finished(job.target, sizes[job.clip]) != "finished"]
+    made, failed, written = 0, [], 0
+    workers = max(1, min(num_workers, processes.cores()))
+    with (
+        tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
+        contextlib.closing(processes.run(_make, todo, workers, here=True)) as results,
+    ):
+        for job, size in results:
+            if isinstance(size, int):
+                made, written = made + 1, written + size
+            elif size not in (preprocess.MADE_BEFORE, preprocess.BUSY):
+                failed.append(size or f"{job.clip}: {processes.DIED}")
+            bar.update()
+    print(
+        f"{made} clips recast ({written / 1e6:.0f} MB), {len(jobs) - len(todo)} skipped (done before), "
+        f"{len(failed)} failed"
+    )
+    for reason in failed:
+        print(f"  failed: {reason}")
+    return made
+
+
+def _target(root, folder, number):
+    path = root / FOLDER / folder.relative_to(root)
+    return path.with_name(f"{path.name}-recast{number}")
+
+
+def _make(job: _Job) -> int | str:
+    """Make one clip's folder; returns its size in bytes, or why it was not made."""
+    try:
+        with claims.claim(job.target) as partial:
+            if partial is None:
+                return preprocess.BUSY
+            if job.target.exists():
+                return preprocess.MADE_BEFORE
+            _write(Clip(job.clip, job.data_root), partial, job)
+            os.rename(partial, job.target)
+        return sum(entry.stat().st_size for entry in os.scandir(job.target))
+    except Exception as error:  # noqa: BLE001 - one bad clip never stops the run
+        return errors.describe(error, job.clip)
+
+
+def _write(clip, folder, job):
+    made_up = MadeUp(np.random.default_rng([job.seed, hash_of(clip.name), job.number]))
+    images = [clip.picture(i, clip.saved_size) for i in range(len(clip.frames))]
+    images, landmarks = made_up.frames(images, clip.landmarks)
+    for number, image in zip(clip.frames.tolist(), images, strict=True):
+        preprocess.write_jpeg(folder / f"{number}.jpg", image)
+    preprocess.write_sound(folder, made_up.say(clip.wave()))
+    (folder / pack.SOURCE).write_text(f"{clip.name}\n", encoding="utf-8")
+    np.savez(
+        folder / "landmarks.npz",
+        frames=clip.frames,
+        landmarks=landmarks,
+        time=clip.start,
+        duration=clip.end - clip.start,
+        img_size=clip.saved_size,
+        drawn=json.dumps([_VERSION, job.seed, made_up.numbers]),
+    )
