@@ -1,4 +1,4 @@
 """In: photos of faces, and speech.
 Out: talking-face clips whose mouths are known.
-Rooms: camera, clips, demo, face, person, photos, preprocessing, recast, speech.
+Rooms: camera, clips, demo, face, person, phones, photos, preprocessing, recast, speech, utterance, visemes.
 """

@@ -4,6 +4,7 @@ from pathlib import Path
 from ..utils import cli
 from ..utils.cli import ArgumentParser
 from .clips import make_clips
+from .utterance import read_texts
 
 
 def main() -> None:
@@ -19,7 +20,16 @@ def main() -> None:
         help="face photos, or videos, whose frame with the lips shut most is taken (default: the photos that "
         "matplotlib and scikit-image bring)",
     )
-    parser.add_argument("--speech", nargs="+", default=[], help="files with speech (default: synthesised sound)")
+    parser.add_argument(
+        "--speech",
+        nargs="+",
+        default=[],
+        help="files with speech; a track of its phones beside a file, <stem>.txt, moves the mouth (default: "
+        "synthesised sound)",
+    )
+    parser.add_argument(
+        "--text", metavar="FILE", help="sentences, one a line, for flite to say; its phones move the mouth"
+    )
     parser.add_argument(
         "--varied",
         action="store_true",
@@ -46,6 +56,7 @@ def main() -> None:
         seconds=args.seconds,
         photos=args.photo,
         speech=args.speech,
+        texts=read_texts(args.text) if args.text else (),
         num_workers=args.num_workers,
         varied=args.varied,
         crops=args.crops,

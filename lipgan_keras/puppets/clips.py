@@ -14,6 +14,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -34,12 +35,13 @@ from ..utils import files as utils_files
 from ..utils import processes
 from ..utils.errors import UserError
 from . import face
+from . import phones as puppets_phones
 from . import speech as puppets_speech
 from .camera import Camera, Pose
 from .face import Puppet
 from .person import Person
 from .photos import load_puppet
-from .speech import Utterance, articulation_from_speech, draw_utterance, synthesise_speech
+from .utterance import Speech, draw_utterance, plain_utterance
 
 _VERSION = 2  # of the clips; others are made anew
 _CLEAR = "clear 3"  # the way in which clear ones are drawn
@@ -201,6 +203,7 @@ class _Job:
     puppet: Puppet
     seconds: float
     speech: list[str]
+    texts: list[str]
     seed: list[int]
     varied: bool
     clear: bool
@@ -210,15 +213,11 @@ class _Job:
 
 def _make_clip(job: _Job) -> Path:
     rng = np.random.default_rng(job.seed)
+    speech = [_load_speech(file) for file in job.speech]
     if job.varied:
-        sound = draw_utterance(job.seconds, [_load_speech(file) for file in job.speech], rng)
-    elif job.speech:
-        wave = _load_speech(job.speech[rng.integers(len(job.speech))])
-        first = rng.integers(max(1, len(wave) - round(job.seconds * SAMPLE_RATE) + 1))
-        wave = wave[first : first + round(job.seconds * SAMPLE_RATE)]
-        sound = Utterance(wave, *articulation_from_speech(wave), {})
+        sound = draw_utterance(job.seconds, speech, rng, job.texts)
     else:
-        sound = Utterance(*synthesise_speech(job.seconds, rng), {})
+        sound = plain_utterance(job.seconds, speech, rng, job.texts)
     grins = job.clear and job.img_size is not None
     take = _Take(
         job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins
@@ -233,7 +232,7 @@ def _make_clip(job: _Job) -> Path:
 
 @functools.lru_cache(maxsize=16)
 def _load_speech(file):
-    return audio_file.load_audio(file)
+    return Speech.load(file)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,7 +244,9 @@ class ClipOptions:
         seconds: the length of each; without `varied`, pieces of real speech may be shorter where the file is.
         photos: of faces, or videos, of which the frame with the lips shut most is taken; none: those that ship with
             matplotlib and scikit-image.
-        speech: files with speech to cut random pieces from; none: synthesised speech.
+        speech: files with speech to cut random pieces from; none: synthesised speech. Where a file has the track of its
+            phones beside it, `<stem>.txt` (see `phones.read`), these move the mouth.
+        texts: sentences that flite says, in place of synthesised speech, or of most of it with `varied`.
         mirror: whether to use the mirror images.
         varied: every clip shows another made-up person, filmed by a camera of its own, and one in nine has music or
             silence and a mouth at rest. With `speech`, a third of the clips uses it.
@@ -263,6 +264,7 @@ class ClipOptions:
     seconds: float = 6.0
     photos: Sequence[str | os.PathLike] = ()
     speech: Sequence[str | os.PathLike] = ()
+    texts: Sequence[str] = ()
     mirror: bool = True
     varied: bool = False
     crops: bool = False
@@ -292,6 +294,8 @@ def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **optio
     utils_files.check_writable(out)
     for file in options.speech:
         audio_file.load_audio(file, max_seconds=1)  # complain now rather than at the clip that uses it
+    if options.texts:
+        puppets_phones.say(options.texts[0])
     looks = _looks(options, clips)
     planned = [_job(out, looks, clip, options) for clip in range(clips)]
     jobs = [job for job in planned if not _is_made(job.path, job.note, options.crops)]
@@ -327,9 +331,11 @@ def _job(out, looks, clip, options) -> _Job:
     speech = [os.fspath(file) for file in options.speech]
     known = [os.path.basename(file) for file in speech]
     settings = [_VERSION, options.seed, clip, options.seconds, known, _CLEAR if options.clear else varied]
+    settings += [hashlib.sha256("\n".join(options.texts).encode()).hexdigest()] if options.texts else []
     note = json.dumps([*settings, options.img_size] if options.crops else settings)
     size = options.img_size if options.crops else None
-    return _Job(path, look, options.seconds, speech, [options.seed, clip], varied, options.clear, size, note)
+    texts = list(options.texts)
+    return _Job(path, look, options.seconds, speech, texts, [options.seed, clip], varied, options.clear, size, note)
 
 
 def _is_made(path, note, crops):

@@ -2,16 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import librosa
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import fftconvolve, resample
+from scipy.signal import fftconvolve
 
 from ..config import SAMPLE_RATE
-from ..data import music
-from ..data import noise as data_noise
 
 FPS = 25.0
 
@@ -274,81 +271,3 @@ def _spread(values, where, low, high):
         return np.full(values.shape, (low + high) / 2)
     first, last = np.percentile(values[where], [5, 95])
     return low + (high - low) * np.clip((values - first) / max(last - first, 1e-6), 0, 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Utterance:
-    """What is heard in a clip, and how the mouth moves."""
-
-    wave: np.ndarray
-    opening: np.ndarray
-    width: np.ndarray
-    numbers: dict  # how it was made
-
-
-def draw_utterance(seconds: float, speech: Sequence[np.ndarray], rng: np.random.Generator) -> Utterance:
-    """Speech, synthesised or given, alone or with noise or music; music alone; or silence.
-    Only speech moves the mouth.
-    """
-    frames = max(1, round(seconds * FPS))
-    samples = round(frames / FPS * SAMPLE_RATE)
-    kind, chance = "synthesised", rng.random()
-    if chance < 0.05:
-        kind = "silence"
-    elif chance < 0.11:
-        kind = "music"
-    elif chance < 0.45 and len(speech):
-        kind = "speech"
-    numbers = {"sound": kind}
-    hush = (10 ** rng.uniform(-4.5, -2.5) * rng.standard_normal(samples)).astype(np.float32)
-    if kind in ("silence", "music"):
-        wave = hush
-        if kind == "music":
-            wave = hush + np.float32(rng.uniform(0.1, 0.9)) * librosa.util.fix_length(
-                music.music(seconds, rng), size=samples
-            )
-        elif rng.random() < 0.5:
-            wave = hush + np.float32(10 ** rng.uniform(-3, -1)) * librosa.util.fix_length(
-                data_noise.coloured_noise(seconds, rng), size=samples
-            )
-        still = np.zeros(frames, np.float32)
-        return Utterance(np.clip(wave, -1, 1), still, still, numbers)
-    # Now and then nobody speaks for a while, before or after.
-    first, last = 0, frames
-    if frames >= 50 and rng.random() < 0.25:
-        first = int(rng.integers(0, frames // 2)) if rng.random() < 0.7 else 0
-        last = int(rng.integers(first + 20, frames + 1))
-    part = (last - first) / FPS
-    if kind == "synthesised":
-        said, *moves = synthesise_speech(part, rng, varied=True)
-    else:
-        said = _respoken(speech, round(part * SAMPLE_RATE), rng)
-        moves = articulation_from_speech(said)
-    wave, (opening, width) = hush, np.zeros((2, frames), np.float32)
-    start = round(first / FPS * SAMPLE_RATE)
-    wave[start : start + len(said)] += said[: samples - start]
-    opening[first:last], width[first:last] = (m[: last - first] for m in moves)
-    if rng.random() < 0.3:
-        numbers["besides"] = "music" if rng.random() < 0.6 else "noise"
-        make = music.music if numbers["besides"] == "music" else data_noise.coloured_noise
-        numbers["snr_db"] = float(rng.uniform(0, 20))
-        wave = data_noise.mix(wave, make(seconds, rng), numbers["snr_db"], data_noise.level(said))
-    return Utterance(np.clip(wave, -1, 1), opening, width, numbers)
-
-
-def _respoken(speech, samples, rng):
-    """Random pieces of given speech in a row, faster or slower (and higher or lower), through another microphone."""
-    speed, tilt = 2 ** rng.uniform(-0.25, 0.25), rng.uniform(-3, 3)
-    pieces, filled = [], 0
-    while filled < samples:
-        wave = speech[rng.integers(len(speech))]
-        length = min(len(wave), round(rng.uniform(1.5, 6.0) * SAMPLE_RATE))
-        first = rng.integers(len(wave) - length + 1)
-        piece = resample(wave[first : first + length], max(1, round(length / speed)))
-        pieces += [piece * 0.1 / max(data_noise.level(piece), 1e-4), np.zeros(int(rng.integers(800, 6400)))]
-        filled += len(pieces[-2]) + len(pieces[-1])
-    wave = np.concatenate(pieces)[:samples]
-    spectrum = np.fft.rfft(wave)
-    spectrum *= 10 ** (tilt / 20 * np.log2(np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 60) / 1000))
-    wave = np.fft.irfft(spectrum, samples)
-    return (wave * rng.uniform(0.1, 0.95) / max(np.abs(wave).max(), 1e-6)).astype(np.float32)

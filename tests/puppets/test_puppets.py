@@ -15,7 +15,7 @@ from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.face import aperture, detector, regions
 from lipgan_keras.face import photos as face_photos
 from lipgan_keras.media import audio_file, probe, video_reader
-from lipgan_keras.puppets import __main__, speech
+from lipgan_keras.puppets import __main__, speech, utterance
 from lipgan_keras.puppets import clips as puppets_clips
 from lipgan_keras.puppets import photos as puppets_photos
 from lipgan_keras.puppets.camera import Place
@@ -207,7 +207,7 @@ def test_a_varied_sound_is_speech_noise_or_silence_and_only_speech_moves_the_mou
     real, _, _ = speech.synthesise_speech(5.0, np.random.default_rng(1))
     kinds = set()
     for seed in range(50):
-        sound = speech.draw_utterance(1.0, [real], np.random.default_rng(seed))
+        sound = utterance.draw_utterance(1.0, [utterance.Speech(real)], np.random.default_rng(seed))
         kinds |= {(sound.numbers["sound"], sound.numbers.get("besides"))}
         assert sound.wave.shape == (16000,) and np.abs(sound.wave).max() <= 1
         assert sound.opening.shape == sound.width.shape == (25,)
@@ -215,7 +215,7 @@ def test_a_varied_sound_is_speech_noise_or_silence_and_only_speech_moves_the_mou
         assert not sound.opening.any() and not sound.width.any() if still else sound.opening.max() > 0.2
     assert {kind for kind, _ in kinds} == {"synthesised", "speech", "music", "silence"}
     assert {besides for _, besides in kinds} == {None, "music", "noise"}
-    assert speech.draw_utterance(1.0, [], np.random.default_rng(7)).numbers["sound"] != "speech"
+    assert utterance.draw_utterance(1.0, [], np.random.default_rng(7)).numbers["sound"] != "speech"
 
 
 def test_voices_vary():
