@@ -129,18 +129,18 @@ def first_step(times, kind: str) -> np.ndarray:
 def windows_of(
     wave: np.ndarray, times, kind: str, change: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> np.ndarray:
-    """`windows(features(wave, kind), times, kind)`, from only the stretch of the sound that the windows need.
+    """`windows(features(wave, kind), times, kind)`, from only the stretch of the audio that the windows need.
 
     Args:
         wave: (n,) 16 kHz mono in [-1, 1].
         times: N moments, seconds; near one another, as all that lies between them is computed too.
         kind: "mel" or "mfcc".
-        change: is given that stretch (m,), continued with zeros where it reaches beyond the sound, and returns what
+        change: is given that stretch (m,), continued with zeros where it reaches beyond the audio, and returns what
             is to be heard instead, (m,) in [-1, 1].
 
     Returns:
-        float32 (N, 80, 27, 1) or (N, 12, 35, 1). At the ends of the sound they hold what `features` gives of it as it
-        is after the change, and digital silence beyond: noise ends where the sound does, as in a noisy file.
+        float32 (N, 80, 27, 1) or (N, 12, 35, 1). At the ends of the audio they hold what `features` gives of it as it
+        is after the change, and digital silence beyond: noise ends where the audio does, as in a noisy file.
     """
     times = np.asarray(times, np.float64).reshape(-1)
     first = first_step(times, kind)

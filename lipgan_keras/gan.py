@@ -6,7 +6,7 @@ One iteration; each part is there if its network is:
     2. the contrastive discriminator, in the reference's order: with probability 1/2 train it on (fakes, audio) -> 1 and
        only evaluate it on (targets, unsynced audio) -> 1, otherwise the other way round; then train it on
        (targets, audio) -> 0;
-    3. train the lip-sync discriminator on real mouths, which have to find their own sound among others. Never on fakes:
+    3. train the lip-sync discriminator on real mouths, which have to find their own audio among others. Never on fakes:
        it would learn to see what is generated and not what is in sync (Prajwal et al. 2020, arXiv 2008.10010, 3.1);
     4. train the visual-quality discriminator on targets, and on fakes with their targets' upper half;
     5. train the generator alone, on the lip-weighted MAE and on what each discriminator says of its output.
@@ -54,7 +54,7 @@ class LipGAN(keras.Model):
     """Trains a generator, jointly with the discriminators that are given; or the lip-sync discriminator alone.
 
     `fit` takes batches as `make_batch` makes them: a tuple that holds one dict. Logged are, per batch:
-        mae, lip_mae    of the whole picture and inside the lips (soft mask);
+        mae, lip_mae    of the whole image and inside the lips (soft mask);
         lip_share       the share of the lips in the reconstruction loss;
         lip_weight      what `Weights.lip_share` makes of it, where that is set;
         total           the generator's loss;
@@ -209,7 +209,7 @@ class LipGAN(keras.Model):
         return logs, tuple([scope.get_current_value(v) for v in group] for group in variables)
 
     def _iteration(self, batch):
-        # Pictures come as bytes: a quarter of what has to be made, copied and sent to a GPU.
+        # Images come as bytes: a quarter of what has to be made, copied and sent to a GPU.
         batch = {name: _unit(value) for name, value in batch.items()}
         logs = {}
         fakes = None
@@ -272,7 +272,7 @@ class LipGAN(keras.Model):
         return update(loss, self.sync.trainable_variables, self.optimizers["sync"], self.sync.variables)
 
     def _pasted(self, batch, pictures):
-        """The lower half of pictures below the upper half of their targets, as it will be seen: so the visual-quality
+        """The lower half of images below the upper half of their targets, as it will be seen: so the visual-quality
         discriminator can tell it by a seam, and where it is less sharp than the face around it.
         """
         half = lower_half(pictures.shape[1])
@@ -336,7 +336,7 @@ class LipGAN(keras.Model):
         return losses.lip_weighted_mae(targets, prediction, masks, weight), logs
 
     def _match(self, batch, prediction):
-        """What the lip-sync discriminator says of the generated mouths, each run of which is to find its own sound."""
+        """What the lip-sync discriminator says of the generated mouths, each run of which is to find its own audio."""
         rows, columns = batch["crop_rows"], batch["crop_columns"]
         frames = self.sync.inputs[1].shape[-1]
         runs = ops.reshape(prediction[: ops.shape(rows)[0] * frames], (-1, frames, *prediction.shape[1:]))
@@ -359,7 +359,7 @@ def make_batch(faces, audio, targets, unsynced=None, train_on_fakes=False, masks
         relation: (S,M) see `losses.matching`.
 
     Args:
-        faces, audio, targets: see `LipGAN.train_iteration`; pictures may be uint8, 0..255, too.
+        faces, audio, targets: see `LipGAN.train_iteration`; images may be uint8, 0..255, too.
         unsynced: (B,) for each face the index of the sample whose audio is its unsynced pair; None without
             discriminator.
         train_on_fakes: the coin.

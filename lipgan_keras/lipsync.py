@@ -1,4 +1,4 @@
-"""A face and a sound in, a video of the face saying the sound out: the pipeline behind inference.py.
+"""A face and speech in, a video of the face saying the audio out: the pipeline behind inference.py.
 
 Its stages (read, find faces, generate, paste, write) run side by side, and what lies between them is bounded: memory
 does not grow with the length of the video.
@@ -42,7 +42,7 @@ class LipSync:
 
     Args:
         model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what
-            `engine.load` returns, or an object like it: `config`, `name`, and a call (faces, windows) -> pictures.
+            `engine.load` returns, or an object like it: `config`, `name`, and a call (faces, windows) -> images.
         engine: "auto", "openvino" or "keras"; see `engine.load`.
         batch_size: faces that the generator is given at once.
         audio_offset_ms: overrides the checkpoint's; positive hears a later window.
@@ -84,11 +84,11 @@ class LipSync:
         callback: Callable[[int, int], None] | None = None,
         **options,
     ) -> Summary:
-        """Write `outfile` (MP4), in which `face` says `audio`; it lasts as long as the sound.
+        """Write `outfile` (MP4), in which `face` says `audio`; it lasts as long as the audio.
 
         Args:
-            face: picture or video; a video shorter than the sound is played forward and back.
-            audio: anything with sound in it, the face video itself included.
+            face: image or video; a video shorter than the audio is played forward and back.
+            audio: anything with audio in it, the face video itself included.
             progress: show a bar.
             callback: called with the frames done and those expected.
             options: of `Options`.

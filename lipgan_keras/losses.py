@@ -49,7 +49,7 @@ def lip_parts(targets, predictions, masks):
 
 
 def matching(mouths, sounds, relation):
-    """Each mouth has to be nearer to its own sound than to the wrong ones: softmax cross-entropy of cosine
+    """Each mouth has to be nearer to its own audio than to the wrong ones: softmax cross-entropy of cosine
     similarities.
 
     The multi-way matching of Chung, Chung and Kang 2019 (arXiv 1809.08001): unlike a pair-wise loss it goes on learning
@@ -58,7 +58,7 @@ def matching(mouths, sounds, relation):
     Args:
         mouths: (B,n), unit vectors.
         sounds: (M,n), unit vectors.
-        relation: (B,M), 1 for a mouth's own sound (one in each row), -1 for wrong ones, 0 for what is left out.
+        relation: (B,M), 1 for a mouth's own audio (one in each row), -1 for wrong ones, 0 for what is left out.
     """
     logits = ops.matmul(mouths, ops.transpose(sounds)) / TEMPERATURE
     own = ops.maximum(relation, 0.0)

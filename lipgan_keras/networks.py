@@ -236,7 +236,7 @@ def build_discriminator(audio: str = "mel", width: float = 1.0, img_size: int = 
     """The contrastive discriminator: [`input_face_disc`, audio] -> distance.
 
     Face (B,96,96,3) float32 in 0..1 and audio (B,80,27,1) mel or (B,12,35,1) MFCC -> (B,1), the Euclidean distance
-    (0..2) of the two L2-normalised embeddings: small when the face says the sound. With `img_size` 192 the face is
+    (0..2) of the two L2-normalised embeddings: small when the face says the audio. With `img_size` 192 the face is
     (B,192,192,3).
 
     Raises:
@@ -311,7 +311,7 @@ def build_sync_discriminator(audio: str = "mel", width: float = 1.0, frames: int
 
     `input_mouths` (B,48,48,3T) float32 in 0..1, T = `frames` consecutive mouths, BGR each (`regions.mouth_box`);
     `input_sounds` (B,80,27,T) mel or (B,12,35,T) MFCC, the windows of those frames. Both outputs are (B,512 * width)
-    and L2-normalised: their scalar product is the cosine similarity, -1..1, high where the mouths say the sound.
+    and L2-normalised: their scalar product is the cosine similarity, -1..1, high where the mouths say the audio.
 
     Raises:
         UserError: an unknown front end, width, or number of frames.

@@ -12,22 +12,22 @@ NAMES = ("flip", "crop", "colour", "blur", "gain", "noise")
 
 
 ZOOM = 1.12  # at most
-# At most, in sides of the picture. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
+# At most, in sides of the image. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
 # above it.
 SHIFT, SHIFT_UP = 0.04, 0.02
 OWN_SHIFT, OWN_ZOOM = 0.025, 0.025  # likewise, of the identity frame against the others
 # At most, of the box around a mouth, in its sides; and by how much one part of it is stretched and another squeezed
 BOX_SHIFT, BOX_ZOOM, BEND = 0.06, 0.2, 0.35
 BLUR = 5 / 96  # reach of the widest blur, likewise
-AT_ONCE = 16  # runs of pictures, so that what is between stays in the processor's cache
+AT_ONCE = 16  # runs of images, so that what is between stays in the processor's cache
 
 
 @dataclass
 class Picture:
-    """One draw of the changes, for all pictures of a sample.
+    """One draw of the changes, for all images of a sample.
 
     "flip" mirrors half of the samples. "crop" enlarges up to ZOOM times and shifts by up to SHIFT, SHIFT_UP upwards, by
-    cutting out whole pixels; at the edges the picture is continued with its last ones. The identity frame is moved a
+    cutting out whole pixels; at the edges the image is continued with its last ones. The identity frame is moved a
     little on its own: a crop follows the mouth's corners, so that where the eyes are would tell how open the mouth is.
     "colour" changes brightness, contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns
     from, half of which are softened: it is to judge generated ones, whose blur must not count. Those mouths vary more,
@@ -35,9 +35,9 @@ class Picture:
     mixed.
 
     Attributes:
-        size: of the pictures, pixels.
+        size: of the images, pixels.
         flip: whether they are mirrored.
-        side, left, top: of the part that fills the new picture.
+        side, left, top: of the part that fills the new image.
         own: side, left and top of the identity frame's.
         table: (1,256,3) uint8, what becomes of each value of a colour; None: itself.
         jitter: (4,) in -1..1, how the box around the mouth moves and grows.
@@ -64,7 +64,7 @@ class Picture:
 
         Args:
             rng: decides.
-            size: of the pictures, pixels.
+            size: of the images, pixels.
             names: those of NAMES that are wanted; the others are left undone, and those for sound ignored.
         """
         crop, colour, far, up = "crop" in names, "colour" in names, round(SHIFT * size), round(SHIFT_UP * size)
@@ -74,7 +74,7 @@ class Picture:
         corners = (size - sides)[:, None] // 2 + shifts
         lefts, tops = corners.T.tolist()
         owns = np.rint(rng.uniform(-1, 1, (count, 3)) * size * crop * [OWN_ZOOM, OWN_SHIFT, OWN_SHIFT]).astype(int)
-        # A frame that is smaller than its picture would show its border.
+        # A frame that is smaller than its image would show its border.
         owns[:, 0] = np.minimum(sides + owns[:, 0], size)
         owns[:, 1:] += corners + (sides - owns[:, 0])[:, None] // 2
         owns = [tuple(own) for own in owns.tolist()]
@@ -96,7 +96,7 @@ class Picture:
         return [Picture(size, *one) for one in zip(*drawn, strict=True)]
 
     def apply(self, image: np.ndarray, identity: bool = False) -> np.ndarray:
-        """A changed picture, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn.
+        """A changed image, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn.
 
         Args:
             identity: whether it is the identity frame.
@@ -113,7 +113,7 @@ class Picture:
         return image if self.table is None else cv2.LUT(image, self.table)
 
     def points(self, landmarks: np.ndarray) -> np.ndarray:
-        """Landmarks (...,5,2) where `apply` moves them, float32; in picture order again after a flip."""
+        """Landmarks (...,5,2) where `apply` moves them, float32; in image order again after a flip."""
         landmarks = np.asarray(landmarks, np.float32)
         if self.flip:
             landmarks = landmarks[..., [1, 0, 2, 4, 3], :] * np.float32([-1, 1]) + np.float32([self.size, 0])
@@ -130,13 +130,13 @@ def mouth_boxes(pictures: Sequence[Picture], boxes: np.ndarray) -> np.ndarray:
 
 
 def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.ndarray, side: int) -> np.ndarray:
-    """Cut the mouths out of runs of pictures as they are before `apply`, changed and in other colours; grey stays grey.
+    """Cut the mouths out of runs of images as they are before `apply`, changed and in other colours; grey stays grey.
 
     What `apply` moves is folded into the cut, so that each pixel is interpolated once.
 
     Args:
-        pictures: a draw for each of n runs.
-        runs: n of T pictures, (T,size,size,3) uint8.
+        images: a draw for each of n runs.
+        runs: n of T images, (T,size,size,3) uint8.
         boxes: (n,4) of `regions.mouth_box`, for the landmarks that `points` moved.
         side: of the mouths.
 

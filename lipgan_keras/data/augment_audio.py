@@ -23,7 +23,7 @@ MOST_FILES = 4000
 
 @dataclass(frozen=True)
 class Change:
-    """A draw of `Sound`: called with a stretch of sound and the level of its clip it gives what is heard instead.
+    """A draw of `Sound`: called with a stretch of audio and the level of its clip it gives what is heard instead.
 
     Attributes:
         gain: factor.
@@ -50,7 +50,7 @@ class Change:
 
 
 def hear(changes: Sequence[Change], stretches: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Change stretches of sound in place.
+    """Change stretches of audio in place.
 
     Args:
         changes: n.
@@ -84,14 +84,14 @@ def hear(changes: Sequence[Change], stretches: np.ndarray, levels: Sequence[floa
 
 
 class Sound:
-    """Changes of sound: "gain", evenly in GAIN_DB, and for every second sample "noise", at an SNR evenly in SNR_DB.
+    """Changes of audio: "gain", evenly in GAIN_DB, and for every second sample "noise", at an SNR evenly in SNR_DB.
 
     Noise is music, synthesised when it is first needed, now and then coloured noise, or else what is in a folder.
     Quieter parts of a piece stay quieter, so that the SNR is what was drawn or, there, better.
 
     Args:
-        names: those of NAMES that are wanted; those for pictures are ignored.
-        noise_dir: folder of sound files, anywhere below it; anything that `audio_file.load_audio` reads.
+        names: those of NAMES that are wanted; those for images are ignored.
+        noise_dir: folder of audio files, anywhere below it; anything that `audio_file.load_audio` reads.
         seed: decides the synthesised pieces.
 
     Raises:
@@ -121,7 +121,7 @@ class Sound:
                 drawn.append(Change(gain))
                 continue
             number = int(number * self.count)
-            while not self._piece(number)[1]:  # a file without sound
+            while not self._piece(number)[1]:  # a file without audio
                 number = (number + 1) % self.count
             drawn.append(Change(gain, *self._piece(number), at, SNR_DB[0] + (SNR_DB[1] - SNR_DB[0]) * snr))
         return drawn

@@ -17,7 +17,7 @@ from ..utils.errors import UserError
 from . import pack
 
 MIN_FRAMES = 12  # shorter clips are left out, as in the reference
-CUT = 30  # grey levels by which the middle of a picture's parts change at a cut
+CUT = 30  # grey levels by which the middle of an image's parts change at a cut
 
 
 class Clip:
@@ -26,7 +26,7 @@ class Clip:
     The layouts, told apart by what is in the folder:
         "lipgan_keras": N.jpg, audio.wav, mels.npz and landmarks.npz (each saved frame's source time and landmarks);
         "lipgan_mel": N.jpg (video frame N+4), audio.wav, mels.npz;
-        "lipgan_mfcc": N.jpg (video frame N+4) and N.npz, its MFCC window; no sound;
+        "lipgan_mfcc": N.jpg (video frame N+4) and N.npz, its MFCC window; no audio;
         "wav2lip": N.jpg (video frame N), audio.wav.
     In a pack audio.flac stands for audio.wav, and mels.npz may be missing: features are then computed.
 
@@ -41,13 +41,13 @@ class Clip:
             directly below.
         source: the `name` of the clip that it was made of; where it was made of none, its own.
         kind: "recast": another clip's, see `puppets.recast`; "puppet": of a photo; "real": all others.
-        frames: (n,) int, the numbers N of the pictures, ascending; gaps where no face was found.
-        start, end: (n,) float seconds on the sound's clock, when each frame is shown.
-        shown: how many frames are. Those after them, of no duration, are other pictures of the face: for identity
+        frames: (n,) int, the numbers N of the images, ascending; gaps where no face was found.
+        start, end: (n,) float seconds on the audio's clock, when each frame is shown.
+        shown: how many frames are. Those after them, of no duration, are other images of the face: for identity
             frames.
         front_ends: those of "mel" and "mfcc" that the clip can train.
-        landmarks: (n,5,2) float32 in pixels of the saved pictures, or None where the folder has none.
-        saved_size: side of the saved pictures in pixels, or None where the folder does not say it.
+        landmarks: (n,5,2) float32 in pixels of the saved images, or None where the folder has none.
+        saved_size: side of the saved images in pixels, or None where the folder does not say it.
         has_sound: whether there is a sound to change, and not its features alone; its file is `sound_file`, or None.
     """
 
@@ -127,7 +127,7 @@ class Clip:
                 self.kind = "puppet"
 
     def features(self, kind: str) -> np.ndarray:
-        """(80,T) or (12,T) float32 of the whole sound."""
+        """(80,T) or (12,T) float32 of the whole audio."""
         if kind == "mel" and self.has_mel:
             (mel,) = self._load_npz("mels.npz", "spec")
             if mel.ndim == 2 and 80 in mel.shape:
@@ -153,7 +153,7 @@ class Clip:
         return image
 
     def points(self, index: int | slice, size: int) -> np.ndarray | None:
-        """(5,2) or (n,5,2) float32, the landmarks of frames in a picture of `size`; None where the folder has none."""
+        """(5,2) or (n,5,2) float32, the landmarks of frames in an image of `size`; None where the folder has none."""
         if self.landmarks is None:
             return None
         return self.landmarks[index] * np.float32(size / self.saved_size)
@@ -307,6 +307,6 @@ def _find_sources(clips, data_root):
 
 
 def is_cut(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two neighbouring crops, (H,W,3) uint8, show different scenes: then most of the picture changes."""
+    """Whether two neighbouring crops, (H,W,3) uint8, show different scenes: then most of the image changes."""
     a, b = (cv2.resize(x, (12, 12), interpolation=cv2.INTER_AREA).astype("float32") for x in (a, b))
     return float(np.median(np.abs(a - b).max(axis=-1))) > CUT

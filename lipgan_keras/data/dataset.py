@@ -27,7 +27,7 @@ from .order import Order
 MIN_DISTANCE = 6  # frames between a target and its identity frame, as in the reference
 MAX_REDRAWS = 100  # until the sounds of a batch are given up as all the same
 SAME_SOUND = 3  # windows of a clip that are fewer frames apart make no unsynced pair
-SHIFTED = 2  # hard negatives of a lip-sync sample: its own clip's sound at other times
+SHIFTED = 2  # hard negatives of a lip-sync sample: its own clip's audio at other times
 
 
 class Dataset:
@@ -47,8 +47,8 @@ class Dataset:
             generator's own runs first, then others.
         sync_runs: how many of those in all; None: `batch_size`.
         augmentation: names of `augment.NAMES`.
-        sound: what changes the sound, where "gain" or "noise" are among them.
-        cache_bytes: memory for decoded pictures, which all threads share; as much again for features, and for sound
+        sound: what changes the audio, where "gain" or "noise" are among them.
+        cache_bytes: memory for decoded images, which all threads share; as much again for features, and for sound
             where it is augmented.
         shared: whether processes are to make its batches; see `loader.Loader`.
         balance: what is drawn equally often, of `order.BALANCES`.
@@ -108,7 +108,7 @@ class Dataset:
         self._labels, self._tracks, self._levels, self._cuts = {}, {}, {}, {}
 
     def share_budget(self, processes: int) -> None:
-        """Keep so many times less of features and sound, of which each process has its own."""
+        """Keep so many times less of features and audio, of which each process has its own."""
         self.features, self.waves = (Cache(cache.budget // processes) for cache in (self.features, self.waves))
 
     def __len__(self) -> int:
@@ -139,10 +139,10 @@ class Dataset:
 
         Args:
             change: what `augment_audio.Sound.change` drew, for the samples before they become features; does nothing
-                where a folder keeps features in place of sound.
+                where a folder keeps features in place of audio.
         """
         item, clock, indices = self.clips[clip], WindowClock.of(self.config), list(indices)
-        if item.layout == "lipgan_mfcc":  # no sound, but windows centred on each frame: the nearest to the moment
+        if item.layout == "lipgan_mfcc":  # no audio, but windows centred on each frame: the nearest to the moment
             numbers = item.frames[indices] + clock.offset_ms / 1000 * FPS
             others = [int(np.abs(item.frames - number).argmin()) for number in numbers]
             saved = [self.features.get((clip, o), lambda o=o: item.saved_window(o)) for o in others]
@@ -280,7 +280,7 @@ class Dataset:
     def _in_sync(self, runs, frames):
         """(n,n) bool: which of n runs (clip, first frame) are in sync with which other's sound.
 
-        Judged by the sound before augmentation: it is the same at nearly the same time of one soundtrack, which clips
+        Judged by the audio before augmentation: it is the same at nearly the same time of one soundtrack, which clips
         may share, or because it is the same in itself, as two pauses are.
         """
         tracks = np.array([self.soundtrack(clip) for clip, _ in runs])
@@ -373,7 +373,7 @@ class Dataset:
         return self.windows(clip, range(first, first + (frames or self.frames)), change)
 
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Mouths (48,48,3T) float32 in 0..1 and the sound (T,80,27,1) or (T,12,35,1) of a run of real frames."""
+        """Mouths (48,48,3T) float32 in 0..1 and the audio (T,80,27,1) or (T,12,35,1) of a run of real frames."""
         drawn = Picture.draw(rng, 1, self.config.img_size, self.augmentation)
         return self._mouths([(clip, first)], drawn)[0], self.heard(clip, first, rng)
 

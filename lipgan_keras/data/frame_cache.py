@@ -35,7 +35,7 @@ class Cache:
 
 
 class Pictures:
-    """Decoded pictures of clips, which all threads share, and processes if it is `shared`.
+    """Decoded images of clips, which all threads share, and processes if it is `shared`.
 
     Args:
         clips: theirs.
@@ -53,7 +53,7 @@ class Pictures:
         self._divide(np.zeros(needed, np.uint8) if self.memory is None else self.memory.bytes)
 
     def _divide(self, memory):
-        """Pictures, and which of them are there."""
+        """Images, and which of them are there."""
         self.pictures = memory[self.count :].reshape(self.count, self.size, self.size, 3)
         self.there = memory[: self.count].data
 

@@ -15,7 +15,7 @@ from . import noise
 
 _HALF = audio.MEL_FFT // 2  # of a frame
 # Samples before the middle of a stretch's first step: of its frame, one for the pre-emphasis, and another that is
-# mirrored where the sound ends with this step.
+# mirrored where the audio ends with this step.
 _BEFORE = _HALF + 2
 _FLOOR = -5.6  # of a step in digital silence, not clipped
 _AT_ONCE = 768  # steps, so that what is between stays in the processor's cache
@@ -27,8 +27,8 @@ def mel_steps(stretches: np.ndarray, firsts: Sequence[int], lengths: Sequence[in
 
     Args:
         stretches: (n, m) float32; m = 802 + 200 (k - 1): k frames of 800 samples, and two samples before them. Samples
-            outside the sound do not count, and are overwritten.
-        firsts: n numbers of the first of those k steps in its sound; may lie outside the sound.
+            outside the audio do not count, and are overwritten.
+        firsts: n numbers of the first of those k steps in its audio; may lie outside the audio.
         lengths: samples of the n sounds.
 
     Returns:

@@ -1,8 +1,8 @@
 """Preprocessed clips in folders, and packed into one file to carry them to where training runs.
 
-A pack is a ZIP file of the clips' folders, and unzipped it is them again, for `clip_folder`: pictures are byte for
-byte the JPEG files they were, arrays are compressed (npz), and sound is audio.flac, which holds the samples of
-audio.wav without loss (where it would not, audio.wav stays). mels.npz is left out where it is what the sound gives.
+A pack is a ZIP file of the clips' folders, and unzipped it is them again, for `clip_folder`: images are byte for
+byte the JPEG files they were, arrays are compressed (npz), and audio is audio.flac, which holds the samples of
+audio.wav without loss (where it would not, audio.wav stays). mels.npz is left out where it is what the audio gives.
 Members of the ZIP file itself are not compressed, so that `dataset` reads them out of one memory map that all threads
 share.
 """

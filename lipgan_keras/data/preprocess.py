@@ -6,8 +6,8 @@ A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/
     audio.wav       16 kHz mono, 16 bit; sample 0 is the container's time 0
     mels.npz        `spec` (80,T) float32
     landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2
-                    y2 of the crop in the picture, `time` and `duration` (n,) seconds of the source frame; and
-                    `img_size`. (Last pictures of duration 0, which puppets have, are not shown: they only serve as
+                    y2 of the crop in the image, `time` and `duration` (n,) seconds of the source frame; and
+                    `img_size`. (Last images of duration 0, which puppets have, are not shown: they only serve as
                     identity frames.)
 The folder appears under its name when it is complete. Several runs may share `<out>`: see `claims`.
 """
@@ -35,7 +35,7 @@ from ..utils.errors import UserError
 from . import claims, pack
 from .preprocess_config import PreprocessConfig
 
-MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no picture
+MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no image
 JPEG_QUALITY = 95
 MADE_BEFORE, BUSY = "was made before", "another run is making it"  # why a clip is not made, where nothing is wrong
 VIDEO_SUFFIXES = frozenset(

@@ -22,7 +22,7 @@ def lip_mae(mask: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
         truth, prediction: (n,H,W,3) floats in 0..1.
 
     Returns:
-        (n,) floats, an error for each picture in the unit of the pictures; NaN where a mask is empty.
+        (n,) floats, an error for each image in the unit of the images; NaN where a mask is empty.
     """
     error = np.abs(truth.astype("float64") - prediction).mean(axis=-1)
     weight = mask.sum(axis=(1, 2), dtype="float64")
@@ -53,7 +53,7 @@ class Pairs:
     Attributes:
         runs: see `Scores`.
         mouths: (n,48,48,3T) float32 in 0..1.
-        pictures: (n,96,96,3) uint8, the middle frame of each run.
+        images: (n,96,96,3) uint8, the middle frame of each run.
         sounds: of the synced pairs and of the unsynced, each (n,T,80,27,1) or (n,T,12,35,1) float32.
     """
 

@@ -30,7 +30,7 @@ class EvalConfig:
         data_root: folder or pack of preprocessed clips; with `filelist`, folder of videos.
         filelists: folder with a val.txt, whose clips are measured; None: those that training held out, or all where it
             knew none.
-        filelist: Wav2Lip's list for evaluation, lines <clip of the sound> <clip of the face>.
+        filelist: Wav2Lip's list for evaluation, lines <clip of the audio> <clip of the face>.
         baseline: of BASELINES, in place of the generator's mouth.
         audio_offset_ms: shift of the audio windows; None: the checkpoint's.
         max_videos: measure so many of them, evenly spread; None: all.

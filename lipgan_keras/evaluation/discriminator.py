@@ -36,7 +36,7 @@ class ReferenceDiscriminator:
             self.name, self.model, self.frames = "discriminator", keras.Model(model.inputs, towers), 1
 
     def embed(self, runs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-        """Two (n,d) float32 arrays of unit vectors, of pictures and sounds."""
+        """Two (n,d) float32 arrays of unit vectors, of images and sounds."""
         inputs = [np.stack(x) for x in zip(*runs, strict=True)]
         inputs = [np.pad(x, [(0, self.BATCH - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in inputs]  # compiled once
         found = [np.asarray(x, "float32")[: len(runs)] for x in self.model.predict_on_batch(inputs)]
@@ -58,7 +58,7 @@ class SyncScorer:
             number: its own; a gap in the numbers or a cut ends a run of frames.
             crop: (S,S,3) uint8, with S of the discriminator's configuration.
             points: (5,2), the landmarks in it.
-            window: (80,27,1) or (12,35,1), the sound of its time.
+            window: (80,27,1) or (12,35,1), the audio of its time.
         """
         if self.run and (number != self.run[-1][0] + 1 or clip_folder.is_cut(self.run[-1][1], crop)):
             self.run = []
@@ -84,10 +84,10 @@ class SyncScorer:
         self.waiting = []
 
     def accuracy(self) -> float:
-        """How often the video's own sound fits a run of frames better than the same sound at another time.
+        """How often the video's own audio fits a run of frames better than the same sound at another time.
 
-        Each run is compared under its own sound with itself under that of every other run NEAREST to FURTHEST frames
-        before or after it. The share of comparisons that its own sound wins, ties by half: 0.5 is a guess, and what is
+        Each run is compared under its own audio with itself under that of every other run NEAREST to FURTHEST frames
+        before or after it. The share of comparisons that its own audio wins, ties by half: 0.5 is a guess, and what is
         lost in pauses and steady vowels, where sounds are alike, keeps even the truth from 1. NaN: too short.
         """
         self._embed()

@@ -5,7 +5,7 @@ The weights are a file that the user gives: those of Keras's InceptionV3 on Imag
 `keras.applications.InceptionV3(include_top=False, pooling="avg")`.
 
 They are other weights than those of the original FID (the TensorFlow graph of 2015, which pytorch-fid has too), and
-pictures are enlarged by another rule. So these numbers compare sets with each other; do not put them beside published
+images are enlarged by another rule. So these numbers compare sets with each other; do not put them beside published
 ones.
 
 Images are (H, W, 3) BGR uint8.
@@ -68,7 +68,7 @@ class Inception:
             raise UserError(f"{path}: is not InceptionV3 without its top; {advice}") from error
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(n,2048) float32 features of n pictures of any sizes, each squeezed to 299 x 299 (bilinear)."""
+        """(n,2048) float32 features of n images of any sizes, each squeezed to 299 x 299 (bilinear)."""
         found = np.empty((len(images), FEATURES), np.float32)
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH]
@@ -143,14 +143,14 @@ def frechet_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarr
 
 
 def fid(truth: Statistics, generated: Statistics) -> float:
-    """FID of two sets of pictures; NaN where one has fewer than two. What to say of it, says `warning`."""
+    """FID of two sets of images; NaN where one has fewer than two. What to say of it, says `warning`."""
     if min(truth.n, generated.n) < 2:
         return float("nan")
     return frechet_distance(truth.mean, truth.covariance, generated.mean, generated.covariance)
 
 
 def warning(*counts: int) -> str | None:
-    """What to say of a FID of sets of so many pictures; None where there are enough of them."""
+    """What to say of a FID of sets of so many images; None where there are enough of them."""
     fewest = min(counts)
     if fewest < 2:
         return f"FID needs two pictures on each side, there are {fewest}; give more videos"

@@ -133,7 +133,7 @@ def _lines(path) -> list[list[str]]:
 
 
 def dubbed_jobs(options, out) -> list[Job]:
-    """Jobs for the lines of a list in Wav2Lip's format. `clip` is the sound's file, until the video is there."""
+    """Jobs for the lines of a list in Wav2Lip's format. `clip` is the audio's file, until the video is there."""
     if not os.path.isdir(options.data_root):
         raise UserError(
             f"{options.data_root}: no such folder; give the one that the paths in {options.filelist} start from"

@@ -98,12 +98,12 @@ class ClipGenerator:
         return np.stack([moved(self.identity, pose) for pose in self.poses(indices)])
 
     def generate(self, targets: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """(n,S,S,3) floats in 0..1: the pictures (n,S,S,3) uint8 with mouths that say the windows."""
+        """(n,S,S,3) floats in 0..1: the images (n,S,S,3) uint8 with mouths that say the windows."""
         inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in targets])
         return self.generator(inputs, windows)
 
     def say(self, indices: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """(n,S,S,3) uint8: frames of the clip with the mouths that say the sound (n,80,27,1) or (n,12,35,1)."""
+        """(n,S,S,3) uint8: frames of the clip with the mouths that say the audio (n,80,27,1) or (n,12,35,1)."""
         if self.baseline == "source":
             return self.truth(indices)
         if self.baseline == "aligned":
@@ -117,7 +117,7 @@ class ClipGenerator:
         return WindowClock.of(self.config).centres(self.clip.start[indices], self.clip.end[indices])
 
     def wrong_sounds(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """{name: function of indices of frames that gives them windows of a wrong sound}.
+        """{name: function of indices of frames that gives them windows of wrong audio}.
 
         "3", "5" and "10": so many frames later, and at the clip's end earlier; "other": another clip's.
         """
@@ -132,7 +132,7 @@ class ClipGenerator:
         return found
 
     def hear_music(self, indices: np.ndarray) -> np.ndarray:
-        """Windows of `music`, without the clip's own sound."""
+        """Windows of `music`, without the clip's own audio."""
         return WindowClock.of(self.config).windows_of(self.music, self.clip.start[indices], self.clip.end[indices])
 
     def chunks(self) -> Iterator[tuple[np.ndarray, int]]:
@@ -157,14 +157,14 @@ def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:
 
 
 def moved(image: np.ndarray, pose: np.ndarray | None) -> np.ndarray:
-    """A picture, moved by a (2,3) matrix."""
+    """An image, moved by a (2,3) matrix."""
     if pose is None:
         return image
     return cv2.warpAffine(image, pose, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def scaled(images: np.ndarray, size: int = jobs.SIZE) -> np.ndarray:
-    """Pictures (n,S,S,3) of another size."""
+    """Images (n,S,S,3) of another size."""
     if images.shape[1] == size:
         return images
     how = cv2.INTER_AREA if images.shape[1] > size else cv2.INTER_LINEAR
@@ -206,7 +206,7 @@ def clip_generator(settings: Settings, job: Job) -> ClipGenerator:
 
 
 def measure_clip(settings: Settings, job: Job, record: dict) -> None:
-    """Generate a preprocessed clip's frames from its sound, and measure them; see `ClipGenerator`.
+    """Generate a preprocessed clip's frames from its audio, and measure them; see `ClipGenerator`.
 
     Raises:
         UserError: the clip is too short, or one of its files cannot be read.
@@ -257,7 +257,7 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
 
 
 class Sensitivity:
-    """The lip error under wrong sound, over that under the right one."""
+    """The lip error under wrong audio, over that under the right one."""
 
     def __init__(self, speaker: ClipGenerator):
         self.speaker, self.sounds = speaker, speaker.wrong_sounds()

@@ -9,16 +9,16 @@ from ..utils import files
 
 SIZE = 96  # side of the crops that are measured
 CHUNK = 32  # frames at a time
-CHUNK_BYTES = 1 << 27  # of their full pictures
+CHUNK_BYTES = 1 << 27  # of their full images
 PROBES = 12  # frames of a result in which a face is looked for
 JUST = 0.002  # seconds that do not count in the pairing of frames: containers round times
 LONGER = 0.06  # seconds by which two videos may differ in length without a word
 IDENTITY_DISTANCE = 12  # frames between the identity frame and the nearest that is measured
 LEAST = 5  # frames to measure
 LONGEST_NAME = 200  # bytes, of a file without its suffix; most file systems allow 255 with it
-SHIFTS = (3, 5, 10)  # frames by which wrong sound is shifted
-NEAREST, FURTHEST = 3, 25  # frames by which the discriminator's wrong sound is shifted
-FID_EVERY = 5  # frames; neighbours are nearly the same picture
+SHIFTS = (3, 5, 10)  # frames by which wrong audio is shifted
+NEAREST, FURTHEST = 3, 25  # frames by which the discriminator's wrong audio is shifted
+FID_EVERY = 5  # frames; neighbours are nearly the same image
 SENSITIVITY = {f"sensitivity_{name}" for name in (*SHIFTS, "other")}
 
 
@@ -58,7 +58,7 @@ class Job:
         name: unique among the jobs; a relative path without suffix.
         truth, generated: video files; or
         clip: a preprocessed folder, and
-        other: that of another clip, for its sound.
+        other: that of another clip, for its audio.
         problem: why it cannot be measured, where that is known already.
     """
 

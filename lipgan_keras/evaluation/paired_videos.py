@@ -83,7 +83,7 @@ class Grid:
     """Gives a listener the frames of a result that are shown at times N / FPS.
 
     Args:
-        wave: (n,), the sound of the result, 16 kHz mono.
+        wave: (n,), the audio of the result, 16 kHz mono.
     """
 
     def __init__(self, listener: "SyncScorer", wave: np.ndarray):
@@ -122,7 +122,7 @@ def counted(pairs: Iterator[Pair], record: dict) -> Iterator[tuple[int, Pair]]:
 
 
 def chunks(pairs: Iterable[tuple[int, Pair]]) -> Iterator[tuple[list[tuple[int, Pair]], int]]:
-    """Frames with faces, in stretches without a gap, at most CHUNK at a time, fewer where pictures are large.
+    """Frames with faces, in stretches without a gap, at most CHUNK at a time, fewer where images are large.
 
     With each chunk comes 1 where it goes on without a gap: it begins with the last frame of the chunk before then; else
     0.
@@ -157,7 +157,7 @@ def cut(both: list[Pair]) -> Frames:
 
 
 def of_size(image: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A picture, scaled to the size of another."""
+    """An image, scaled to the size of another."""
     if image.shape == like.shape:
         return image
     shrinks = image.shape[0] > like.shape[0]

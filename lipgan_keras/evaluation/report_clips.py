@@ -44,11 +44,11 @@ class ClipCutter:
         return start, seconds, min(infos[1].fps, FASTEST)
 
     def single(self, path: Path, other: Path, span: tuple, height: int) -> str:
-        """A clip as base64, with its own sound, or the other video's where it has none."""
+        """A clip as base64, with its own audio, or the other video's where it has none."""
         return self._encode([path], [path, other], span, height)
 
     def both(self, paths: list[Path], span: tuple, height: int) -> str:
-        """The true one on the left, the generated one with its sound on the right."""
+        """The true one on the left, the generated one with its audio on the right."""
         return self._encode(paths, paths[::-1], span, height)
 
     def height(self, path: Path, most: int | None = None) -> int:
@@ -112,7 +112,7 @@ class ClipCutter:
 
 
 def _shown(path, times):
-    """The picture that a video shows at each of the rising times; before its first and after its last one, that one."""
+    """The image that a video shows at each of the rising times; before its first and after its last one, that one."""
     frames = video_reader.read_frames(path, max(0.0, times[0] - 1))
     held = next(frames, None)
     if held is None:

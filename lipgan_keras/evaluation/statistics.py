@@ -33,7 +33,7 @@ def ratio_interval(
     """sum(numerator) / sum(denominator) and its percentile bootstrap interval: ratio, low, high.
 
     Args:
-        numerator, denominator: (n,) floats that belong together, such as lip errors under wrong and right sound: they
+        numerator, denominator: (n,) floats that belong together, such as lip errors under wrong and right audio: they
             are drawn together.
         groups: (n,) labels, such as the clip of each frame: whole groups are drawn.
     """

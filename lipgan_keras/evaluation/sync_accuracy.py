@@ -2,7 +2,7 @@
 
     python -m lipgan_keras.sync_accuracy --data_root crops/ --checkpoint logs/checkpoint.h5
 
-Real faces only. Each run of frames gives one synced pair and one unsynced: the same mouths with their clip's sound at
+Real faces only. Each run of frames gives one synced pair and one unsynced: the same mouths with their clip's audio at
 least 3 frames and, where the clip allows, at most 1 s away. So half of the pairs are synced, and a guess is right half
 of the time. The threshold is the best one for pairs of the training clips; the accuracy is that on the held-out clips.
 
@@ -32,7 +32,7 @@ ORACLE_STEP = 0.05  # the oracle reads openings to this
 
 
 def opening_differences(clips: list[Clip], runs: np.ndarray, frames: int, data_root: str, puppets: str) -> np.ndarray:
-    """(n,) how much the true openings of mouths and sound differ in each unsynced pair, read to `ORACLE_STEP`.
+    """(n,) how much the true openings of mouths and audio differ in each unsynced pair, read to `ORACLE_STEP`.
 
     Args:
         runs: of `scoring.Scores`.

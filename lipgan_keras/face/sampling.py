@@ -29,7 +29,7 @@ class Entry:
     """A frame on its way: what the detector saw, then who that is."""
 
     frame: Frame | None
-    changed: bool  # the picture changed from the frame before, as at a cut
+    changed: bool  # the image changed from the frame before, as at a cut
     faces: list[Face] | None = None
     scene: int = 0
     sights: dict[int, Sighting] = field(default_factory=dict)  # of each person
@@ -74,7 +74,7 @@ def _without_picture(frame):
 
 
 class _Changes:
-    """Tells whether the whole picture changed much more than it did lately, as at a cut."""
+    """Tells whether the whole image changed much more than it did lately, as at a cut."""
 
     def __init__(self):
         self.thumbnail: np.ndarray | None = None

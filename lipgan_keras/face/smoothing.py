@@ -104,7 +104,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def roll(landmarks: np.ndarray) -> float:
-    """Radians by which a face is tilted in the picture, from x towards y.
+    """Radians by which a face is tilted in the image, from x towards y.
 
     The sum of three vectors that point across an upright face: from eye to eye, from corner to corner of the mouth, and
     from the eyes to the mouth, turned by 90 degrees. Of a face turned aside the first two grow short and count less.

@@ -57,7 +57,7 @@ class Tracked:
 
 @dataclass
 class Record:
-    """`Tracked` without the picture: small enough to keep for a whole video."""
+    """`Tracked` without the image: small enough to keep for a whole video."""
 
     time: float
     faces: list[TrackedFace]
@@ -87,10 +87,10 @@ def track(
     Args:
         frames: as `video_reader.read_frames` gives them.
         style, pads: of `cropping.crop_box`.
-        every: look for faces in one frame of so many, and interpolate between; where the picture changes, a face moves
+        every: look for faces in one frame of so many, and interpolate between; where the image changes, a face moves
             by more than DRIFT, comes or goes, the frames between are looked at too, by halving.
         people: one of PEOPLE.
-        bridge: gaps of up to so many frames are filled by interpolation, unless the picture changes in them; if not 0,
+        bridge: gaps of up to so many frames are filled by interpolation, unless the image changes in them; if not 0,
             faces that are seen for FLASH frames or fewer are left out too.
         fade: frames over which `strength` rises and falls. Cuts, and the ends of the video, are hard.
         upright: turn the crops with the head, so that the face stands upright in them; 0 leaves them as they are.
@@ -119,7 +119,7 @@ def track(
             strength = fade_strength(window, i, person, fade) if fade else 1.0
             found.append(TrackedFace(sight.stretch, ranks[person], face, box, angle, strength))
         found.sort(key=lambda face: float(face.face.landmarks[:, 0].mean()))
-        frame, entry.frame = entry.frame, None  # windows hold entries longer than their pictures are needed
+        frame, entry.frame = entry.frame, None  # windows hold entries longer than their images are needed
         yield Tracked(frame, found)
 
 
@@ -175,7 +175,7 @@ def fixed_box(
 
 
 def check_box(box: Sequence[float], width: int, height: int) -> None:
-    """See that `box`, top, bottom, left and right in pixels, lies within a picture and holds some pixels.
+    """See that `box`, top, bottom, left and right in pixels, lies within an image and holds some pixels.
 
     Raises:
         UserError: it does not.

@@ -1,6 +1,6 @@
 """Put a generated mouth into its frame: through a soft mask, in the frame's colours, as sharp as the frame.
 
-The mask is made from the landmarks of that frame. What it is measured by, and pictures: docs/compositing.md.
+The mask is made from the landmarks of that frame. What it is measured by, and images: docs/compositing.md.
 
 Images are (H, W, 3) BGR uint8. Points are (x, y), pixel i covers [i, i + 1); boxes are (x1, y1, x2, y2).
 """
@@ -30,13 +30,13 @@ NOSE = 3.2  # tangent of the yaw for each distance of the eyes that the nose is 
 LIMIT, FADE = 45.0, 15.0  # degrees; from 30 on any other mouth of the clip is nearer to the true one
 
 UNLIKE = 20.0  # grey levels by which a rim pixel may differ from the others before it counts half
-ALIKE = 7.0  # grey levels within which the source's own detail fits the new picture
+ALIKE = 7.0  # grey levels within which the source's own detail fits the new image
 BAND = 1.8  # crop pixels; finer than that is detail
 MAX_GAIN = 2.0
 
 
 class Composer:
-    """Composer(region, sharpen)(image, face, crop): the picture with the generated crop's mouth in it.
+    """Composer(region, sharpen)(image, face, crop): the image with the generated crop's mouth in it.
 
     Args:
         region: "mouth" takes the lips and a margin, "jaw" mouth and chin. Both are feathered, follow the head's roll,
@@ -80,10 +80,10 @@ class Composer:
         return result
 
     def mask(self, shape: tuple[int, int], face) -> tuple[tuple[int, int, int, int], np.ndarray]:
-        """How much of the new picture shows.
+        """How much of the new image shows.
 
         Args:
-            shape: (H, W) of the picture.
+            shape: (H, W) of the image.
             face: as above.
 
         Returns:
@@ -122,7 +122,7 @@ class Composer:
 
 
 class _Head:
-    """Where mask `region` lies in the picture, by the landmarks."""
+    """Where mask `region` lies in the image, by the landmarks."""
 
     def __init__(self, landmarks, region):
         _, self.mouth, self.across, self.down, length = face_axes(landmarks)
@@ -142,7 +142,7 @@ class _Head:
         return np.array([self.mouth + p * along[0] + q * along[1] for p in (-self.left, self.right) for q in rows])
 
     def draw(self, x, y):
-        """The mask and the lips, 0..1, at points of the picture."""
+        """The mask and the lips, 0..1, at points of the image."""
         x, y = (x - self.mouth[0]) / self.unit, (y - self.mouth[1]) / self.unit
         p = (x * self.across[0] + y * self.across[1]).astype(np.float32)
         q = (x * self.down[0] + y * self.down[1]).astype(np.float32)
@@ -163,7 +163,7 @@ def yaw(landmarks: np.ndarray) -> float:
         landmarks: (5, 2), as `detector.Face` has them.
 
     Returns:
-        Degrees, -90..90: 0 faces the camera, positive is turned to the right in the picture. Right to about 5 degrees
+        Degrees, -90..90: 0 faces the camera, positive is turned to the right in the image. Right to about 5 degrees
         in the median up to 40; too little beyond, where MTCNN's landmarks stay behind (60 is taken for 45 to 50).
     """
     landmarks = np.asarray(landmarks, np.float64)
@@ -190,7 +190,7 @@ def face_axes(landmarks):
 
 
 def _to_crop(face, size) -> np.ndarray:
-    """(2,3) that takes points of the picture to the crop of side `size`."""
+    """(2,3) that takes points of the image to the crop of side `size`."""
     box = np.asarray(face.box, np.float64)
     middle, scale = (box[:2] + box[2:]) / 2, size / (box[2:] - box[:2])
     cos, sin = np.cos(face.angle), np.sin(face.angle)
@@ -199,7 +199,7 @@ def _to_crop(face, size) -> np.ndarray:
 
 
 def _warp(crop, to_crop, area) -> np.ndarray:
-    """The crop as it lies in `area` of the picture: float32."""
+    """The crop as it lies in `area` of the image: float32."""
     x1, y1, x2, y2 = area
     # cv2 counts from pixel centres on both sides.
     offset = to_crop @ (x1 + 0.5, y1 + 0.5, 1.0) - 0.5
@@ -242,7 +242,7 @@ def _detailed(old, new, shape, lips, scale, sharpen) -> np.ndarray:
     """`new` with as much fine detail as `old`.
 
     Where both look the same but for the detail, as skin does that has not moved, it is the source's own. Elsewhere,
-    and on the lips, the source's would be a ghost of the old mouth: there the new picture's is raised, MAX_GAIN times
+    and on the lips, the source's would be a ghost of the old mouth: there the new image's is raised, MAX_GAIN times
     at most, until the mask has the source's gradients.
     """
     sigma = max(BAND / scale, 0.8)

@@ -1,7 +1,7 @@
 """What runs a generator: OpenVINO on a CPU, Keras on a GPU or by choice.
 
     engine = load("checkpoint.h5")
-    pictures = engine(faces, windows)
+    images = engine(faces, windows)
 
 OpenVINO is given a graph that is made from the Keras model once and kept in the user's cache folder; as long as that
 fits, neither Keras nor its backend is loaded.

@@ -7,7 +7,7 @@ from ..face.regions import ramp
 from . import blend
 from .blend import face_axes
 
-# Whether a hand is before the mouth, seen in a small upright picture of the face: PATCH pixels a side, in the unit
+# Whether a hand is before the mouth, seen in a small upright image of the face: PATCH pixels a side, in the unit
 # above
 PATCH, PATCH_SIDE, PATCH_MIDDLE = 24, 1.7, -0.2
 CHANGED = 30.0  # grey levels

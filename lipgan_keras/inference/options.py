@@ -21,18 +21,18 @@ class Options:
     Attributes:
         region: what is redrawn: "mouth", "jaw" or "face", the original's rectangle.
         sharpen: how much of the detail of the face around it the mouth is given; 0: none.
-        pads: top, bottom, left, right: pixels of the face picture by which the crop grows on each side (shrinks where
+        pads: top, bottom, left, right: pixels of the face image by which the crop grows on each side (shrinks where
             negative).
-        box: top, bottom, left, right in pixels of the face picture: where the face is, in every frame, in place of
+        box: top, bottom, left, right in pixels of the face image: where the face is, in every frame, in place of
             looking.
         face_index: which face, counted from the left; "all"; None: the largest.
         smooth: whether landmarks are smoothed in time.
         static: of a video, use the first frame with a face only.
         start, end: seconds of a face video that are used; sound is not cut by them.
         resize_factor: the result's sides are the input's divided by it.
-        max_sec: cut the sound here.
+        max_sec: cut the audio here.
         fps: frame rate of the output where the face is a still, 25 by default; a video keeps its own times.
-        label: write visibly on the picture that it is synthetic.
+        label: write visibly on the image that it is synthetic.
         preview: a PNG to write as soon as some faces are there: those of the source above those of the result.
     """
 

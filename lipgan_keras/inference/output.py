@@ -22,7 +22,7 @@ def synthetic_writer(path: str | os.PathLike, width: int, height: int, rate: flo
 
 
 def labelled(image: np.ndarray) -> np.ndarray:
-    """A copy of a picture, (H,W,3) uint8, with LABEL in the lower left corner."""
+    """A copy of an image, (H,W,3) uint8, with LABEL in the lower left corner."""
     height = len(image)
     scale = max(0.4, height / 720)
     image = image.copy()

@@ -11,7 +11,7 @@ from ..config import WINDOW_SHAPE
 from ..media import probe, video_reader
 from ..utils.errors import UserError
 
-MAX_SIDE = 1280  # pixels of a picture
+MAX_SIDE = 1280  # pixels of an image
 FACE_FRAMES = 250  # of a video, in which a face is looked for
 
 
@@ -21,7 +21,7 @@ class Head:
     Attributes:
         image: the photo, (H,W,3) BGR uint8, MAX_SIDE pixels at most.
         rest: the photo with its mouth as in silence.
-        cost: seconds that a picture took.
+        cost: seconds that an image took.
         config, name: of the engine.
     """
 

@@ -29,12 +29,12 @@ FADE = 3  # frames over which the new mouth comes and goes with its face
 MAX_SIDE = 8192  # pixels; H.264 players give up beyond
 SMALL_FACE = 32  # pixels; what is narrower holds hardly a mouth
 LONGEST = 0.1  # seconds; a frame that is shown for longer is given several mouths
-END = 5e-3  # seconds of sound that no frame of its own is made for
+END = 5e-3  # seconds of audio that no frame of its own is made for
 
 
 @dataclasses.dataclass
 class OutputFrame:
-    """A frame of the output, shown from `time` for `duration` seconds of the sound, and the faces that are to speak."""
+    """A frame of the output, shown from `time` for `duration` seconds of the audio, and the faces that are to speak."""
 
     frame: Frame
     faces: list[TrackedFace]
@@ -52,7 +52,7 @@ class Source:
 
     Attributes:
         width, height, rate: of the output.
-        seconds, wave: of the sound.
+        seconds, wave: of the audio.
         expected: frames, about.
         ahead, batch: frames that may wait between two stages, and that are generated at once.
         broken: why the video could not be read to its end.
@@ -176,7 +176,7 @@ class Source:
             yield one
 
     def _frames(self, frames) -> Iterator[Frame]:
-        """Frames of the picture's final size, from `start` at time 0 to `end`."""
+        """Frames of the image's final size, from `start` at time 0 to `end`."""
         last = math.inf if self.options.end is None else self.options.end - self.options.start
         for frame in frames:
             image = frame.image
@@ -213,7 +213,7 @@ class Source:
         return self.options.end is not None and frame.time >= self.options.end - 1e-6
 
     def _find_still(self) -> Tracked:
-        """The picture, or the first frame of the video that has a face."""
+        """The image, or the first frame of the video that has a face."""
         for frame in self._frames(self._forward()):
             for tracked in self._track(iter([frame]), fade=0):
                 if tracked.faces:
@@ -229,7 +229,7 @@ class Source:
             yield OutputFrame(self.still.frame, self.still.faces, i / self.rate, end - i / self.rate)
 
     def _video_shots(self, stages) -> Iterator[OutputFrame]:
-        """The video forward, back, forward, ... until the sound ends.
+        """The video forward, back, forward, ... until the audio ends.
         Later passes reuse the faces found in the first.
         """
         records = []
@@ -251,7 +251,7 @@ class Source:
                 at, until = frame.time, frame.time + frame.duration
                 if turn % 2:
                     at, until = length - until, length - at
-                at = begin + at if shown else 0.0  # the sound may start before the picture does
+                at = begin + at if shown else 0.0  # the audio may start before the image does
                 if shown and at >= self.seconds - END:
                     return
                 shown = True

@@ -12,7 +12,7 @@ FOURIER_FRAME = {"mel": 800, "mfcc": 400}  # samples that one step of a window h
 
 
 class Schedule:
-    """Which sound a frame hears, and when it is to be shown, by the model's configuration. All in seconds of sound.
+    """Which sound a frame hears, and when it is to be shown, by the model's configuration. All in seconds of audio.
 
     Attributes:
         wait: from the middle of a frame to the end of what its window is centred on and after, that is half a window,
@@ -36,7 +36,7 @@ class Schedule:
         return float(WindowClock.of(self.config).centres(k / FPS, (k + 1) / FPS))
 
     def samples(self, k: int) -> int:
-        """How much sound there must be for the window of frame k to be what it is in the whole sound."""
+        """How much sound there must be for the window of frame k to be what it is in the whole audio."""
         return math.ceil((self.centre(k) + self.half) * sound.RATE + 1e-3) + FOURIER_FRAME[self.config.audio] // 2
 
     def due(self, k: int) -> float:

@@ -3,10 +3,10 @@
     arecord -q -t raw -f S16_LE -r 16000 -c 1 --buffer-time=80000 | \\
         python -m lipgan_keras.live --face photo.jpg --audio - --sink - | ffplay -i -
 
-A picture needs the sound of half a window after it; it is shown DUE seconds after that has come in, evenly. What would
+A frame needs the audio of half a window after it; it is shown DUE seconds after that has come in, evenly. What would
 come more than LATE seconds after it is left out, so that no delay adds up; sound is never left out.
 
-A thread reads the sound, another one makes the pictures, the main thread shows them; at most one picture waits.
+A thread reads the audio, another one makes the frames, the main thread shows them; at most one frame waits.
 """
 
 import collections
@@ -33,8 +33,8 @@ from .schedule import Schedule, frame_count
 from .sinks import Mp4, Window, Y4m, open_window, raw_stdout
 from .sound import LiveSound, play, read_pcm
 
-SLOWEST = 0.2  # seconds without a picture after which the newest one is made even if it will be late
-LONGEST = 1.0  # seconds without a picture after which an old one is better than none
+SLOWEST = 0.2  # seconds without a frame after which the newest one is made even if it will be late
+LONGEST = 1.0  # seconds without a frame after which an old one is better than none
 COSTS = 15  # frames whose median time says how long the next one takes
 
 
@@ -44,9 +44,9 @@ class Summary:
 
     Attributes:
         sink: where.
-        seconds: of sound.
+        seconds: of audio.
         shown, dropped: frames that were shown, and those left out because they would have come too late.
-        latency: {milliseconds: frames}, from the sound in the middle of a frame until the frame was given out.
+        latency: {milliseconds: frames}, from the audio in the middle of a frame until the frame was given out.
         limit: the latency in seconds beyond which frames are left out.
         engine: what ran the generator.
     """
@@ -97,18 +97,18 @@ def live(
 
     Args:
         checkpoint_path: a generator's; None: the one that ships.
-        face: picture, or a video whose first frame with a face is taken.
+        face: image, or a video whose first frame with a face is taken.
         audio: "-": raw 16 kHz signed 16-bit little-endian mono PCM on standard input; or a file, played in its time.
         sink: "window", "-" (YUV4MPEG2 on standard output), or an MP4 file.
         pads: top, bottom, left, right: pixels by which the face crop grows on each side.
         box: top, bottom, left, right of the face in pixels, in place of looking for it.
         region, sharpen: of `blend.Composer`.
         engine, audio_offset_ms: of `engine.load`.
-        label: write on the picture that it is synthetic.
+        label: write on the frame that it is synthetic.
         stop: ends the show when it is set.
 
     Raises:
-        UserError: an input that cannot be used, no face, no sound, or no such sink.
+        UserError: an input that cannot be used, no face, no audio, or no such sink.
     """
     stop = stop or threading.Event()
     ready, closed = threading.Event(), threading.Event()
@@ -191,7 +191,7 @@ class Show:
         self._show_cost = 0.0
 
     def run(self) -> Summary:
-        """Show all until the sound ends or `stop` is set."""
+        """Show all until the audio ends or `stop` is set."""
         self._begin = self._shown_at = time.monotonic()
         maker = threading.Thread(target=self._make_all, daemon=True)
         maker.start()
@@ -279,7 +279,7 @@ class Show:
         return time.monotonic() - self._shown_at > seconds
 
     def _clock(self, seconds):
-        """The moment of time.monotonic() at which a second of the sound came in."""
+        """The moment of time.monotonic() at which a second of the audio came in."""
         return self.sound.origin + seconds
 
     def _put(self, item):

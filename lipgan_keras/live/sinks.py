@@ -25,7 +25,7 @@ REPEATS = 5  # frames of raw video that are made up for at once
 
 
 class Mp4:
-    """Frames and sound into a file; a frame left out lets the one before it last longer."""
+    """Frames and audio into a file; a frame left out lets the one before it last longer."""
 
     def __init__(self, path, width: int, height: int, sound: LiveSound, stop: threading.Event):
         self._path, self._size, self._sound = path, (width, height), sound
@@ -64,7 +64,7 @@ class Mp4:
         pass
 
     def finish(self, seconds: float) -> None:
-        """End picture and sound there."""
+        """End video and audio there."""
         k, image = self._last or (-1, self._rest)
         if seconds - (k + 1) / schedule.FPS > 1e-3:
             self._writer.write(image, (k + 1) / schedule.FPS, seconds - (k + 1) / schedule.FPS)
@@ -72,7 +72,7 @@ class Mp4:
 
 
 class Y4m:
-    """YUV4MPEG2 on a file descriptor: raw 4:2:0 pictures with a header, which players and FFmpeg read as they come.
+    """YUV4MPEG2 on a file descriptor: raw 4:2:0 frames with a header, which players and FFmpeg read as they come.
 
     Of a constant rate: a frame left out is the one before it once more. While the reader is slow that waits.
     """
@@ -169,7 +169,7 @@ class Window:
             self._label = tkinter.Label(self._root, borderwidth=0)
             self._label.pack()
         self._label.configure(image=picture)
-        self._picture = picture  # tkinter forgets pictures that nothing else holds
+        self._picture = picture  # tkinter forgets frames that nothing else holds
         self._root.update()
 
     def idle(self) -> None:
@@ -192,7 +192,7 @@ def open_window():
 
 @contextlib.contextmanager
 def raw_stdout() -> Iterator[int]:
-    """A descriptor of standard output for pictures alone; what is printed meanwhile goes to standard error."""
+    """A descriptor of standard output for frames alone; what is printed meanwhile goes to standard error."""
     sys.stdout.flush()
     descriptor = os.dup(1)
     os.dup2(2, 1)

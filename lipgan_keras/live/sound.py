@@ -15,10 +15,10 @@ from ..config import SAMPLE_RATE
 from ..utils.errors import UserError
 
 RATE = SAMPLE_RATE
-KEPT = 10.0  # seconds of sound that is held
-PATIENCE = 0.5  # seconds without sound after which silence is heard
+KEPT = 10.0  # seconds of audio that is held
+PATIENCE = 0.5  # seconds without audio after which silence is heard
 MEMORY = 5.0  # seconds of arrivals by which the clock goes
-BACKLOG = 2.0  # seconds of sound that may have waited in the pipe, which is what a pipe holds
+BACKLOG = 2.0  # seconds of audio that may have waited in the pipe, which is what a pipe holds
 
 
 class LiveSound:
@@ -63,7 +63,7 @@ class LiveSound:
             self._changed.notify_all()
 
     def wait(self, count: int, timeout: float) -> bool:
-        """Wait at most `timeout` seconds until `count` samples are there or the sound has ended: whether one is so.
+        """Wait at most `timeout` seconds until `count` samples are there or the audio has ended: whether one is so.
 
         Where sound stays away for PATIENCE, the clock goes on from there with silence, so that the mouth rests.
         """
@@ -91,7 +91,7 @@ class LiveSound:
         return audio.windows_of(held, [seconds - first / RATE], kind)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All of the sound, piece by piece, once, waiting for it (with `record`)."""
+        """All of the audio, piece by piece, once, waiting for it (with `record`)."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._record or self.ended)

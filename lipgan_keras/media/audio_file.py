@@ -14,7 +14,7 @@ from ..config import SAMPLE_RATE
 from ..utils.errors import UserError
 from ..utils.files import replacing
 
-_LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the sound ends in it
+_LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the audio ends in it
 _LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
 
 # Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that
@@ -25,7 +25,7 @@ av.logging.set_level(None)
 def load_audio(
     path: str | os.PathLike, max_seconds: float | None = None, data: bytes | memoryview | None = None
 ) -> np.ndarray:
-    """Decode the sound of a media file on the container's clock.
+    """Decode the audio of a media file on the container's clock.
 
     Sample 0 is the container's start (the start of its earliest stream): sound that starts later is preceded by
     silence, and gaps of over 50 ms in the stream's timestamps become silence. Channels are averaged.
@@ -39,7 +39,7 @@ def load_audio(
         float32 (n,), 16 kHz mono in [-1, 1].
 
     Raises:
-        UserError: no such file, not a media file, no audio stream in it, or no sound could be decoded.
+        UserError: no such file, not a media file, no audio stream in it, or no audio could be decoded.
     """
     limit = math.inf if max_seconds is None else max_seconds
     pieces = []  # [start in seconds, sample rate, mono chunks, number of samples], each piece without gaps

@@ -20,7 +20,7 @@ UNREADABLE = "its picture cannot be decoded; is the file damaged? Convert it to 
 
 @contextlib.contextmanager
 def open_media(path) -> Iterator[tuple[Any, Any]]:
-    """The container and its picture stream."""
+    """The container and its video stream."""
     try:
         # "file:" so that no name is taken for an address
         container = av.open(f"file:{os.fspath(path)}", container_options=LOCAL_ONLY, metadata_errors="ignore")
@@ -71,7 +71,7 @@ def end_of_pictures(path, container, stream, fps: float) -> float:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base - origin)
     if container.duration and not container.streams.audio:
         return container.duration / av.time_base
-    end = 0.0  # not said anywhere, or of the sound: look through all packets, which needs no decoding
+    end = 0.0  # not said anywhere, or of the audio: look through all packets, which needs no decoding
     with open_media(path) as (again, picture_stream), contextlib.suppress(av.error.FFmpegError):
         for packet in again.demux(picture_stream):
             if packet.pts is not None:
@@ -116,7 +116,7 @@ def _seek(container, stream, seconds: float) -> bool:
 def timed_pictures(path, container, stream) -> Iterator[tuple[float, float | None, Any]]:
     """Decode from where the container stands: (time, own duration if known, av.VideoFrame), times rising.
 
-    Nothing comes before the first complete picture: a cut that starts between keyframes gives grey smears.
+    Nothing comes before the first complete frame: a cut that starts between keyframes gives grey smears.
     """
     origin, step = clock_origin(container, stream), 1 / frame_rate(stream)
     last, shift, broken = None, 0.0, 0
@@ -144,7 +144,7 @@ def timed_pictures(path, container, stream) -> Iterator[tuple[float, float | Non
         yield time, float(picture.duration * picture.time_base) if picture.duration else None, picture
         last = time
     if broken > 2 or (broken and picture is not None and not picture.is_corrupt):
-        # Up to two broken pictures at the very end are those of a recording switched off, and left out.
+        # Up to two broken frames at the very end are those of a recording switched off, and left out.
         raise UserError(
             f"{path}: its picture breaks at {last + step:.2f} s, the file is damaged there; "
             "copy it again, or cut the part before and use that"
@@ -169,7 +169,7 @@ def decoded_pictures(container, stream) -> Iterator[Any]:
 
 
 def upright_turn(picture) -> tuple[bool, tuple[int, ...]]:
-    """How to turn a picture upright: whether to transpose it, then the axes to flip.
+    """How to turn a frame upright: whether to transpose it, then the axes to flip.
 
     The display matrix (ISO/IEC 14496-12, 6.2.2) takes a pixel (x, y) to (a x + c y, b x + d y); it is taken for the
     nearest of the eight turns and mirrorings.

@@ -37,7 +37,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
     """Say what a file holds. The content decides, not the name; the first frame is decoded.
 
     Raises:
-        UserError: no such file, a folder, an empty or a text file, no picture in it, cut off, or damaged.
+        UserError: no such file, a folder, an empty or a text file, no image in it, cut off, or damaged.
     """
     kind = file_kind(path)
     if kind == "still":

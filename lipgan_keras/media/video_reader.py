@@ -1,4 +1,4 @@
-"""Frames of a picture or video, with their times."""
+"""Frames of an image or video, with their times."""
 
 import collections
 import os
@@ -22,7 +22,7 @@ ACCURATE = int(Interpolation.BILINEAR) | 0x2000 | 0x40000  # with full horizonta
 
 @dataclass
 class Frame:
-    """One picture: `image` (height, width, 3) BGR uint8, shown from `time` for `duration` seconds."""
+    """One image: `image` (height, width, 3) BGR uint8, shown from `time` for `duration` seconds."""
 
     image: np.ndarray
     time: float
@@ -32,7 +32,7 @@ class Frame:
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Read a still, or the first frame of a video, as (height, width, 3) BGR uint8.
 
-    16-bit and grey pictures become 8-bit BGR, transparent ones are laid over white, EXIF rotation is applied.
+    16-bit and grey images become 8-bit BGR, transparent ones are laid over white, EXIF rotation is applied.
 
     Raises:
         UserError: as `probe`.
@@ -51,13 +51,13 @@ def read_frames(path: str | os.PathLike, start: float = 0.0, exact: bool = True)
     times are filled in at the average rate, times that run backwards are mended so that they rise.
 
     Args:
-        path: a picture or a video file.
+        path: an image or a video file.
         start: seconds; frames before `start` less half a frame are left out, by seeking where the format can.
         exact: False converts colours by swscale's quick way, as OpenCV's VideoCapture does: about 1 grey level darker,
             with blocky colours. For comparison with figures that were got so.
 
     Raises:
-        UserError: as `probe`; in mid-stream, with the second at which the picture breaks.
+        UserError: as `probe`; in mid-stream, with the second at which the image breaks.
     """
     kind = file_kind(path)
     if kind == "still":

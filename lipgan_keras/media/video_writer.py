@@ -19,31 +19,31 @@ from . import demux, video_reader
 
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_FRAME = 1024
-_CLOCK = 90000  # ticks a second of the written picture track
+_CLOCK = 90000  # ticks a second of the written video track
 
 
 class VideoWriter:
     """Write H.264 (yuv420p, BT.709) and AAC into an MP4 that browsers play, its index in front.
 
-    A context manager. Sound goes in along with the pictures. The file is written at `path` directly; give it a
+    A context manager. Sound goes in along with the frames. The file is written at `path` directly; give it a
     temporary name (`files.replacing`) where a half-written file would hurt.
 
     Args:
         path: the MP4 file.
-        width, height: of the pictures; odd ones are padded by repeating the last column or row.
+        width, height: of the frames; odd ones are padded by repeating the last column or row.
         fps: the nominal rate, for rate control and for frames written without a duration.
-        audio: a file with sound, or (wave, rate): float array (n,) or (n, 1, 2 or 6 channels) in -1..1 at `rate` Hz,
-            or an iterator of mono pieces (n,), taken as they are needed, about 0.1 s ahead of the picture.
+        audio: a file with audio, or (wave, rate): float array (n,) or (n, 1, 2 or 6 channels) in -1..1 at `rate` Hz,
+            or an iterator of mono pieces (n,), taken as they are needed, about 0.1 s ahead of the video.
             Its own rate and channels are kept where AAC has them (of a file's more than two, 5.1 stays, others become
-            stereo). The sound starts at time 0 of its file's clock; gaps in it become silence.
-        max_seconds: the sound is cut here.
+            stereo). The audio starts at time 0 of its file's clock; gaps in it become silence.
+        max_seconds: the audio is cut here.
         sample_aspect_ratio: width of a pixel over its height.
-        duration: the sound is cut or padded with silence to last this many seconds; without it, it keeps its length.
+        duration: the audio is cut or padded with silence to last this many seconds; without it, it keeps its length.
         crf: x264's quality, smaller is better.
         metadata: tags of the file, such as "title" and "comment".
 
     Raises:
-        UserError: no such audio file, or no sound in it.
+        UserError: no such audio file, or no audio in it.
         OSError: the file cannot be written (no space left, ...), with its name.
     """
 
@@ -137,7 +137,7 @@ class VideoWriter:
             self._container.mux(self._audio.encode(frame))
 
     def cut_sound(self, seconds: float) -> None:
-        """End the sound earlier than was said at first; what is written already stays."""
+        """End the audio earlier than was said at first; what is written already stays."""
         if self._sound:
             self._sound.cut(seconds)
 
@@ -181,7 +181,7 @@ class VideoWriter:
 
 
 class _Sound:
-    """The sound of a file or an array, from time 0 on, as frames for the AAC encoder."""
+    """The audio of a file or an array, from time 0 on, as frames for the AAC encoder."""
 
     def __init__(self, audio, end: float | None, pad: bool):
         self._opened = contextlib.ExitStack()

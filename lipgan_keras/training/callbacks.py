@@ -23,7 +23,7 @@ FLUSH = 10  # steps of which the losses are fetched at once, so that a step need
 
 
 class Log(keras.callbacks.Callback):
-    """Progress bar, `log.csv`, TensorBoard events, picture grids, validation and `checkpoint.h5`.
+    """Progress bar, `log.csv`, TensorBoard events, image grids, validation and `checkpoint.h5`.
 
     Rows are means since the row before. A row is written at every checkpoint, before it is saved: a resumed run cuts
     the log back to its checkpoint, and so ends with the rows of a run that was never killed.

@@ -124,7 +124,7 @@ def _dataset(options, config, clips):
 
 
 def _sound(options):
-    """What augments the sound; None where nothing does."""
+    """What augments the audio; None where nothing does."""
     names = [name for name in options.augment if name in ("gain", "noise")]
     return Sound(names, options.noise_dir, options.seed) if names else None
 

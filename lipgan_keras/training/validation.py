@@ -13,10 +13,10 @@ from ..utils.backend import keras
 from ..utils.batching import run_in_batches
 
 VAL_SAMPLES = 256
-# The visual-quality discriminator starts when the lip error under a wrong sound is so many times that under the right
+# The visual-quality discriminator starts when the lip error under wrong audio is so many times that under the right
 # one.
 SOUND_USED = 1.1
-MAX_DRAWS = 20  # until a wrong sound is looked for in turn
+MAX_DRAWS = 20  # until wrong audio is looked for in turn
 
 
 JUDGES = {"sync": "val_sync_accuracy", "discriminator": "val_disc_accuracy"}
@@ -29,13 +29,13 @@ def columns_of(models: Iterable[str]) -> list[str]:
 
 
 class Validation:
-    """Fixed samples of the held-out clips: errors under their own sound and under another's, and the sync accuracy of
+    """Fixed samples of the held-out clips: errors under their own audio and under another's, and the sync accuracy of
     the discriminators, whose thresholds come from clips that are trained on.
 
     Attributes:
         columns: names of what a call returns.
-        sound_used: whether the generator's lips, when last judged, were much worse under a wrong sound.
-        wrong: (n,80,27,1) or (n,12,35,1), a wrong sound for each sample; None where the clips hold but one sound, whose
+        sound_used: whether the generator's lips, when last judged, were much worse under wrong audio.
+        wrong: (n,80,27,1) or (n,12,35,1), wrong audio for each sample; None where the clips hold but one sound, whose
             error is not a number then.
     """
 

@@ -14,9 +14,9 @@ LARGEST = 384  # pixels of a side at which native crops are compared
 
 
 def sharpness(images: np.ndarray, masks: np.ndarray, sigma: float = 1.5) -> np.ndarray:
-    """Fine detail inside masks: the root mean square of what a Gaussian blur takes away from the grey picture.
+    """Fine detail inside masks: the root mean square of what a Gaussian blur takes away from the grey image.
 
-    To be compared between pictures of one size, such as a frame before and after its mouth was replaced.
+    To be compared between images of one size, such as a frame before and after its mouth was replaced.
 
     Args:
         images: (n,H,W,3) uint8 BGR.
@@ -37,7 +37,7 @@ def sharpness(images: np.ndarray, masks: np.ndarray, sigma: float = 1.5) -> np.n
 
 @register("psnr", "PSNR", "dB", "higher", (0, MOST_PSNR), "10 log10(255^2 / mean squared error) of the face crop")
 def psnr(frames: Frames) -> np.ndarray:
-    """Peak signal-to-noise ratio of each crop, all channels together: (n,) dB, MOST_PSNR at most (equal pictures)."""
+    """Peak signal-to-noise ratio of each crop, all channels together: (n,) dB, MOST_PSNR at most (equal images)."""
     return np.array([_psnr(a, b) for a, b in zip(frames.truth, frames.generated, strict=True)])
 
 
@@ -115,7 +115,7 @@ def lip_share(frames: Frames) -> np.ndarray:
 def sharpness_ratio(frames: Frames) -> np.ndarray:
     """`sharpness` of the generated mouth over that of the true one: (n,), NaN where there is no mask or no detail.
 
-    From whole pictures it is measured at their own resolution (a crop of up to LARGEST pixels), with a blur as wide on
+    From whole images it is measured at their own resolution (a crop of up to LARGEST pixels), with a blur as wide on
     the face as in the crop: so a mouth made at 96 pixels is found softer than the face around it.
     """
     ratios = []

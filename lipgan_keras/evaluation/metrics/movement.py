@@ -18,8 +18,8 @@ _SPURIOUS = "mean |(g[t] - g[t-1]) - (s[t] - s[t-1])| of result g and source s, 
 def spurious_motion(frames: Frames) -> np.ndarray:
     """Movement that the result has and the source has not, or the other way round, outside mouth and jaw: (n,) 0..510.
 
-    The mean absolute difference of the two pictures' temporal differences, in grey levels. Measured in the crop where
-    there are crops only; in whole pictures around the face too, in a square of twice the crop's side, at the crop's
+    The mean absolute difference of the two images' temporal differences, in grey levels. Measured in the crop where
+    there are crops only; in whole images around the face too, in a square of twice the crop's side, at the crop's
     scale, at the later frame's box. Left out is what speech may move: an ellipse around mouth, chin and cheeks (JAW).
     Codecs give some to any result: encoding two real clips anew gave 0.2 and 0.8, shaking them by a pixel 1.2 and 2.7.
     NaN for the first frame, which has none before it.
@@ -74,7 +74,7 @@ def _jaw(points, size):
 
 
 def _within(shape, box, size):
-    """(size,size) bool: which pixels of a crop lie in the picture."""
+    """(size,size) bool: which pixels of a crop lie in the image."""
     x, y = (box[i] + (np.arange(size) + 0.5) * ((box[i + 2] - box[i]) / size) for i in (0, 1))
     return ((y >= 0) & (y < shape[0]))[:, None] & ((x >= 0) & (x < shape[1]))
 
@@ -115,7 +115,7 @@ def murmur(music: np.ndarray, speech: np.ndarray) -> float:
 
     Args:
         music, speech: (n,) `aperture.mouth_aperture` of the same frames, generated under music alone and under the
-            clip's own sound.
+            clip's own audio.
     """
     moved = float(np.std(speech))
     return float(np.std(music)) / moved if moved > 1e-9 else float("nan")

@@ -24,8 +24,8 @@ class Frames:
         generated: the same of the result, cut at the same boxes.
         landmarks: (n,5,2) float32 of the true frames, in crop pixels.
         masks: (n,96,96) float32 in 0..1, lip masks of the true frames (`regions.lip_mask`).
-        full_truth, full_generated: n whole pictures each, (H,W,3) uint8 of one size; None where there are crops only.
-        boxes: (n,4) where in the pictures the crops were cut (upright), or None.
+        full_truth, full_generated: n whole images each, (H,W,3) uint8 of one size; None where there are crops only.
+        boxes: (n,4) where in the images the crops were cut (upright), or None.
     """
 
     truth: np.ndarray

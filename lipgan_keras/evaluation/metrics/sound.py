@@ -6,9 +6,9 @@ from .register import mean, register
 
 
 def error_ratio(right: np.ndarray, wrong: np.ndarray) -> float:
-    """mean(wrong) / mean(right) of (n,) lip errors of the same frames under the right sound and a wrong one.
+    """mean(wrong) / mean(right) of (n,) lip errors of the same frames under the right audio and a wrong one.
 
-    1: the sound does not matter. NaN where there are none, or no error under the right sound.
+    1: the audio does not matter. NaN where there are none, or no error under the right audio.
     """
     base = mean(right)
     return mean(wrong) / base if base > 0 else float("nan")
@@ -42,14 +42,14 @@ for _name, _title in {
     needs_truth=False,
 )
 def share_in_sync(own: np.ndarray, others: np.ndarray) -> float:
-    """How often the discriminator prefers a run's own sound; 0.5 is chance.
+    """How often the discriminator prefers a run's own audio; 0.5 is chance.
 
-    It was called sync accuracy, as is another measure: the share of right calls, in sync or not, on pairs of a picture
+    It was called sync accuracy, as is another measure: the share of right calls, in sync or not, on pairs of an image
     and a sound at the best threshold (`data.scoring.held_out_accuracy`), which judges a discriminator on real videos.
 
     Args:
-        own: (n,) scores with the sound of the run's moment; higher is more in sync.
-        others: (n,) or (n,k) scores of the same runs with sound at least 3 frames away. Ties count half.
+        own: (n,) scores with the audio of the run's moment; higher is more in sync.
+        others: (n,) or (n,k) scores of the same runs with audio at least 3 frames away. Ties count half.
     """
     own = np.asarray(own, "float64")
     others = np.asarray(others, "float64").reshape(len(own), -1)
