@@ -1,7 +1,9 @@
 """Fixtures that every wing shares, markers, and the number of processes."""
 
+import fcntl
 import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.checks import GOLDEN, ROOT
+from helpers.checks import GOLDEN, ROOT, TESTS
 
 
 def pytest_configure(config):
@@ -46,6 +48,43 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.fixture
 def golden():
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """A function: name, function that fills an empty folder -> that folder, which the processes of a run share.
+
+    One process fills it and the others wait, so that a costly fixture takes its time once. Nobody may change it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made_once"
+
+    def folder(name, make):
+        shared.mkdir(exist_ok=True)
+        place, done = shared / name, shared / f"{name}.done"
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(place, ignore_errors=True)  # half of it, where its making failed
+                place.mkdir()
+                make(place)
+                done.touch()
+        return place
+
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_blocks(tmp_path_factory):
+    """A plugin with the blocks "small" of a quick generator, which are there for the tests of a module."""
+    from lipgan_keras import blocks
+
+    # A copy, as a file of the same path and content is run but once.
+    path = shutil.copy(TESTS / "helpers" / "small_blocks.py", tmp_path_factory.mktemp("plugin"))
+    blocks.load_plugin(path)
+    yield path
+    for kind, registered in blocks.REGISTRY.items():
+        del registered["small"], blocks.FILES[kind, "small"]
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ def flat(model):
     return np.concatenate([np.ravel(w) for w in model.get_weights()])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small():
+    """A generator that nobody changes."""
     return networks.build(SMALL)
 
 
@@ -78,9 +79,10 @@ def test_refuses_a_file_that_does_not_fit(golden_checkpoint, file, model, words)
 
 
 @pytest.mark.slow
-def test_the_offset_is_kept_when_saved_again(script, golden_checkpoint, tmp_path, capfd):
+def test_the_offset_is_kept_when_saved_again(golden_checkpoint, tmp_path, capfd):
     source, ours = golden_checkpoint("mel_basic.full.h5"), tmp_path / "ours.h5"
-    made = script("-m", "lipgan_keras.checkpoints", "convert", source, "ours.h5", "--audio_offset_ms", "-320")
+    flags = ("--audio_offset_ms", "-320")
+    made = synthetic.call("lipgan_keras.checkpoints", "convert", source, ours, *flags, capfd=capfd)
     assert made.returncode == 0, made.stderr
     shown = synthetic.call("lipgan_keras.checkpoints", "info", ours, capfd=capfd)
     assert json.loads(shown.stdout)["audio_offset_ms"] == -320

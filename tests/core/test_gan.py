@@ -8,12 +8,14 @@ import pytest
 from helpers.backends import without_tensorflow
 from helpers.checks import TESTS, noise_batch
 from lipgan_keras import gan, losses, networks, unsynced
-from lipgan_keras.config import MOUTH_SIZE
+from lipgan_keras.config import BLOCKS, MOUTH_SIZE
 from lipgan_keras.face import cropping, regions
 from lipgan_keras.gan import LipGAN, Weights
 from lipgan_keras.networks import SpectralConv2D
 from lipgan_keras.utils.backend import keras, precision
 from lipgan_keras.utils.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 def assert_golden(steps, golden):
@@ -47,8 +49,8 @@ def test_the_golden_trajectory_on_jax_without_tensorflow(golden, golden_checkpoi
 
 
 @pytest.fixture
-def model():
-    return LipGAN(networks.build_generator("basic", width=0.125), networks.build_discriminator(width=0.125), lr=1e-3)
+def model(small_blocks):
+    return build(("generator", "discriminator"))
 
 
 def weights(network):
@@ -62,8 +64,9 @@ def assign(network, values):
 
 @pytest.mark.parametrize("coin", [True, False])
 @pytest.mark.slow
-def test_what_the_coin_decides(model, coin):
+def test_what_the_coin_decides(coin):
     """Follow the discriminator through the step by hand: same losses, same weights, in the reference's order."""
+    model = build(("generator", "discriminator"), generator="basic")
     faces, audio, targets = noise_batch(12)
     d = model.discriminator
     for layer in d.layers:  # embeddings with a common part: distances below 1, so that every loss is above 0
@@ -200,10 +203,11 @@ def tensors(batch):
     return {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
 
 
-def build(parts, frames=2, **options):
+def build(parts, frames=2, generator="small", **options):
+    """generator: name of its blocks; what the paper's learns, and how, is the golden trajectory's to tell."""
     width = 0.125
     models = {
-        "generator": lambda: networks.build_generator("basic", width=width),
+        "generator": lambda: networks.build_generator(width=width, **dict.fromkeys(BLOCKS, generator)),
         "discriminator": lambda: networks.build_discriminator(width=width),
         "sync": lambda: networks.build_sync_discriminator(width=width, frames=frames),
         "quality": lambda: networks.build_quality_discriminator(width),
@@ -222,7 +226,7 @@ def moved(networks_before, model):
 
 
 @pytest.fixture(scope="module")
-def whole():
+def whole(small_blocks):
     return build(("generator", "discriminator", "sync", "quality"), weights=Weights(6.0, None, 0.01, 0.1, 0.1))
 
 
@@ -320,7 +324,7 @@ def test_the_mouths_of_generated_frames_are_cut_like_real_ones(whole):
 @pytest.mark.slow
 def test_lip_share_is_reached_and_carries_no_gradient():
     batch = tensors(batch_of())
-    generator = networks.build_generator("basic", width=0.125)
+    generator = build(("generator",)).generator
     start = weights(generator)
     model = LipGAN(generator, lr=1e-3, weights=Weights(lip_share=0.5))
     first = model._train_generator(batch)
@@ -434,9 +438,9 @@ def test_mixed_precision():
     keras.utils.set_random_seed(7)
     with precision("mixed_bfloat16"):
         parts = ("generator", "discriminator", "sync", "quality")
-        mixed = build(parts, weights=Weights(6.0, None, 0.01, 0.1, 0.1))
+        mixed = build(parts, generator="basic", weights=Weights(6.0, None, 0.01, 0.1, 0.1))
     assert keras.config.dtype_policy().name == "float32"
-    same = build(parts, weights=mixed.weighting)
+    same = build(parts, generator="basic", weights=mixed.weighting)
     for name, network in same.models.items():
         network.set_weights(mixed.models[name].get_weights())
     assert {layer.compute_dtype for layer in mixed.generator.layers if "conv" in layer.name} == {"bfloat16"}

@@ -344,7 +344,7 @@ def test_a_bad_video_says_why_and_leaves_nothing(tmp_path, quick, make, reason):
 
 @pytest.mark.slow
 def test_run_resume_and_bad_videos(tmp_path, script, capfd):
-    """The real program, with its real detector and its workers."""
+    """The real program, with its real detector and a worker."""
     root, out = tmp_path / "in", tmp_path / "out"
     clips.make_clips(root, 1, seconds=0.6)
     name = next(root.glob("main/*/*.mp4")).relative_to(root).with_suffix("")
@@ -353,7 +353,7 @@ def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     clip(root / "main" / "bad" / "silent.mp4", sound=False)
     clip(root / "main" / "bad" / "faceless.mp4")
     touch(out, "main/bad/.silent.partial/0.jpg", f"{name.parent}/.{name.name}.partial/999.jpg")
-    done = script("preprocess.py", "--videos_data_root", root, "--final_data_root", out, "--num_workers", 2)
+    done = script("preprocess.py", "--videos_data_root", root, "--final_data_root", out, "--num_workers", 1)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "1 clips done, 0 skipped (done before), 3 failed"
@@ -454,7 +454,7 @@ def test_a_video_that_kills_its_worker(five_clips, quick_script):
 @pytest.mark.slow
 def test_two_runs_share_the_work(five_clips, quick_script):
     root, out = five_clips
-    both = [quick_script(root, out, "--num_workers", "2", SECONDS_A_FRAME="0.02") for _ in range(2)]
+    both = [quick_script(root, out, "--num_workers", "1", SECONDS_A_FRAME="0.02") for _ in range(2)]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum(int(stdout.split(" clips done")[0]) for stdout, _ in said) == 5, said  # each was made once

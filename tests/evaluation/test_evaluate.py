@@ -329,13 +329,18 @@ def clips(tmp_path):
     return tmp_path / "crops"
 
 
+@pytest.fixture(scope="module")
+def held():
+    """Networks that nobody changes."""
+    return {"generator": networks.build(CONFIG), "sync": networks.build(CONFIG, "sync")}
+
+
 @pytest.fixture
-def checkpoint(tmp_path):
+def checkpoint(held, tmp_path):
     lists = tmp_path / "lists"
     lists.mkdir()
     (lists / "train.txt").write_text("speaker/1\n")
     (lists / "val.txt").write_text("speaker/0\nspeaker/nowhere\n")
-    held = {"generator": networks.build(CONFIG), "sync": networks.build(CONFIG, "sync")}
     checkpoints.save_checkpoint(tmp_path / "one.h5", held, CONFIG, None, {"filelists": str(lists), "seed": 0})
     return tmp_path / "one.h5"
 
@@ -517,11 +522,11 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
     assert [job.other and job.other.name for job in jobs] == ["2", "2", "0"]
 
 
-def test_which_clips_are_measured_and_why(quick, clips, checkpoint, tmp_path, capfd):
+def test_which_clips_are_measured_and_why(quick, clips, checkpoint, held, tmp_path, capfd):
     """Those that the checkpoint names as held out, of val.txt whatever it names, or all where it knows none."""
     zero, one = (Clip(clips / "main" / "speaker" / name, clips) for name in "01")
     kept = splits.Split.of(([one], [zero]), 0.05).stored()
-    held = {"generator": networks.build(CONFIG)}
+    held = {"generator": held["generator"]}
     named, unnamed = tmp_path / "named.h5", tmp_path / "unnamed.h5"
     checkpoints.save_checkpoint(tmp_path / "whole.h5", held, CONFIG, training={"seed": 0}, split=kept)
     checkpoints.export(tmp_path / "whole.h5", named)

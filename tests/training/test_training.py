@@ -25,7 +25,7 @@ from helpers.backends import without_tensorflow
 from helpers.checks import ROOT, assert_one_line
 from helpers.clips import make_clip, make_root
 from lipgan_keras import checkpoints, gan, networks
-from lipgan_keras.config import ModelConfig
+from lipgan_keras.config import BLOCKS, ModelConfig
 from lipgan_keras.data import clip_folder, splits
 from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
@@ -47,9 +47,9 @@ VALIDATION = ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound", "val_disc_acc
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(made_once):
     # No black pictures, on which the paper's instance normalisation has gradients beyond float32.
-    return make_root(tmp_path_factory.mktemp("data"), frames=range(20, 34))
+    return made_once("clips_to_train_on", lambda folder: make_root(folder, frames=range(20, 34)))
 
 
 @pytest.fixture
@@ -68,22 +68,43 @@ JOINT = ["--recipe", "lipgan", "--steps", "12", "--checkpoint_freq", "4"]
 
 
 @pytest.fixture(scope="module")
-def traces():
-    """One for each time that `unbroken` ran the Python code of its step."""
-    return []
+def whole_run(root, made_once):
+    """A folder with the logdir `log` of a run, and the file `traces`: how often it ran the Python code of its step."""
+
+    def make(folder):
+        traces, step = [], LipGAN._iteration
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LipGAN, "_iteration", lambda *args: traces.append(1) or step(*args))
+            flags = [*TINY, "--data_root", root, "--logdir", folder / "log", *JOINT]
+            patch.setattr(sys, "argv", ["train.py", *map(str, flags)])
+            script_module.main()
+        (folder / "traces").write_text(str(len(traces)))
+
+    return made_once("whole_run", make)
 
 
 @pytest.fixture(scope="module")
-def unbroken(root, tmp_path_factory, traces):
-    """The logdir of a run that nothing happened to."""
-    logdir = tmp_path_factory.mktemp("unbroken") / "log"
-    step = LipGAN._iteration
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LipGAN, "_iteration", lambda *args: traces.append(1) or step(*args))
-        flags = [*TINY, "--data_root", root, "--logdir", logdir, *JOINT]
-        patch.setattr(sys, "argv", ["train.py", *map(str, flags)])
-        script_module.main()
-    return logdir
+def unbroken(whole_run, tmp_path_factory):
+    """The logdir of a run that nothing happened to; this process's own copy, as a training locks its logdir."""
+    return shutil.copytree(whole_run / "log", tmp_path_factory.mktemp("unbroken") / "log")
+
+
+@pytest.fixture(scope="module")
+def small(small_blocks):
+    """Flags of a generator that takes a fraction of the time, for what does not depend on the generator."""
+    return ["--plugin", small_blocks, *(word for kind in BLOCKS for word in (f"--{kind}", "small"))]
+
+
+@pytest.fixture
+def small_start(small, tmp_path):
+    """A checkpoint of the generator of `small`, whose normalisation has statistics of its own."""
+    config = ModelConfig("basic", "mel", 0.125, **dict.fromkeys(BLOCKS, "small"))
+    generator, rng = networks.build(config), np.random.default_rng(0)
+    for layer in generator.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    checkpoints.save_checkpoint(tmp_path / "start.h5", {"generator": generator}, config)
+    return tmp_path / "start.h5"
 
 
 def rows_of(logdir):
@@ -153,9 +174,9 @@ def test_what_a_run_leaves(unbroken):
     assert checkpoints.read_training(unbroken / "checkpoint.h5")["recipe"] == "lipgan"
 
 
-def test_the_step_is_traced_once(unbroken, traces):
+def test_the_step_is_traced_once(whole_run):
     """Neither validation nor a checkpoint makes it be traced again."""
-    assert len(traces) == 1
+    assert (whole_run / "traces").read_text() == "1"
 
 
 def test_both_optimizers_and_the_batch_statistics_move(unbroken):
@@ -211,9 +232,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(unbroken, root, train, tmp_p
     assert starts == [1, step + 1]  # TensorBoard drops what came from there on, and only that
 
 
-def test_one_run_at_a_time_until_the_user_interrupts_it(root, train, tmp_path):
+def test_one_run_at_a_time_until_the_user_interrupts_it(root, train, tmp_path, small):
     logdir = tmp_path / "log"
-    process = start(logdir, root, "--recipe", "unet", "--steps", 100_000, "--checkpoint_freq", 4)
+    process = start(logdir, root, *small, "--recipe", "unet", "--steps", 100_000, "--checkpoint_freq", 4)
     wait_for(process, lambda: (logdir / "checkpoint.h5").exists())
     holder = f"on {socket.gethostname()}, process {process.pid}, since 2"
     with pytest.raises(UserError, match=rf"log: another training is under way there \({holder}.*--logdir"):
@@ -238,8 +259,8 @@ def test_a_state_of_other_kinds_is_not_resumed(train, unbroken, tmp_path):
             train(logdir, *JOINT)
 
 
-def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys):
-    flags = ["--recipe", "unet", "--checkpoint_freq", "2", "--val_fraction", "0"]
+def test_more_steps_than_at_first(train, tmp_path, eagerly, capsys, small):
+    flags = [*small, "--recipe", "unet", "--checkpoint_freq", "2", "--val_fraction", "0"]
     train(tmp_path / "one", *flags, "--steps", "5")
     one = rows_of(tmp_path / "one")
     assert [row["step"] for row in one] == [2, 4, 5] and list(one[0]) == [
@@ -294,55 +315,44 @@ def assert_goes_on(train, unbroken, step, flags):
     assert means[0] == pytest.approx(means[1], rel=1e-5)
 
 
-def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch):
+def test_all_networks_go_on_exactly(train, tmp_path, eagerly, kept, monkeypatch, small):
     """With every part that there is, and the running means behind the share."""
     monkeypatch.setattr(training_validation, "SOUND_USED", 0.0)  # at the first checkpoint
-    flags = [*WHOLE, *OPTIMISED, "--lip_share", 0.3, "--checkpoint_freq", 2, "--steps", 6]
+    flags = [*small, *WHOLE, *OPTIMISED, "--lip_share", 0.3, "--checkpoint_freq", 1, "--steps", 3]
     unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
     rows = rows_of(unbroken)
-    held = [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4, 6)]
+    held = [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (1, 2, 3)]
     assert held == [["discriminator", "generator", "sync"], *2 * [["discriminator", "generator", "quality", "sync"]]]
     assert ["quality" in row for row in rows] == [False, True, True]
     assert set(WHOLE_LOSSES) <= set(rows[-1]) and {"val_sync_accuracy", "val_disc_accuracy", "lip_weight"} <= set(
         rows[-1]
     )
-    last = arrays_of(unbroken / "kept6.h5")
-    assert last["optimizers/quality/0000"] == 6 - 2
+    last = arrays_of(unbroken / "kept3.h5")
+    assert last["optimizers/quality/0000"] == 3 - 1
     # The averages are what a checkpoint gives, the weights are kept beside them.
     assert {name.split("/")[1] for name in last if name.startswith("raw/")} == {"generator", "sync"}
     average = last["generator/conv2d_1/kernel"]
     found = [name for name in last if not name.startswith("generator") and np.array_equal(average, last[name])]
     assert [name.split("/")[:2] for name in found] == [["optimizers", "generator"]]
-    for step in (2, 4):
+    for step in (1, 2):
         assert_goes_on(train, unbroken, step, flags)
     assert min(checkpoints.read_training(unbroken / "checkpoint.h5")["lip_means"]) > 0
 
 
-def test_frozen_normalisation_goes_on_exactly(train, unbroken, tmp_path, eagerly, kept):
-    first = unbroken / "checkpoint.h5"
-    flags = [
-        "--recipe",
-        "unet",
-        "--ema",
-        0.6,
-        "--freeze_norm",
-        "--resume_gen",
-        first,
-        "--checkpoint_freq",
-        2,
-        "--steps",
-        4,
-    ]
+def test_frozen_normalisation_goes_on_exactly(train, small_start, tmp_path, eagerly, kept, small):
+    flags = [*small, "--recipe", "unet", "--ema", 0.6, "--freeze_norm", "--resume_gen", small_start]
+    flags += ["--checkpoint_freq", 2, "--steps", 4]
     train(tmp_path / "unbroken", *flags)
     assert_goes_on(train, tmp_path / "unbroken", 2, flags)
-    given, one = (arrays_of(path) for path in (first, tmp_path / "unbroken" / "checkpoint.h5"))
+    given, one = (arrays_of(path) for path in (small_start, tmp_path / "unbroken" / "checkpoint.h5"))
     same = {name for name in given if name.startswith("generator/") and np.allclose(given[name], one[name], atol=1e-7)}
-    assert same == {name for name in given if name.startswith("generator/batch_normalization")}
+    assert same == {name for name in given if name.startswith("generator/batch_normalization")} != set()
 
 
-def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path, eagerly, kept):
-    flags = ["--recipe", "lipsync", "--sync_weight", 0, "--checkpoint_freq", 2, "--steps", 4, "--quality_start", 3]
+def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path, eagerly, kept, small):
+    flags = [*small, "--recipe", "lipsync", "--sync_weight", 0]
+    flags += ["--checkpoint_freq", 2, "--steps", 4, "--quality_start", 3]
     unbroken = tmp_path / "unbroken"
     train(unbroken, *flags)
     assert [checkpoints.read_networks(unbroken / f"kept{step}.h5") for step in (2, 4)] == [
@@ -354,16 +364,16 @@ def test_a_part_that_starts_between_checkpoints_goes_on_exactly(train, tmp_path,
     assert_goes_on(train, unbroken, 2, flags)
 
 
-def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys):
+def test_an_expert_is_trained_and_then_frozen(train, tmp_path, eagerly, capsys, small):
     flags = ["--sync_frames", 2, "--checkpoint_freq", 2, "--width", 0.125]
-    train(tmp_path / "sync", "--recipe", "sync", *flags, "--steps", 4)
+    train(tmp_path / "sync", "--recipe", "sync", *flags, "--steps", 2)
     expert = tmp_path / "sync" / "checkpoint.h5"
     assert checkpoints.read_networks(expert) == ["sync"] and not (tmp_path / "sync" / "samples").exists()
     assert list(rows_of(tmp_path / "sync")[-1]) == ["step", "match", "val_sync_accuracy"]
 
     train(
         tmp_path / "log", "--recipe", "lipsync", "--sync_mode", "expert", "--resume_sync", expert, "--width", 0.25,
-        "--checkpoint_freq", 2, "--steps", 2, "--quality_weight", 0,
+        "--checkpoint_freq", 2, "--steps", 2, "--quality_weight", 0, *small,
     )  # fmt: skip
     before, after = arrays_of(expert), arrays_of(tmp_path / "log" / "checkpoint.h5")
     mine = [name for name in after if name.startswith("sync/")]
@@ -421,9 +431,9 @@ def test_lip_weight_zero_is_off(prepared, tmp_path):
     assert prepared(tmp_path / "b", "--recipe", "unet", "--lip_weight", 3)[0].weighting.lips == 3
 
 
-def test_folders_without_landmarks_are_named_once(train, tmp_path, eagerly, capsys):
+def test_folders_without_landmarks_are_named_once(train, tmp_path, eagerly, capsys, small):
     root = make_root(tmp_path / "data", layout="wav2lip")
-    train(tmp_path / "log", "--recipe", "unet", "--steps", 4, "--checkpoint_freq", 2, data_root=root)
+    train(tmp_path / "log", *small, "--recipe", "unet", "--steps", 4, "--checkpoint_freq", 2, data_root=root)
     assert capsys.readouterr().out.count("have no landmarks") == 1
 
 
@@ -452,7 +462,7 @@ assert not {"tensorflow", "mtcnn"} & sys.modules.keys()
 """
 
 
-def test_jax_without_tensorflow(script, root, unbroken, tmp_path):
+def test_jax_without_tensorflow(script, root, small_start, tmp_path, small):
     """Weights and all optimizers' state are the step's when a checkpoint is written in the midst of `fit`.
 
     With every part that there is, and the generator's normalisation frozen; the reference's step alone runs in
@@ -462,8 +472,8 @@ def test_jax_without_tensorflow(script, root, unbroken, tmp_path):
     (tmp_path / "driver").write_text(DRIVER)
     env = without_tensorflow(tmp_path) | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # compiles sooner
-    flags = [*TINY, "--data_root", root, *WHOLE, *OPTIMISED, "--lip_share", 0.3, "--quality_start", 1]
-    flags += ["--checkpoint_freq", 2, "--steps", 4, "--freeze_norm", "--resume_gen", unbroken / "checkpoint.h5"]
+    flags = [*TINY, *small, "--data_root", root, *WHOLE, *OPTIMISED, "--lip_share", 0.3, "--quality_start", 1]
+    flags += ["--checkpoint_freq", 2, "--steps", 4, "--freeze_norm", "--resume_gen", small_start]
     result = script(tmp_path / "driver", *flags, env=env)
     assert result.returncode == 0, result.stderr
     assert_same_rows(rows_of(tmp_path / "resumed"), rows_of(tmp_path / "unbroken"))
@@ -521,7 +531,7 @@ def prepared(train, monkeypatch):
     return run
 
 
-def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerly, monkeypatch):
+def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerly, monkeypatch, small):
     for module in (trainer, callbacks):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     loaders = []
@@ -529,7 +539,7 @@ def test_where_there_is_a_gpu_processes_make_the_batches(train, tmp_path, eagerl
     monkeypatch.setattr(
         callbacks, "Loader", lambda *args, **options: loaders.append(loader(*args, **options)) or loaders[-1]
     )
-    flags = ["--recipe", "unet", "--steps", 2, "--num_workers", 2]
+    flags = [*small, "--recipe", "unet", "--steps", 2, "--num_workers", 2]
     train(tmp_path / "log", *flags)
     assert checkpoints.read_config(tmp_path / "log" / "checkpoint.h5").step == 2
     assert [(loader.workers, loader.blocks is not None) for loader in loaders] == [(2, True)]
@@ -699,7 +709,7 @@ def test_a_damaged_checkpoint_in_the_logdir(train, unbroken, tmp_path):
             train(tmp_path, *JOINT)
 
 
-def test_a_file_that_turns_out_bad_during_training(train, tmp_path):
+def test_a_file_that_turns_out_bad_during_training(train, tmp_path, small):
     """Raised in a thread, within a generator that TensorFlow runs: still the one line."""
     root = make_root(tmp_path / "data", clips=5)
     data = Dataset(clip_folder.find_clips(root, "mel", progress=False), ModelConfig("basic"), 4)
@@ -709,13 +719,13 @@ def test_a_file_that_turns_out_bad_during_training(train, tmp_path):
     clip, frame = min(late)
     (folder / f"clip{clip}" / f"{frame}.jpg").write_text("text")
     with pytest.raises(UserError, match=rf"clip\d/{frame}.jpg: cannot be read") as error:
-        train(tmp_path / "log", "--recipe", "unet", "--val_fraction", 0, "--steps", 1000, data_root=root)
+        train(tmp_path / "log", *small, "--recipe", "unet", "--val_fraction", 0, "--steps", 1000, data_root=root)
     assert "\n" not in str(error.value)
 
 
-def test_a_loss_that_is_not_a_number(train, tmp_path, eagerly):
+def test_a_loss_that_is_not_a_number(train, tmp_path, eagerly, small):
     with pytest.raises(UserError, match=r"log: the loss is not a number at step \d+; use a smaller --lr"):
-        train(tmp_path / "log", "--recipe", "unet", "--steps", 6, "--checkpoint_freq", 1, "--lr", "1e36")
+        train(tmp_path / "log", *small, "--recipe", "unet", "--steps", 6, "--checkpoint_freq", 1, "--lr", "1e36")
     saved = arrays_of(tmp_path / "log" / "checkpoint.h5") if (tmp_path / "log" / "checkpoint.h5").exists() else {}
     assert all(np.isfinite(array).all() for array in saved.values())
 
