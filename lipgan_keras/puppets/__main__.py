@@ -31,6 +31,13 @@ def main() -> None:
         "--text", metavar="FILE", help="sentences, one a line, for flite to say; its phones move the mouth"
     )
     parser.add_argument(
+        "--face_model",
+        type=cli.existing,
+        metavar="FILE.npz",
+        help="3D face model with mouth, teeth and tongue, to move the photos' mouths; see docs/puppets.md (default: "
+        "photos are warped)",
+    )
+    parser.add_argument(
         "--varied",
         action="store_true",
         help="in every clip another made-up person, light, camera and voice; some with music or noise, or in silence",
@@ -57,6 +64,7 @@ def main() -> None:
         photos=args.photo,
         speech=args.speech,
         texts=read_texts(args.text) if args.text else (),
+        face_model=args.face_model,
         num_workers=args.num_workers,
         varied=args.varied,
         crops=args.crops,

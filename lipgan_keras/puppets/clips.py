@@ -10,7 +10,6 @@ rounding the second and third. Real speech can be given instead; its energy and 
     python -m lipgan_keras.puppets --out data/puppets --clips 20 --seed 1
 """
 
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -39,12 +38,14 @@ from . import phones as puppets_phones
 from . import speech as puppets_speech
 from .camera import Camera, Pose
 from .face import Puppet
+from .heads import Crops, HeadLook, HeadTake
 from .person import Person
 from .photos import load_puppet
 from .utterance import Speech, draw_utterance, plain_utterance
 
 _VERSION = 2  # of the clips; others are made anew
 _CLEAR = "clear 3"  # the way in which clear ones are drawn
+_HEADS = "heads 1"  # the way in which those of a face model are made
 _GRINS = 0.7  # share of the clear ones' crops that have pictures with a grin, one for each
 _EVERY = 3  # frames
 
@@ -77,6 +78,10 @@ class _Take:
             self.puppet = puppet.varied(rng)
             self.pose = Pose(*_head_motion(len(opening), fps, puppet.size, rng), np.zeros((len(opening), 2)))
 
+    @property
+    def size(self):
+        return self.puppet.size
+
     def at(self, i):
         """What `Puppet.render` and its like take for frame i."""
         return self.opening[i], self.width[i], self.pose[i]
@@ -98,6 +103,25 @@ class _Take:
             "corners": np.float32([self.puppet.corners(*self.at(i)) for i in numbers]),
             "landmarks": np.float32([self.puppet.landmarks(*self.at(i)) for i in numbers]),
         }
+
+    def crops(self, img_size) -> Crops:
+        """Those of all frames, and behind them those of grins."""
+        truth = self.truth()
+        smooth = smoothing.smoothed(truth["landmarks"].astype(float))
+        frames, size = len(smooth), self.puppet.size
+        grins = range(2, frames, _EVERY) if self.grin else ()
+        grin = [self.grin[0].landmarks(*self.grin[1:], self.pose[i]) for i in grins]
+        images, landmarks, boxes = [], [], []
+        for number, (i, points) in enumerate(zip([*range(frames), *grins], [*smooth, *grin], strict=True)):
+            box = cropping.crop_box(Face(np.zeros(4), points, 1.0))
+            # The camera works in blocks of 16 pixels.
+            x1, y1 = (np.floor(np.maximum(box[:2] - 8, 0) / 16) * 16).astype(int).tolist()
+            x2, y2 = np.minimum(np.ceil((box[2:] + 8) / 16) * 16, size).astype(int).tolist()
+            image = self.frame(i, (x1, y1, x2, y2), grins=number >= frames)
+            images.append(cropping.extract(image, box - (x1, y1, x1, y1), img_size))
+            landmarks.append(cropping.to_crop(points, box, img_size))
+            boxes.append(box)
+        return Crops(images, np.array(landmarks), np.array(boxes), truth)
 
 
 def write_clip(
@@ -137,7 +161,7 @@ def write_clip(
 def _write_video(path, take, note):
     from ..media.video_writer import VideoWriter
 
-    frames, fps, size = len(take.opening), take.fps, take.puppet.size
+    frames, fps, size = len(take.opening), take.fps, take.size
     with utils_files.replacing(path) as temporary:
         with VideoWriter(temporary, size, size, fps, audio=(take.wave, SAMPLE_RATE), duration=frames / fps) as writer:
             for i in range(frames):
@@ -153,32 +177,22 @@ def _write_crops(folder, take, img_size, note):
     partial = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    truth = take.truth()
-    smooth = smoothing.smoothed(truth["landmarks"].astype(float))
-    saved = collections.defaultdict(list)
-    frames = len(smooth)
-    grins = range(2, frames, _EVERY) if take.grin else ()
-    grin = [take.grin[0].landmarks(*take.grin[1:], take.pose[i]) for i in grins]
-    for number, (i, points) in enumerate(zip([*range(frames), *grins], [*smooth, *grin], strict=True)):
-        box = cropping.crop_box(Face(np.zeros(4), points, 1.0))
-        # The camera works in blocks of 16 pixels.
-        x1, y1 = (np.floor(np.maximum(box[:2] - 8, 0) / 16) * 16).astype(int).tolist()
-        x2, y2 = np.minimum(np.ceil((box[2:] + 8) / 16) * 16, take.puppet.size).astype(int).tolist()
-        image = take.frame(i, (x1, y1, x2, y2), grins=number >= frames)
-        preprocess.write_jpeg(partial / f"{number}.jpg", cropping.extract(image, box - (x1, y1, x1, y1), img_size))
-        saved["landmarks"].append(cropping.to_crop(points, box, img_size))
-        saved["box"].append(box)
-    wave = librosa.util.fix_length(take.wave, size=round(frames / take.fps * SAMPLE_RATE))
-    preprocess.write_sound(partial, wave)
-    numbers = np.arange(frames + len(grins))
-    saved |= {
+    crops = take.crops(img_size)
+    for number, image in enumerate(crops.images):
+        preprocess.write_jpeg(partial / f"{number}.jpg", image)
+    frames = len(take.opening)
+    preprocess.write_sound(partial, librosa.util.fix_length(take.wave, size=round(frames / take.fps * SAMPLE_RATE)))
+    numbers = np.arange(len(crops.images))
+    saved = {
+        "landmarks": crops.landmarks,
+        "box": crops.boxes,
         "frames": numbers,
         "time": np.minimum(numbers, frames) / puppets_speech.FPS,
         "duration": (numbers < frames) / puppets_speech.FPS,
     }
     np.savez(partial / "landmarks.npz", img_size=img_size, **saved, **note)
     with utils_files.replacing(folder.with_name(f"{folder.name}.npz")) as temporary:
-        np.savez(temporary, **truth, drawn=json.dumps(take.numbers), **note)
+        np.savez(temporary, **crops.truth, drawn=json.dumps(take.numbers), **note)
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(partial, folder)
 
@@ -200,7 +214,7 @@ def _head_motion(frames, fps, size, rng):
 @dataclasses.dataclass(frozen=True)
 class _Job:
     path: Path  # the MP4, or the folder of crops
-    puppet: Puppet
+    puppet: Puppet | HeadLook
     seconds: float
     speech: list[str]
     texts: list[str]
@@ -218,10 +232,15 @@ def _make_clip(job: _Job) -> Path:
         sound = draw_utterance(job.seconds, speech, rng, job.texts)
     else:
         sound = plain_utterance(job.seconds, speech, rng, job.texts)
-    grins = job.clear and job.img_size is not None
-    take = _Take(
-        job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins
-    )
+    if isinstance(job.puppet, HeadLook):
+        take = HeadTake(
+            job.puppet, sound, rng, job.varied, face.FRAME_SIZE, made_up=job.varied and job.img_size is not None
+        )
+    else:
+        grins = job.clear and job.img_size is not None
+        take = _Take(
+            job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins
+        )
     take.numbers |= sound.numbers
     if job.img_size is None:
         _write_video(job.path, take, {"made_with": job.note})
@@ -247,7 +266,8 @@ class ClipOptions:
         speech: files with speech to cut random pieces from; none: synthesised speech. Where a file has the track of its
             phones beside it, `<stem>.txt` (see `phones.read`), these move the mouth.
         texts: sentences that flite says, in place of synthesised speech, or of most of it with `varied`.
-        mirror: whether to use the mirror images.
+        face_model: a 3D face model (see `face_model.FaceModel`) that moves the photos' mouths; None: they are warped.
+        mirror: whether to use the mirror images; of the `varied` of a face model half are mirrored anyway.
         varied: every clip shows another made-up person, filmed by a camera of its own, and one in nine has music or
             silence and a mouth at rest. With `speech`, a third of the clips uses it.
         crops: write the folders `out/main/<face>/<00001>/` that `data.preprocess` would make of them instead, which
@@ -265,6 +285,7 @@ class ClipOptions:
     photos: Sequence[str | os.PathLike] = ()
     speech: Sequence[str | os.PathLike] = ()
     texts: Sequence[str] = ()
+    face_model: str | os.PathLike | None = None
     mirror: bool = True
     varied: bool = False
     crops: bool = False
@@ -296,6 +317,8 @@ def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **optio
         audio_file.load_audio(file, max_seconds=1)  # complain now rather than at the clip that uses it
     if options.texts:
         puppets_phones.say(options.texts[0])
+    if options.face_model and options.clear:
+        raise UserError("--clear: is for puppets without --face_model; leave one of them away")
     looks = _looks(options, clips)
     planned = [_job(out, looks, clip, options) for clip in range(clips)]
     jobs = [job for job in planned if not _is_made(job.path, job.note, options.crops)]
@@ -308,7 +331,7 @@ def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **optio
     return [job.path for job in planned]
 
 
-def _looks(options, clips) -> list[Puppet]:
+def _looks(options, clips) -> list[Puppet] | list[HeadLook]:
     """The faces of the photos that so many clips need, and their mirror images."""
     photos = list(options.photos) or list(shipped_photos().values())
     if not photos:
@@ -316,10 +339,12 @@ def _looks(options, clips) -> list[Puppet]:
     size = face.FRAME_SIZE * -(-options.img_size // 96) if options.crops else face.FRAME_SIZE
     puppets = {}
     for photo in photos[:clips]:
-        puppet = load_puppet(photo, size=size)
+        puppet = HeadLook.load(photo, options.face_model) if options.face_model else load_puppet(photo, size=size)
         while puppet.name in puppets:
             puppet.name += "_2"
         puppets[puppet.name] = puppet
+    if options.face_model:
+        return list(puppets.values())
     return list(puppets.values()) + [puppet.mirrored() for puppet in puppets.values() if options.mirror]
 
 
@@ -332,6 +357,7 @@ def _job(out, looks, clip, options) -> _Job:
     known = [os.path.basename(file) for file in speech]
     settings = [_VERSION, options.seed, clip, options.seconds, known, _CLEAR if options.clear else varied]
     settings += [hashlib.sha256("\n".join(options.texts).encode()).hexdigest()] if options.texts else []
+    settings += [_HEADS, Path(options.face_model).stem] if options.face_model else []
     note = json.dumps([*settings, options.img_size] if options.crops else settings)
     size = options.img_size if options.crops else None
     texts = list(options.texts)

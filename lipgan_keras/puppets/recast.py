@@ -115,17 +115,18 @@ class MadeUp:
 
         Args:
             images: n crops, (size, size, 3) uint8 BGR.
-            landmarks: (n, 5, 2) in pixels of them.
+            landmarks: (n, 5, 2) in pixels of them, or more points behind these, which go along.
 
         Returns:
-            n crops of the same size, and the landmarks in these, float32.
+            n crops of the same size, and the points in these, float32. Of mirrored ones the first five are in the
+            picture's order again, and the others are in their own.
         """
         size = images[0].shape[0]
-        old_axes = steady_axes(landmarks)
+        old_axes = steady_axes(landmarks[:, :5])
         inside = np.stack([axes.to_face(points) for axes, points in zip(old_axes, landmarks, strict=True)])
         inside = self.person.moved(inside.reshape(-1, 2)).reshape(inside.shape)
         moved = np.stack([axes.to_photo(points) for axes, points in zip(old_axes, inside, strict=True)])
-        boxes = [cropping.crop_box(Face(np.zeros(4), points, 1.0)) for points in moved]
+        boxes = [cropping.crop_box(Face(np.zeros(4), points[:5], 1.0)) for points in moved]
         complexion, made = None, []
         middle = len(images) // 2
         for i in [middle, *range(len(images))]:  # the first time to choose colours by
@@ -140,7 +141,8 @@ class MadeUp:
             made.append(np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image)
         points = np.stack([cropping.to_crop(p, box, size) for p, box in zip(moved, boxes, strict=True)])
         if self.mirrored:
-            points = points[:, [1, 0, 2, 4, 3]] * [-1, 1] + [size, 0]
+            points = points * [-1, 1] + [size, 0]
+            points[:, :5] = points[:, [1, 0, 2, 4, 3]]
         return made, points.astype(np.float32)
 
     def _warped(self, image, old_axes, axes):

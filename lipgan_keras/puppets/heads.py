@@ -1,0 +1,183 @@
+"""Clips of 3D heads: photos whose mouths a face model moves, by the phones of their speech."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..face import cropping, detector, smoothing
+from ..face.detector import Face
+from ..utils.errors import UserError
+from . import fitting
+from .face_model import FaceModel
+from .fitting import Fit
+from .head import Head
+from .recast import MadeUp
+from .speech import FPS
+from .utterance import Utterance
+
+# How far speech opens a jaw and draws the lips apart: as the widest mouths of GRID's speakers, 8 to 9 % of the face's
+# width.
+_JAW, _DRAWN = 0.62, 0.8
+_WIDE_OPEN = 0.11  # of the face's width: an opening of 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """What a clip of crops holds.
+
+    Attributes:
+        images: (size, size, 3) uint8 BGR each.
+        landmarks: (n, 5, 2) in pixels of the crops.
+        boxes: (n, 4) of the crops in frame or photo.
+        truth: arrays to keep beside the clip.
+    """
+
+    images: Sequence[np.ndarray]
+    landmarks: np.ndarray
+    boxes: np.ndarray
+    truth: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class HeadLook:
+    """A photo and how the model lies on it; small enough to be handed to processes.
+
+    Attributes:
+        name: the clips' folder.
+        photo: (H, W, 3) uint8 BGR.
+        fit: of the model.
+        path: of the model.
+    """
+
+    name: str
+    photo: np.ndarray
+    fit: Fit
+    path: str
+
+    @classmethod
+    def load(cls, photo: str | os.PathLike, path: str | os.PathLike) -> "HeadLook":
+        """The largest face of a photo; of a video, of the frame with the lips shut most.
+
+        Raises:
+            UserError: no face, one that the model does not fit, no such model, or a file that cannot be read.
+        """
+        from ..media import probe, video_reader
+        from . import photos
+
+        file = Path(photo)
+        model = load_model(os.fspath(path))
+        if probe.probe(file).is_still:
+            image = video_reader.read_image(file)
+            face = detector.select(detector.detect([image])[0])
+            if face is None:
+                raise UserError(f"{file}: no face found; give a photo of one person looking at the camera")
+        else:
+            image, face = photos.shut_lips(file)
+        fit = fitting.fit_photo(image, model, np.asarray(face.landmarks, float) - 0.5, str(file))
+        return cls("_".join(file.stem.split()), image, fit, os.fspath(path))
+
+
+@functools.lru_cache(maxsize=2)
+def load_model(path: str) -> FaceModel:
+    return FaceModel.load(path)
+
+
+_heads: dict[tuple, Head] = {}  # the last one that this process made
+
+
+def _head(look, size) -> Head:
+    key = look.name, look.path, size
+    if key not in _heads:
+        _heads.clear()
+        _heads[key] = Head(look.photo, look.fit, load_model(look.path), size)
+    return _heads[key]
+
+
+class HeadTake:
+    """One clip of a 3D head before it is written.
+
+    Args:
+        look: whose photo.
+        sound: what it says.
+        rng: decides how the head moves, and who it is.
+        varied: move the head more.
+        size: of the frames, pixels.
+        made_up: make a person up; of crops alone.
+    """
+
+    fps = FPS
+
+    def __init__(
+        self, look: HeadLook, sound: Utterance, rng: np.random.Generator, varied: bool, size: int, made_up: bool
+    ):
+        self.head = _head(look, size)
+        self.size, self.wave = size, sound.wave
+        amount = {"jaw": _JAW, "lower_down": _DRAWN, "upper_up": _DRAWN}
+        curves = {name: curve * np.float32(amount.get(name, 1.0)) for name, curve in sound.controls.items()}
+        self.controls = [dict(zip(curves, map(float, row), strict=True)) for row in zip(*curves.values(), strict=True)]
+        frames = len(self.controls)
+        self.turns = _turns(frames, rng, 1.0 if varied else 0.3)
+        self.made_up = MadeUp(rng) if made_up else None
+        self.numbers = {} if self.made_up is None else {"made_up": self.made_up.numbers}
+        self.opening = sound.opening
+
+    def frame(self, i: int) -> np.ndarray:
+        """(size, size, 3) uint8 BGR."""
+        return self.head.render(self.controls[i], self.turns[i])
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """What there is to see in `frame`, frame by frame; see `Head.truth`. Masks are packed bits."""
+        return self._measured([None] * len(self.controls), self.size)
+
+    def _measured(self, boxes, size):
+        rows = [
+            self.head.truth(controls, turn, box, size)
+            for controls, turn, box in zip(self.controls, self.turns, boxes, strict=True)
+        ]
+        arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        corners = arrays["landmarks68"][:, [48, 54]] + 0.5
+        return {
+            "opening": np.clip(arrays["aperture"] / _WIDE_OPEN, 0, 1).astype(np.float32),
+            "width": arrays["width"].astype(np.float32),
+            "aperture": arrays["aperture"].astype(np.float32),
+            "protrusion": arrays["protrusion"].astype(np.float32),
+            "fps": self.fps,
+            "corners": corners.astype(np.float32),
+            "landmarks": (arrays["landmarks"] + 0.5).astype(np.float32),
+            "landmarks68": (arrays["landmarks68"] + 0.5).astype(np.float32),
+            "lips": np.packbits(arrays["lips"], axis=-1),
+            "teeth": np.packbits(arrays["teeth"], axis=-1),
+        }
+
+    def crops(self, img_size: int) -> Crops:
+        """Those of all frames. Made-up people have no masks, as these are not moved along."""
+        seen = [self.head.landmarks(*at) for at in zip(self.controls, self.turns, strict=True)]
+        five = smoothing.smoothed(np.array([points for _, points in seen]) + 0.5)
+        boxes = [cropping.crop_box(Face(np.zeros(4), points, 1.0)) for points in five]
+        at = zip(self.controls, self.turns, boxes, strict=True)
+        images = [self.head.render(controls, turn, box, img_size) for controls, turn, box in at]
+        landmarks = np.stack([cropping.to_crop(p, box, img_size) for p, box in zip(five, boxes, strict=True)])
+        truth = self._measured(boxes, img_size)
+        if self.made_up is not None:
+            points = np.concatenate([landmarks, truth["landmarks68"]], axis=1)
+            images, points = self.made_up.frames(images, points)
+            landmarks, marks = points[:, :5], points[:, 5:]
+            for name in ("lips", "teeth"):
+                del truth[name]
+            truth |= {"landmarks": landmarks, "landmarks68": marks, "corners": marks[:, [48, 54]]}
+            self.wave = self.made_up.say(self.wave)
+        return Crops(images, landmarks, np.array(boxes), truth)
+
+
+def _turns(frames, rng, liveliness):
+    """(frames, 3) degrees of yaw, pitch and roll: a head that moves slowly about a pose of its own."""
+    time = np.arange(frames) / FPS
+    amounts = np.array([7.0, 4.0, 3.0]) * liveliness * rng.uniform(0.2, 1.0)
+    pose = np.clip(rng.normal(0, 1, 3), -2, 2) * np.array([8.0, 3.0, 2.0]) * liveliness
+    rates, phases = rng.uniform(0.08, 0.6, (2, 3)), rng.random((2, 3))
+    moves = np.sin(2 * np.pi * (rates * time[:, None, None] + phases)).sum(1) / 1.4
+    return pose + amounts * moves
