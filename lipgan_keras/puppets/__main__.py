@@ -8,6 +8,26 @@ from .utterance import read_texts
 
 
 def main() -> None:
+    args = _parser().parse_args()
+    paths = make_clips(
+        args.out,
+        args.clips,
+        seed=args.seed,
+        seconds=args.seconds,
+        photos=args.photo,
+        speech=args.speech,
+        texts=read_texts(args.text) if args.text else (),
+        face_model=args.face_model,
+        num_workers=args.num_workers,
+        varied=args.varied,
+        crops=args.crops,
+        img_size=args.img_size,
+        clear=args.clear,
+    )
+    print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
+
+
+def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m lipgan_keras.puppets", description="Make talking-face clips.")
     parser.add_argument("--out", required=True, help="data root; clips go to OUT/main/<face>/<00001>.mp4")
     parser.add_argument("--clips", type=cli.integer(1), default=20, help="how many clips")
@@ -55,23 +75,7 @@ def main() -> None:
     )
     parser.add_argument("--img_size", type=cli.integer(16), default=96, help="side of the crops in pixels")
     parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes")
-    args = parser.parse_args()
-    paths = make_clips(
-        args.out,
-        args.clips,
-        seed=args.seed,
-        seconds=args.seconds,
-        photos=args.photo,
-        speech=args.speech,
-        texts=read_texts(args.text) if args.text else (),
-        face_model=args.face_model,
-        num_workers=args.num_workers,
-        varied=args.varied,
-        crops=args.crops,
-        img_size=args.img_size,
-        clear=args.clear,
-    )
-    print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
+    return parser
 
 
 if __name__ == "__main__":
