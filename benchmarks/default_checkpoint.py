@@ -1,17 +1,20 @@
 """Make the checkpoint that ships in lipgan_keras/weights: data, training, export and figures, in one command.
 
-    python benchmarks/default_checkpoint.py --clips GRID --workdir logs/default
+    python benchmarks/default_checkpoint.py --clips GRID --speakers SPEAKERS --face_model FACEKIT --workdir logs/default
 
 GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, Barker, Cunningham, Shao 2006; Zenodo
 3625687, CC BY 4.0). `lrwp9a`, `pwij3p`, their sounds and the photo of the astronaut are kept out of training; how the
-astronaut looked decided which runs there are. The generator learns from puppets: every other clip's face and
-matplotlib's photo, in every puppet as another made-up person, with synthesised speech and the clips' own; and from
-these clips themselves.
+astronaut looked decided which of the first runs there are. In these the generator learns from puppets: every other
+clip's face and matplotlib's photo, in every puppet as another made-up person, with synthesised speech and the clips'
+own; and from these clips themselves. SPEAKERS is a folder of `<speaker>/<clip>` of the same corpus. In the last runs
+the generator learns from these people, from people made of them, and in the end from some puppets besides, a part of
+which a 3D face model moves (see docs/puppets.md). The speakers s30 and s34 are held out, and tell how it goes.
 
 The command goes on where it was stopped, and says where the time went. What it makes is much like what ships, and not
 the same: that was made while the puppets learned, see RUNS.
 """
 
+import collections
 import json
 import os
 import shutil
@@ -26,7 +29,7 @@ from lipgan_keras.utils.cli import ArgumentParser
 WEIGHTS = ROOT / "lipgan_keras" / "weights" / "lipsync.h5"
 FLAGS = [
     "--recipe", "lipsync", "--model", "basic", "--width", "0.5", "--batch_size", "32", "--precision", "mixed_bfloat16",
-    "--ema", "0.999", "--warmup", "200",
+    "--ema", "0.999",
 ]  # fmt: skip
 SHARPER = ["--quality_start", "300", "--quality_weight", "0.002", "--sync_weight", "0.0001"]
 ALONE = ["--freeze_norm", "--sync_mode", "expert"]  # the generator, under a lip-sync discriminator that has learned
@@ -54,6 +57,32 @@ RUNS = {
     "lips": ("clear", 3e-4, 1000, ["--seed", "7", *JOINT]),
     "grins": ("clear", 3e-4, 2000, ["--seed", "8", *JOINT]),
 }
+# Runs on speakers, each from the one before; the last two are one training, to which puppets are added.
+ON_SPEAKERS = ["--freeze_norm", "--balance", "speakers", "--sync_weight", "0.0001", "--warmup", "100"]
+SHARP = ["--seed", "21", "--quality_weight", "0.003", "--quality_start", "0"]
+SPEAKER_RUNS = [
+    ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
+    ("sharp", "speakers", 3e-4, 2000, SHARP),
+    ("sharp", "mixed", 2e-4, 3300, SHARP),
+]
+KEPT_OUT = ("s30", "s34")  # of SPEAKERS, to watch the training by
+RECAST = 72  # people made of each speaker, at least; one of each clip, 40 of one clip at most
+SYNTHESISED, HEADS = 60, 18  # puppets of 5 s that babble, and 3D heads of 3 s that say SENTENCES
+PUPPET_PHOTOS = ("s20", "s22")  # of whose first clips these are made, and of matplotlib's photo
+SENTENCES = (
+    "Please put the big blue box by the window.",
+    "Who knows why the music was so loud this morning?",
+    "We will move the piano to the other room on Friday.",
+    "Every voice over the bridge was heard by the farmer.",
+    "My mother makes the best apple pie in town.",
+    "The weather will be fine, with some clouds in the west.",
+    "Should I call you back after the meeting?",
+    "A good book is worth more than gold.",
+    "He spoke about five problems and their solutions.",
+    "Thank you very much for coming all this way.",
+    "The children laughed and jumped into the water.",
+    "Would you mind opening that door for me?",
+)
 PEOPLE = 60  # puppets of each look of a face, in each set of them
 SECONDS = 5.0  # of each
 REAL = 16  # copies of the real clips among them, some 7 % of all frames
@@ -67,6 +96,10 @@ def main():
     parser.add_argument(
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
+    parser.add_argument(
+        "--speakers", required=True, type=cli.existing, help="folder of <speaker>/<clip> of the GRID corpus"
+    )
+    parser.add_argument("--face_model", required=True, type=cli.existing, help="3D face model, see docs/puppets.md")
     parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
     parser.add_argument(
         "--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)"
@@ -86,9 +119,8 @@ def main():
         before, checkpoint = checkpoint, work / name / "checkpoint.h5"
         flags = [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before] if before else []
-        last = min(steps, args.stop_at or steps) if name == list(RUNS)[-1] else steps
-        train(work, checkpoint, work / "lists" / people, last, flags)
-    whole = last >= steps
+        train(work, checkpoint, work / "crops", work / "lists" / people, steps, ["--warmup", "200", *flags])
+    checkpoint, whole = train_on_speakers(work, args, checkpoint)
     out = Path(args.out) if whole else work / "unfinished.h5"
     run("-m", "lipgan_keras.checkpoints", "export", checkpoint, out, "--float16", "--sync")
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
@@ -96,6 +128,47 @@ def main():
         print(f"{kind}: {describe(found)}", flush=True)
     with files.replacing(work / "figures.json") as temporary:
         temporary.write_text(json.dumps(figures | {"time": spent(work)}, indent=1) + "\n", encoding="utf-8")
+
+
+def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, bool]:
+    """The last runs; returns the checkpoint, and whether all is done."""
+    began = time.time()
+    try:
+        make_speakers(work, Path(args.speakers), args.face_model, args.num_workers)
+    finally:
+        note_time(work, "data", began)
+    before = checkpoint
+    for name, lists, lr, steps, flags in SPEAKER_RUNS:
+        if checkpoint.parent.name != name:
+            before, checkpoint = checkpoint, work / name / "checkpoint.h5"
+        flags = [*ON_SPEAKERS, *flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
+        flags += ["--resume_gen", before, "--resume_sync", before]
+        last = min(steps, args.stop_at or steps) if (name, lists) == SPEAKER_RUNS[-1][:2] else steps
+        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, last, flags)
+    return checkpoint, last >= steps
+
+
+def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> None:
+    """Crops of the speakers, of people made of them, and of some puppets, and the lists of these."""
+    from lipgan_keras.data import clip_folder
+    from lipgan_keras.face.photos import shipped_photos
+    from lipgan_keras.puppets import clips as puppets_clips
+    from lipgan_keras.puppets.recast import recast
+
+    crops, lists = work / "speakers_crops", work / "lists"
+    run("preprocess.py", "--videos_data_root", speakers, "--final_data_root", crops, "--num_workers", workers)
+    real = [clip for clip in clip_folder.find_clips(crops, "mel") if clip.kind == "real"]
+    count = collections.Counter(clip.speaker for clip in real)
+    recast(crops, lambda clip: max(1, min(40, -(-RECAST // count[clip.speaker]))), workers)
+    photos = [shipped_photos()["grace_hopper"], *(min((speakers / name).iterdir()) for name in PUPPET_PHOTOS)]
+    options = {"photos": photos, "crops": True, "num_workers": workers}
+    puppets = puppets_clips.make_clips(crops / "synth", SYNTHESISED, seed=41, seconds=5.0, clear=True, **options)
+    options |= {"texts": SENTENCES, "face_model": face_model}
+    puppets += puppets_clips.make_clips(crops / "heads", HEADS, seed=42, seconds=3.0, varied=True, **options)
+    held_out = sorted(clip.name for clip in real if clip.speaker in KEPT_OUT)
+    training = sorted(clip.name for clip in real if clip.speaker not in KEPT_OUT)
+    write_list(lists, "speakers", training, held_out)
+    write_list(lists, "mixed", training + sorted(path.relative_to(crops).as_posix() for path in puppets), held_out)
 
 
 def make_data(work: Path, clips: str | None, workers: int) -> None:
@@ -165,7 +238,7 @@ def make_test_data(work: Path, clips: str | None, workers: int) -> None:
     write_list(lists, "real", known, [f"grid/{stem}" for stem in TEST_CLIPS])
 
 
-def train(work: Path, checkpoint: Path, lists: Path, steps: int, flags: list) -> None:
+def train(work: Path, checkpoint: Path, crops: Path, lists: Path, steps: int, flags: list) -> None:
     from lipgan_keras import checkpoints
 
     if checkpoint.is_file() and checkpoints.read_config(checkpoint).step >= steps:
@@ -173,7 +246,7 @@ def train(work: Path, checkpoint: Path, lists: Path, steps: int, flags: list) ->
     began = time.time()
     try:
         run(
-            "train.py", "--data_root", work / "crops", "--filelists", lists, "--logdir", checkpoint.parent,
+            "train.py", "--data_root", crops, "--filelists", lists, "--logdir", checkpoint.parent,
             *FLAGS, *flags, "--steps", steps,
         )  # fmt: skip
     finally:
