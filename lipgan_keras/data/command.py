@@ -52,4 +52,7 @@ def main(recast: Callable[[PreprocessConfig, int], object] | None = None) -> Non
     from . import preprocess  # loads what reads videos
 
     options = PreprocessConfig(**args)
-    preprocess.preprocess(options, (lambda: recast(options, people)) if people else None)
+    if people:
+        preprocess.preprocess(options, lambda: recast(options, people))
+    else:
+        preprocess.preprocess(options)

@@ -94,8 +94,9 @@ def _describe(clips):
     parts = []
     for kind in sorted({clip.kind for clip in clips}, key=("real", "recast", "puppet").index):
         some = [clip for clip in clips if clip.kind == kind]
-        speakers = len({clip.speaker for clip in some})
-        people = f"{speakers} speakers" if kind == "real" else f"{len(some)} made-up people of {speakers}"
+        count = len({clip.speaker for clip in some})
+        speakers = f"{count} speaker{'s' * (count != 1)}"
+        people = speakers if kind == "real" else f"{len(some)} made-up people of {speakers}"
         parts.append(f"{kind}: {people}, {sum(clip.shown for clip in some) / FPS / 60:.1f} min")
     return f"{len(clips)} clips ({minutes:.1f} min; {'; '.join(parts)})"
 

@@ -9,8 +9,12 @@ import pytest
 
 from helpers.checks import assert_one_line
 from lipgan_keras import LipSync, checkpoints
-from lipgan_keras.face import photos
-from lipgan_keras.inference import models
+from lipgan_keras.data import preprocess, scoring
+from lipgan_keras.data.clip_folder import Clip
+from lipgan_keras.evaluation.generated_clips import ClipGenerator
+from lipgan_keras.evaluation.tally import Openings
+from lipgan_keras.face import photos, regions
+from lipgan_keras.inference import engine, models
 from lipgan_keras.live import show
 from lipgan_keras.media import audio_file
 from lipgan_keras.puppets import demo, speech
@@ -28,7 +32,7 @@ def test_it_is_small_and_holds_both_networks():
                 sizes[name.split("/")[0]].append(item.id.get_storage_size()) if isinstance(item, h5py.Dataset) else None
             )
         )
-    assert sizes.keys() == {"generator", "sync"}
+    assert sizes.keys() == {"generator", "sync", "split"}
     assert sum(sizes["generator"]) < 16 * MIB and os.path.getsize(checkpoints.SHIPPED) < 24 * MIB
     assert checkpoints.load_generator(checkpoints.SHIPPED)[1].step >= 1000
     assert set(models.load_discriminators(str(checkpoints.SHIPPED))[0]) == {"sync"}
@@ -86,3 +90,24 @@ def test_live_speaks_with_it(tmp_path):
     face = photos.shipped_photos()["astronaut"]
     summary = show.live(None, face, tmp_path / "a.wav", tmp_path / "a.mp4")
     assert summary.shown > 10
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_lips_of_real_strangers_follow_their_audio(real_clips, tmp_path):
+    """Of the two that nothing was trained on; docs/model_card.md has figures of more."""
+    generator = engine.load(checkpoints.SHIPPED, "auto", 64)
+    figures = []
+    for name in ("lrwp9a", "pwij3p"):
+        assert preprocess.preprocess_clip(real_clips / f"{name}.mpg", tmp_path / "grid" / name, 96) is None
+        one = ClipGenerator(Clip(tmp_path / "grid" / name), generator.config, generator)
+        targets, openings = one.targets, Openings()
+        truth, masks = one.truth(targets), regions.lip_mask(one.points(targets), 96)
+        right = one.say(targets, one.data.windows(0, targets))
+        wrong = one.say(targets, one.wrong_sounds()["10"](targets))
+        openings.add(one.points(targets), truth, right)
+        frozen = np.broadcast_to(one.identity, truth.shape)
+        errors = [scoring.lip_mae(masks, truth / 255, made / 255).mean() for made in (right, wrong, frozen)]
+        figures.append([np.corrcoef(*openings.found())[0, 1], errors[1] / errors[0], errors[0] / errors[2]])
+    correlation, sensitivity, of_frozen = np.mean(figures, axis=0)
+    assert correlation > 0.85 and sensitivity > 1.08 and of_frozen < 0.82

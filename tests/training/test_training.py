@@ -654,7 +654,7 @@ def test_a_run_from_before_goes_on_with_its_old_split(other_data, root, tmp_path
         other_data("--val_fraction", 0.5)
     printed = other_data("--steps", 13)
     assert printed.count("is from before held-out clips were named; they are those of the split of before") == 1
-    assert "3 clips (0.0 min) to train on, 1 held out" in printed
+    assert "3 clips (0.0 min; real: 1 speaker, 0.0 min) to train on, 1 held out" in printed
     kept = checkpoints.read_split(tmp_path / "log" / "checkpoint.h5")
     _, (held_out,) = splits.permuted_split(clip_folder.find_clips(root, "mel"), 0.25, 0)
     assert list(kept["held_out"]) == [held_out.name] and kept["rule"] == splits.BEFORE
