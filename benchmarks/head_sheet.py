@@ -14,15 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipgan_keras.face import aperture, detector, landmarks68
+from lipgan_keras.face import aperture, landmarks68
 from lipgan_keras.face.photos import shipped_photos
-from lipgan_keras.media import probe, video_reader
 from lipgan_keras.puppets import fitting, photos
 from lipgan_keras.puppets.face_model import FaceModel
 from lipgan_keras.puppets.head import Head
 from lipgan_keras.puppets.person import Axes, Person
 from lipgan_keras.utils import cli
-from lipgan_keras.utils.errors import UserError
 
 SIZE = 192
 VISEMES = {
@@ -43,13 +41,7 @@ FRAMES = 60  # of which openings are compared
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A photo, (H, W, 3) BGR, and its five landmarks."""
-    if not probe.probe(path).is_still:
-        photo, face = photos.shut_lips(path)
-        return photo, np.asarray(face.landmarks, float) - 0.5
-    photo = video_reader.read_image(path)
-    face = detector.select(detector.detect([photo])[0])
-    if face is None:
-        raise UserError(f"{path}: no face found; give a photo of one person looking at the camera")
+    photo, face = photos.find_face(path)
     return photo, np.asarray(face.landmarks, float) - 0.5
 
 

@@ -3,7 +3,6 @@
 import io
 import os
 import threading
-import zipfile
 from pathlib import Path
 
 import cv2
@@ -112,7 +111,8 @@ class Clip:
 
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
-        arrays = self._load_npz("landmarks.npz", "frames", "landmarks", "time", "duration", "img_size")
+        wanted = ("frames", "landmarks", "time", "duration", "img_size")
+        arrays, names = _read_npz(path, wanted, lambda path: self.read(path.name))
         frames, landmarks, time, duration, size = arrays
         n = frames.size
         if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), ()] or not size > 0:
@@ -122,9 +122,8 @@ class Clip:
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
         self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
-        with pack.npz_errors(path), zipfile.ZipFile(io.BytesIO(self.read(path.name))) as saved:
-            if self.kind == "real" and "made_with.npy" in saved.namelist():  # see `puppets.clips`
-                self.kind = "puppet"
+        if self.kind == "real" and "made_with" in names:  # see `puppets.clips`
+            self.kind = "puppet"
 
     def features(self, kind: str) -> np.ndarray:
         """(80,T) or (12,T) float32 of the whole audio."""
@@ -189,12 +188,18 @@ _READING = threading.Lock()
 
 def _load_npz(path, *keys, read=Path.read_bytes):
     """The arrays `keys` of an npz file; all of them numbers."""
+    return _read_npz(path, keys, read)[0]
+
+
+def _read_npz(path, keys, read):
+    """The same, and the names of all arrays that are in it."""
     with pack.npz_errors(path):
         data = read(path)
         for again in reversed(range(5)):
             try:
                 with _READING, np.load(io.BytesIO(data), allow_pickle=False) as saved:
-                    missing = [key for key in keys if key not in saved.files]
+                    names = saved.files
+                    missing = [key for key in keys if key not in names]
                     arrays = [saved[key] for key in keys if not missing]
                 break
             except SystemError:
@@ -204,7 +209,7 @@ def _load_npz(path, *keys, read=Path.read_bytes):
             raise ValueError("not numbers")
     if missing:
         raise UserError(f"{path}: has no array {missing[0]!r}; preprocess this clip again")
-    return arrays
+    return arrays, names
 
 
 def _packed(folder):

@@ -20,6 +20,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -217,15 +218,26 @@ def finished(target: Path, img_size: int) -> str | None:
 
 def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
     """Preprocess in parallel; yields (video, None or the reason why it failed) as they end."""
+    for (source, _), reason in run_claimed(functools.partial(_work, img_size), todo, workers):
+        yield source, reason or None
+
+
+def run_claimed(
+    work: Callable[[tuple], Any], jobs: list[tuple], workers: int, here: bool = False
+) -> Iterator[tuple[tuple, Any]]:
+    """`processes.run` for jobs that begin with a source and the folder that is made of it, under a claim.
+
+    Of a process that was killed the result is what happened, and its claim is freed.
+    """
     try:
-        with contextlib.closing(processes.run(functools.partial(_work, img_size), todo, workers)) as results:
-            for (source, target), reason in results:
-                if reason is None:
-                    claims.free_left([target])
-                    reason = f"{source}: {processes.DIED}"
-                yield source, reason or None
+        with contextlib.closing(processes.run(work, jobs, workers, here)) as results:
+            for job, result in results:
+                if result is None:
+                    claims.free_left([job[1]])
+                    result = f"{job[0]}: {processes.DIED}"
+                yield job, result
     finally:
-        claims.free_left(target for _, target in todo)  # a worker that is ended amid taking a claim leaves it
+        claims.free_left(job[1] for job in jobs)  # a worker that is ended amid taking a claim leaves it
 
 
 def _work(img_size, job):
@@ -234,13 +246,18 @@ def _work(img_size, job):
 
 def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
     """Make one clip's folder; returns None, or the reason why it was not made: MADE_BEFORE, BUSY, or what is wrong."""
+    return make_once(source, target, img_size, lambda folder: _write(source, folder, img_size))
+
+
+def make_once(source: Path, target: Path, img_size: int, write: Callable[[Path], str | None]) -> str | None:
+    """`preprocess_clip`, where `write` fills the folder, and returns None or why there is nothing to fill it with."""
     try:
         with claims.claim(target) as partial:
             if finished(target, img_size) == "finished":
                 return MADE_BEFORE
             if partial is None:
                 return BUSY
-            reason = _write(source, partial, img_size)
+            reason = write(partial)
             if reason is None:
                 os.rename(partial, target)
             return reason

@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from ..config import SAMPLE_RATE
 from ..face import cropping, smoothing
-from ..face.detector import Face
 from ..face.photos import shipped_photos
 from ..media import audio_file
 from ..utils import files as utils_files
@@ -113,7 +112,7 @@ class _Take:
         grin = [self.grin[0].landmarks(*self.grin[1:], self.pose[i]) for i in grins]
         images, landmarks, boxes = [], [], []
         for number, (i, points) in enumerate(zip([*range(frames), *grins], [*smooth, *grin], strict=True)):
-            box = cropping.crop_box(Face(np.zeros(4), points, 1.0))
+            box = cropping.landmarks_box(points)
             # The camera works in blocks of 16 pixels.
             x1, y1 = (np.floor(np.maximum(box[:2] - 8, 0) / 16) * 16).astype(int).tolist()
             x2, y2 = np.minimum(np.ceil((box[2:] + 8) / 16) * 16, size).astype(int).tolist()

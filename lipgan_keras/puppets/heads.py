@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..face import cropping, detector, smoothing
-from ..face.detector import Face
-from ..utils.errors import UserError
-from . import fitting
+from ..face import cropping, smoothing
+from . import fitting, photos
 from .face_model import FaceModel
 from .fitting import Fit
 from .head import Head
@@ -65,18 +63,9 @@ class HeadLook:
         Raises:
             UserError: no face, one that the model does not fit, no such model, or a file that cannot be read.
         """
-        from ..media import probe, video_reader
-        from . import photos
-
         file = Path(photo)
         model = load_model(os.fspath(path))
-        if probe.probe(file).is_still:
-            image = video_reader.read_image(file)
-            face = detector.select(detector.detect([image])[0])
-            if face is None:
-                raise UserError(f"{file}: no face found; give a photo of one person looking at the camera")
-        else:
-            image, face = photos.shut_lips(file)
+        image, face = photos.find_face(file)
         fit = fitting.fit_photo(image, model, np.asarray(face.landmarks, float) - 0.5, str(file))
         return cls("_".join(file.stem.split()), image, fit, os.fspath(path))
 
@@ -157,7 +146,7 @@ class HeadTake:
         """Those of all frames. Made-up people have no masks, as these are not moved along."""
         seen = [self.head.landmarks(*at) for at in zip(self.controls, self.turns, strict=True)]
         five = smoothing.smoothed(np.array([points for _, points in seen]) + 0.5)
-        boxes = [cropping.crop_box(Face(np.zeros(4), points, 1.0)) for points in five]
+        boxes = [cropping.landmarks_box(points) for points in five]
         at = zip(self.controls, self.turns, boxes, strict=True)
         images = [self.head.render(controls, turn, box, img_size) for controls, turn, box in at]
         landmarks = np.stack([cropping.to_crop(p, box, img_size) for p, box in zip(five, boxes, strict=True)])

@@ -151,17 +151,25 @@ class Person:
             found = found + 0.8 * (points - np.stack(self.bent(*found.T), 1))
         return found
 
-    def shape(self, photo: np.ndarray, axes: Axes) -> np.ndarray:
-        """The photo with the new face's shape, (H, W, 3) uint8."""
+    def shape(
+        self, photo: np.ndarray, axes: Axes, placed: Axes | None = None, border: int = cv2.BORDER_REFLECT
+    ) -> np.ndarray:
+        """The photo with the new face's shape, (H, W, 3) uint8.
+
+        Args:
+            axes: of its face.
+            placed: where the new face is to be; None: where that of the photo is.
+            border: what is beyond the photo, of cv2's.
+        """
         height, width = photo.shape[:2]
         step = 4  # pixels between two computed places: all is smooth
-        u, v = axes.grid((height + 2 * step, width + 2 * step))
+        u, v = (placed or axes).grid((height + 2 * step, width + 2 * step))
         coarse = self.bent(u[::step, ::step], v[::step, ::step])
         # Sample i of the coarse grid is pixel 4 i.
         matrix = np.array([[step, 0, 0], [0, step, 0]], float)
         u, v = (cv2.warpAffine(np.float32(c), matrix, (width, height)) for c in coarse)
         x, y = (axes.matrix[i, 0] * u + axes.matrix[i, 1] * v + axes.origin[i] for i in range(2))
-        return cv2.remap(photo, np.float32(x), np.float32(y), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        return cv2.remap(photo, np.float32(x), np.float32(y), cv2.INTER_CUBIC, borderMode=border)
 
     def colour(self, photo: np.ndarray, axes: Axes) -> np.ndarray:
         """The photo with the new colours and light, (H, W, 3) uint8."""

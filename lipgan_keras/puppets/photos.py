@@ -50,21 +50,32 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = pu
     Raises:
         UserError: not a picture, or no face in it.
     """
-    from ..media import probe, video_reader
+    from ..media import video_reader
 
     path = Path(path)
     name = name or "_".join(path.stem.split())
-    if not probe.probe(path).is_still:
-        photo, face = shut_lips(path)
-        return Puppet(photo, _find_mouth(photo, face.box, face.landmarks), name, size)
-    photo = video_reader.read_image(path)
-    for shipped, file in shipped_photos().items():
+    for shipped, file in shipped_photos().items() if path.exists() else ():
         if path.samefile(file):
-            return Puppet(photo, _SHIPPED[shipped], name, size)
+            return Puppet(video_reader.read_image(path), _SHIPPED[shipped], name, size)
+    photo, face = find_face(path)
+    return Puppet(photo, _find_mouth(photo, face.box, face.landmarks), name, size)
+
+
+def find_face(path: str | os.PathLike) -> tuple[np.ndarray, Face]:
+    """A photo, BGR uint8, and its largest face; of a video the frame of `shut_lips`.
+
+    Raises:
+        UserError: not a picture or a video, or no face in it.
+    """
+    from ..media import probe, video_reader
+
+    if not probe.probe(path).is_still:
+        return shut_lips(path)
+    photo = video_reader.read_image(path)
     face = detector.select(detector.detect([photo])[0])
     if face is None:
         raise UserError(f"{path}: no face found; give a photo of one person looking at the camera")
-    return Puppet(photo, _find_mouth(photo, face.box, face.landmarks), name, size)
+    return photo, face
 
 
 def shut_lips(path: str | os.PathLike) -> tuple[np.ndarray, Face]:

@@ -9,7 +9,7 @@ held out where that one is.
 """
 
 import contextlib
-import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -26,8 +26,7 @@ from ..data import claims, clip_folder, pack, preprocess
 from ..data.clip_folder import Clip
 from ..data.splits import hash_of
 from ..face import cropping
-from ..face.detector import Face
-from ..utils import errors, processes
+from ..utils import processes
 from ..utils.errors import UserError
 from .camera import Camera
 from .person import Axes, Complexion, Person, fall
@@ -35,18 +34,8 @@ from .person import Axes, Complexion, Person, fall
 FOLDER = "recast"  # below the data root
 _VERSION = 1  # of the people
 _STEADY = 12.0  # frames: the standard deviation over which the distance from eyes to mouth is averaged
-_STEP = 4  # pixels between two computed places of a change of shape, which is smooth
 _VOICE = 0.30  # octaves by which a voice is shifted at most
 _FFT = 512  # samples: 32 ms, so that a voice that is stretched keeps the edges of its closures
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    clip: Path
-    data_root: Path
-    target: Path
-    number: int  # of the person that this clip becomes
-    seed: int
 
 
 class Skin:
@@ -126,13 +115,13 @@ class MadeUp:
         inside = np.stack([axes.to_face(points) for axes, points in zip(old_axes, landmarks, strict=True)])
         inside = self.person.moved(inside.reshape(-1, 2)).reshape(inside.shape)
         moved = np.stack([axes.to_photo(points) for axes, points in zip(old_axes, inside, strict=True)])
-        boxes = [cropping.crop_box(Face(np.zeros(4), points[:5], 1.0)) for points in moved]
+        boxes = [cropping.landmarks_box(points[:5]) for points in moved]
         complexion, made = None, []
         middle = len(images) // 2
         for i in [middle, *range(len(images))]:  # the first time to choose colours by
             scale = (boxes[i][2] - boxes[i][0]) / size
             axes = Axes.along((old_axes[i].origin - boxes[i][:2]) / scale, old_axes[i].matrix[:, 1] / scale)
-            warped = self._warped(images[i], old_axes[i], axes)
+            warped = self.person.shape(images[i], old_axes[i], axes, cv2.BORDER_REPLICATE)
             if complexion is None:
                 complexion = Complexion(self.person.numbers, warped, axes)
                 continue
@@ -144,16 +133,6 @@ class MadeUp:
             points = points * [-1, 1] + [size, 0]
             points[:, :5] = points[:, [1, 0, 2, 4, 3]]
         return made, points.astype(np.float32)
-
-    def _warped(self, image, old_axes, axes):
-        """What is at `old_axes` in a crop, in the new shape, at `axes`."""
-        size = image.shape[0]
-        u, v = axes.grid((size + 2 * _STEP, size + 2 * _STEP))
-        coarse = self.person.bent(u[::_STEP, ::_STEP], v[::_STEP, ::_STEP])
-        matrix = np.array([[_STEP, 0, 0], [0, _STEP, 0]], float)
-        u, v = (cv2.warpAffine(np.float32(c), matrix, (size, size)) for c in coarse)
-        x, y = (old_axes.matrix[i, 0] * u + old_axes.matrix[i, 1] * v + old_axes.origin[i] for i in range(2))
-        return cv2.remap(image, np.float32(x), np.float32(y), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
     def say(self, wave: np.ndarray) -> np.ndarray:
         """The same speech in another voice, in time with it: (samples,) float32 like `wave`, 16 kHz."""
@@ -207,24 +186,25 @@ def recast(
     if not usable:
         raise UserError(f"{root}: none of its clips has landmarks and sound, which --recast needs; preprocess videos")
     jobs = [
-        _Job(clip.folder, root, _target(root, clip.folder, number), number, seed)
+        (clip.folder, _target(root, clip.folder, number), clip.saved_size, number)
         for clip in usable
         for number in range(1, (people if isinstance(people, int) else people(clip)) + 1)
     ]
-    claims.free_left(job.target for job in jobs)
-    sizes = {clip.folder: clip.saved_size for clip in usable}
-    todo = [job for job in jobs if preprocess.finished(job.target, sizes[job.clip]) != "finished"]
+    claims.free_left(target for _, target, *_ in jobs)
+    todo = [job for job in jobs if preprocess.finished(*job[1:3]) != "finished"]
     made, failed, written = 0, [], 0
     workers = max(1, min(num_workers, processes.cores()))
     with (
         tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
-        contextlib.closing(processes.run(_make, todo, workers, here=True)) as results,
+        contextlib.closing(
+            preprocess.run_claimed(functools.partial(_make, root, seed), todo, workers, here=True)
+        ) as results,
     ):
-        for job, size in results:
+        for _, size in results:
             if isinstance(size, int):
                 made, written = made + 1, written + size
             elif size not in (preprocess.MADE_BEFORE, preprocess.BUSY):
-                failed.append(size or f"{job.clip}: {processes.DIED}")
+                failed.append(size)
             bar.update()
     print(
         f"{made} clips recast ({written / 1e6:.0f} MB), {len(jobs) - len(todo)} skipped (done before), "
@@ -240,23 +220,17 @@ def _target(root, folder, number):
     return path.with_name(f"{path.name}-recast{number}")
 
 
-def _make(job: _Job) -> int | str:
+def _make(root, seed, job) -> int | str:
     """Make one clip's folder; returns its size in bytes, or why it was not made."""
-    try:
-        with claims.claim(job.target) as partial:
-            if partial is None:
-                return preprocess.BUSY
-            if job.target.exists():
-                return preprocess.MADE_BEFORE
-            _write(Clip(job.clip, job.data_root), partial, job)
-            os.rename(partial, job.target)
-        return sum(entry.stat().st_size for entry in os.scandir(job.target))
-    except Exception as error:  # noqa: BLE001 - one bad clip never stops the run
-        return errors.describe(error, job.clip)
+    source, target, img_size, number = job
+    reason = preprocess.make_once(
+        source, target, img_size, lambda folder: _write(Clip(source, root), folder, seed, number)
+    )
+    return reason or sum(entry.stat().st_size for entry in os.scandir(target))
 
 
-def _write(clip, folder, job):
-    made_up = MadeUp(np.random.default_rng([job.seed, hash_of(clip.name), job.number]))
+def _write(clip, folder, seed, person):
+    made_up = MadeUp(np.random.default_rng([seed, hash_of(clip.name), person]))
     images = [clip.picture(i, clip.saved_size) for i in range(len(clip.frames))]
     images, landmarks = made_up.frames(images, clip.landmarks)
     for number, image in zip(clip.frames.tolist(), images, strict=True):
@@ -270,5 +244,5 @@ def _write(clip, folder, job):
         time=clip.start,
         duration=clip.end - clip.start,
         img_size=clip.saved_size,
-        drawn=json.dumps([_VERSION, job.seed, made_up.numbers]),
+        drawn=json.dumps([_VERSION, seed, made_up.numbers]),
     )
