@@ -275,11 +275,27 @@ class Head:
         Returns:
             (size, size, 3) uint8 BGR.
         """
-        pose = _Pose(self, controls, turn)
-        factor, offset, pixels = self._frame(box, size)
-        below = self._draw_sheet(pose, factor, offset, pixels)
-        view, values = self._see(pose, factor, offset, pixels)
-        picture = self._paint(pose, view, values, below, factor)
+        return self._drawn(*self._seen(controls, turn, box, size))
+
+    def render_with_truth(
+        self,
+        controls: Mapping[str, float],
+        turn: Sequence[float] = (0, 0),
+        box: np.ndarray | None = None,
+        size: int | None = None,
+    ) -> tuple[np.ndarray, dict[str, np.ndarray | float]]:
+        """`render` and `truth` in less time than one after the other."""
+        seen = self._seen(controls, turn, box, size)
+        return self._drawn(*seen), self._told(*seen)
+
+    def _seen(self, controls, turn, box, size):
+        """What frame and truth begin with."""
+        pose, at = _Pose(self, controls, turn), self._frame(box, size)
+        return pose, at, self._see(pose, *at)
+
+    def _drawn(self, pose, at, seen):
+        below = self._draw_sheet(pose, *at)
+        picture = self._paint(pose, *seen, below, at[0])
         picture = cv2.resize(picture, None, fx=1 / _FINER, fy=1 / _FINER, interpolation=cv2.INTER_AREA)
         return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
@@ -408,9 +424,10 @@ class Head:
             `lips` and `teeth`, (size, size) bool masks; `landmarks68` (68, 2) and `landmarks` (5, 2) as MTCNN sees
             them, float64 pixels of the frame.
         """
-        pose = _Pose(self, controls, turn)
-        factor, offset, pixels = self._frame(box, size)
-        view, told = self._see(pose, factor, offset, pixels)
+        return self._told(*self._seen(controls, turn, box, size))
+
+    def _told(self, pose, at, seen):
+        (factor, offset, pixels), (view, told) = at, seen
         kind = np.where(view.nearest >= 0, self._kinds[view.nearest], 255)
         masks = (kind == SKIN) & (told[..., 5] > 0.5), kind == TEETH
         small = pixels // _FINER

@@ -120,13 +120,9 @@ class HeadTake:
 
     def truth(self) -> dict[str, np.ndarray]:
         """What there is to see in `frame`, frame by frame; see `Head.truth`. Masks are packed bits."""
-        return self._measured([None] * len(self.controls), self.size)
+        return self._arrays([self.head.truth(*at) for at in zip(self.controls, self.turns, strict=True)])
 
-    def _measured(self, boxes, size):
-        rows = [
-            self.head.truth(controls, turn, box, size)
-            for controls, turn, box in zip(self.controls, self.turns, boxes, strict=True)
-        ]
+    def _arrays(self, rows):
         arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
         corners = arrays["landmarks68"][:, [48, 54]] + 0.5
         return {
@@ -148,9 +144,10 @@ class HeadTake:
         five = smoothing.smoothed(np.array([points for _, points in seen]) + 0.5)
         boxes = [cropping.landmarks_box(points) for points in five]
         at = zip(self.controls, self.turns, boxes, strict=True)
-        images = [self.head.render(controls, turn, box, img_size) for controls, turn, box in at]
+        drawn = [self.head.render_with_truth(controls, turn, box, img_size) for controls, turn, box in at]
+        images = [image for image, _ in drawn]
         landmarks = np.stack([cropping.to_crop(p, box, img_size) for p, box in zip(five, boxes, strict=True)])
-        truth = self._measured(boxes, img_size)
+        truth = self._arrays([row for _, row in drawn])
         if self.made_up is not None:
             points = np.concatenate([landmarks, truth["landmarks68"]], axis=1)
             images, points = self.made_up.frames(images, points)
