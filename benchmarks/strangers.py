@@ -16,7 +16,7 @@ from ablation import run
 from lipgan_keras.evaluation import statistics
 from lipgan_keras.utils import cli
 
-METRICS = ["opening_correlation", "lip_mae", "sharpness_ratio", "spurious_motion"]
+METRICS = ["opening_correlation", "lip_mae", "sharpness_ratio", "spurious_motion", "mouth_flicker"]
 WRONG = ["sensitivity_3", "sensitivity_5", "sensitivity_10", "sensitivity_other"]
 
 
@@ -77,6 +77,7 @@ def table(rows, frozen):
         "frozen",
         "lip/frozen",
         "sharpness",
+        "flicker",
         *(w[12:] for w in WRONG),
     ]
     lines = [head]
@@ -84,6 +85,7 @@ def table(rows, frozen):
     for speaker, row in rows.items():
         still = frozen[speaker]["lip_mae"]
         values = [row["opening_correlation"], row["lip_mae"], still, row["lip_mae"] / still, row["sharpness_ratio"]]
+        values.append(row["mouth_flicker"])
         values += [row[name] for name in WRONG]
         columns.append(values)
         lines.append([speaker, str(row["clips"]), *map("{:.4f}".format, values)])

@@ -130,7 +130,7 @@ def test_the_register_is_complete():
     assert {
         "psnr", "psnr_mouth", "ssim", "ssim_mouth", "lip_mae", "lip_share",
         "lmd", "lmd_normalised", "lmd_5", "lmd_5_normalised",
-        "spurious_motion", "spurious_motion_worst", "sharpness_ratio", "opening_correlation", "murmur", "sensitivity_3",
+        "spurious_motion", "spurious_motion_worst", "mouth_flicker", "sharpness_ratio", "opening_correlation", "murmur", "sensitivity_3",
         "sensitivity_5", "sensitivity_10", "sensitivity_other", "sync_preference", "lse_d", "lse_c", "av_offset", "fid",
     } == set(register.METRICS)  # fmt: skip
     for name, metric in register.METRICS.items():
@@ -157,13 +157,16 @@ def test_equal_videos(name):
 def test_worse_is_worse(name):
     """The more a result is blurred, or shifted, the worse each measure of the picture is."""
     truth = np.stack([picture(seed=seed) for seed in range(2)])
-    better = {"sharpness_ratio": "higher"}.get(name, register.METRICS[name].better)
+    better = {"sharpness_ratio": "higher", "mouth_flicker": "lower"}.get(name, register.METRICS[name].better)
     sign = {"higher": -1, "lower": 1}.get(better, 0)
     if name.startswith(("lmd", "lip_share")):
         changes = [shifted(truth, pixels) for pixels in (1, 2, 4)]
     elif name.startswith("spurious"):  # a picture that jumps to and fro
         changes = [np.stack([truth[0], shifted(truth[:1], pixels)[0]]) for pixels in (1, 2, 4)]
         truth = truth[[0, 0]]
+    elif name == "mouth_flicker":
+        changes = [np.stack([truth[0], shifted(truth[:1], pixels)[0], truth[0]]) for pixels in (1, 2, 4)]
+        truth = truth[[0, 0, 0]]
     else:
         changes = [blurred(truth, sigma) for sigma in (0.7, 1.5, 3)]
     values = [measure(name, truth, truth), *(measure(name, truth, change) for change in changes)]
@@ -299,6 +302,22 @@ def test_spurious_motion_of_a_moved_patch():
     mouth = still.copy()
     mouth[2:] = patched(still[2:], JAW, 130)
     assert measure("spurious_motion", still, mouth) == 0  # what speech may move
+
+
+def test_flicker_of_lips():
+    even = np.stack([np.full((SIZE, SIZE, 3), 80 + 4 * i, np.uint8) for i in range(6)])  # changes, but evenly
+    to_and_fro = even.copy()
+    to_and_fro[1::2] = 110
+    assert measure("mouth_flicker", even, even) == 0 == measure("mouth_flicker", to_and_fro, to_and_fro)
+    values = movement.mouth_flicker(frames(even, to_and_fro))
+    assert np.isnan(values[:2]).all()
+    # 80, 110, 88, 110, 96, 110: second differences of 52, 44, 36, 28.
+    assert values[2:] == pytest.approx([52, 44, 36, 28], abs=1e-4)
+    assert measure("mouth_flicker", to_and_fro, even) == pytest.approx(-40, abs=1e-4)  # smoother than the truth
+    beside = even.copy()
+    beside[1::2] = patched(even[1::2], ((X < 20) & (Y < 10))[..., None], 200)
+    assert measure("mouth_flicker", even, beside) == 0
+    assert np.isnan(movement.mouth_flicker(frames(even[:2], even[:2]))).all()
 
 
 def test_spurious_motion_around_the_crop():

@@ -62,6 +62,35 @@ def _spurious_motion(frames):
     return np.array(values)
 
 
+@register(
+    "mouth_flicker",
+    "Flicker of the mouth",
+    "grey levels",
+    None,
+    (-1020, 1020),
+    "mean |g[t] - 2 g[t-1] + g[t-2]| of result g inside the lips, in grey, less that of the truth",
+)
+def mouth_flicker(frames: Frames) -> np.ndarray:
+    """How much more the result's lips flicker from frame to frame than the true ones: (n,) grey levels.
+
+    The second difference over time is 0 for what stays and for what changes evenly. It is large for what goes to and
+    fro. Its mean size inside the lips is taken, weighted by the lip mask of the middle frame, and that of the true
+    frames is subtracted. Above 0 the result flickers; below 0 it moves more evenly than a mouth does. NaN for the first
+    two frames.
+    """
+    values = np.full(len(frames), np.nan)
+    if len(frames) < 3:
+        return values
+    sizes = []
+    for crops in (frames.generated, frames.truth):
+        grey = np.stack([cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY) for crop in crops]).astype("float32")
+        sizes.append(np.abs(grey[2:] - 2 * grey[1:-1] + grey[:-2]))
+    weights = frames.masks[1:-1]
+    total = np.maximum(weights.sum(axis=(1, 2)), 1e-6)
+    values[2:] = (weights * (sizes[0] - sizes[1])).sum(axis=(1, 2)) / total
+    return values
+
+
 def _jaw(points, size):
     """(size,size) bool: what speech may move."""
     below, wide, high = (share * face_unit(points) for share in JAW)
