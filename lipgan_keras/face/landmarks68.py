@@ -24,6 +24,11 @@ from . import cropping, detector
 FILE = "shape_predictor_68_face_landmarks.dat"
 INSTALL = "run: pip install -r requirements-eval.txt"
 MOUTH = slice(48, 68)  # outer lips, then inner, of the 68
+# Of each point of a face the one that a mirror shows there: jaw, brows, nose, eyes, outer and inner lips.
+MIRRORED = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37]
+    + [36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
+)
 
 SMALL = 192  # pixels: smaller faces are enlarged first
 LARGEST_SCALE = 4

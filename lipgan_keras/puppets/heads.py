@@ -139,7 +139,7 @@ class HeadTake:
         }
 
     def crops(self, img_size: int) -> Crops:
-        """Those of all frames. Made-up people have no masks, as these are not moved along."""
+        """Those of all frames, and their truth in pixels of the crops."""
         seen = [self.head.landmarks(*at) for at in zip(self.controls, self.turns, strict=True)]
         five = smoothing.smoothed(np.array([points for _, points in seen]) + 0.5)
         boxes = [cropping.landmarks_box(points) for points in five]
@@ -150,11 +150,12 @@ class HeadTake:
         truth = self._arrays([row for _, row in drawn])
         if self.made_up is not None:
             points = np.concatenate([landmarks, truth["landmarks68"]], axis=1)
-            images, points = self.made_up.frames(images, points)
+            masks = [np.uint8(255) * np.stack([row["lips"], row["teeth"]], axis=-1) for _, row in drawn]
+            images, points, masks = self.made_up.frames(images, points, masks)
             landmarks, marks = points[:, :5], points[:, 5:]
-            for name in ("lips", "teeth"):
-                del truth[name]
             truth |= {"landmarks": landmarks, "landmarks68": marks, "corners": marks[:, [48, 54]]}
+            lips, teeth = np.moveaxis(np.array(masks) >= 128, -1, 0)
+            truth |= {"lips": np.packbits(lips, axis=-1), "teeth": np.packbits(teeth, axis=-1)}
             self.wave = self.made_up.say(self.wave)
         return Crops(images, landmarks, np.array(boxes), truth)
 

@@ -2,8 +2,9 @@
 
 What changes a photo into another person (`person`) is applied to every frame of a preprocessed clip: one change of
 shape, colours, skin, light and camera for all of them, half of the people in a mirror. The voice is shifted by a factor
-that takes pitch and formants along, and keeps its timing. A recast clip names its source in source.txt, so that it is
-held out where that one is.
+that takes pitch and formants along, and keeps its timing. Some people listen when they have spoken: the frames of a
+pause follow, under music, noise or silence, so that a generator learns that music moves no lips. A recast clip names
+its source in source.txt, so that it is held out where that one is.
 
     preprocess.py --videos_data_root GRID --final_data_root grid/ --recast 4
 """
@@ -18,23 +19,26 @@ from pathlib import Path
 import cv2
 import librosa
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from tqdm import tqdm
 
-from ..config import SAMPLE_RATE
+from ..config import FPS, SAMPLE_RATE
 from ..data import claims, clip_folder, pack, preprocess
 from ..data.clip_folder import Clip
 from ..data.splits import hash_of
-from ..face import cropping
+from ..face import cropping, landmarks68
 from ..utils import processes
 from ..utils.errors import UserError
 from .camera import Camera
 from .person import Axes, Complexion, Person, fall
+from .utterance import without_speech
 
 FOLDER = "recast"  # below the data root
-_VERSION = 1  # of the people
+_VERSION = 2  # of the people
 _STEADY = 12.0  # frames: the standard deviation over which the distance from eyes to mouth is averaged
 _VOICE = 0.30  # octaves by which a voice is shifted at most
+_LISTENERS, _LISTENS = 0.4, 38  # share of the people who listen, and the frames for which they do
+_PAUSE_DB, _PAUSE_MARGIN, _SHORTEST = 26.0, 3, 5  # below speech; frames to the next sound; frames of a pause
 _FFT = 512  # samples: 32 ms, so that a voice that is stretched keeps the edges of its closures
 
 
@@ -92,23 +96,29 @@ class MadeUp:
         self.person, self.camera, self.skin = Person(rng), Camera(rng, good=True), Skin(rng)
         self.mirrored = bool(rng.random() < 0.5)
         self.voice = 2.0 ** float(rng.uniform(-_VOICE, _VOICE))
+        self.listens = bool(rng.random() < _LISTENERS)
+        self.hears = "music" if rng.random() < 0.6 else "silence"
 
     @property
     def numbers(self) -> dict:
         """What was drawn."""
         drawn = {"mirrored": self.mirrored, "voice": self.voice, "skin": self.skin.numbers}
+        drawn["hears"] = self.hears if self.listens else None
         return drawn | {"person": self.person.numbers, "camera": self.camera.numbers}
 
-    def frames(self, images: Sequence[np.ndarray], landmarks: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def frames(
+        self, images: Sequence[np.ndarray], landmarks: np.ndarray, masks: Sequence[np.ndarray] = ()
+    ) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
         """Another person's crops.
 
         Args:
             images: n crops, (size, size, 3) uint8 BGR.
-            landmarks: (n, 5, 2) in pixels of them, or more points behind these, which go along.
+            landmarks: (n, 5, 2) in pixels of them; or (n, 73, 2), dlib's 68 points behind them.
+            masks: n of what the crops show, (size, size, up to 4) uint8 0..255; they go along.
 
         Returns:
-            n crops of the same size, and the points in these, float32. Of mirrored ones the first five are in the
-            picture's order again, and the others are in their own.
+            n crops of the same size, the points in these, float32, and the masks. Of mirrored ones left is left again:
+            the points are in the picture's order.
         """
         size = images[0].shape[0]
         old_axes = steady_axes(landmarks[:, :5])
@@ -116,7 +126,7 @@ class MadeUp:
         inside = self.person.moved(inside.reshape(-1, 2)).reshape(inside.shape)
         moved = np.stack([axes.to_photo(points) for axes, points in zip(old_axes, inside, strict=True)])
         boxes = [cropping.landmarks_box(points[:5]) for points in moved]
-        complexion, made = None, []
+        complexion, made, moved_masks = None, [], []
         middle = len(images) // 2
         for i in [middle, *range(len(images))]:  # the first time to choose colours by
             scale = (boxes[i][2] - boxes[i][0]) / size
@@ -127,12 +137,19 @@ class MadeUp:
                 continue
             texture = self.skin.at(*axes.grid(warped.shape))
             image = self.camera(complexion.apply(warped, axes, texture), i)
-            made.append(np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image)
+            made.append(self._facing(image))
+            if len(masks):
+                mask = self.person.shape(masks[i], old_axes[i], axes, cv2.BORDER_CONSTANT)
+                moved_masks.append(self._facing(mask).reshape(masks[i].shape))
         points = np.stack([cropping.to_crop(p, box, size) for p, box in zip(moved, boxes, strict=True)])
         if self.mirrored:
             points = points * [-1, 1] + [size, 0]
             points[:, :5] = points[:, [1, 0, 2, 4, 3]]
-        return made, points.astype(np.float32)
+            points[:, 5:] = points[:, 5 + landmarks68.MIRRORED[: points.shape[1] - 5]]
+        return made, points.astype(np.float32), moved_masks
+
+    def _facing(self, image):
+        return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
     def say(self, wave: np.ndarray) -> np.ndarray:
         """The same speech in another voice, in time with it: (samples,) float32 like `wave`, 16 kHz."""
@@ -141,6 +158,26 @@ class MadeUp:
         slow = librosa.effects.time_stretch(wave, rate=1 / self.voice, n_fft=_FFT)
         shifted = librosa.resample(slow, orig_sr=SAMPLE_RATE * self.voice, target_sr=SAMPLE_RATE)
         return librosa.util.fix_length(shifted, size=len(wave)).clip(-1, 1).astype(np.float32)
+
+
+def longest_pause(wave: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[int, int]:
+    """The longest run of frames in which nobody speaks: the first one, and how many; (0, 0) where there is none.
+
+    Frames count whose audio is _PAUSE_DB below the clip's loud frames, and so is that of the _PAUSE_MARGIN frames
+    before and after: there the mouth opens before it is heard.
+
+    Args:
+        wave: (samples,) float32, 16 kHz.
+        start, end: (n,) seconds of each frame.
+    """
+    bounds = np.rint(np.stack([start, end], 1) * SAMPLE_RATE).astype(int).clip(0, len(wave))
+    powers = np.array([np.square(wave[a:b]).mean() if b > a else 0.0 for a, b in bounds])
+    loud = np.percentile(powers, 95)
+    quiet = maximum_filter1d(powers, 2 * _PAUSE_MARGIN + 1, mode="nearest") < loud * 10 ** (-_PAUSE_DB / 10)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet, [0]])))
+    runs = [(int(b - a), int(a)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    length, first = max(runs, key=lambda run: run[0], default=(0, 0))
+    return (first, length) if length >= _SHORTEST else (0, 0)
 
 
 def steady_axes(landmarks: np.ndarray) -> list[Axes]:
@@ -230,19 +267,38 @@ def _make(root, seed, job) -> int | str:
 
 
 def _write(clip, folder, seed, person):
-    made_up = MadeUp(np.random.default_rng([seed, hash_of(clip.name), person]))
-    images = [clip.picture(i, clip.saved_size) for i in range(len(clip.frames))]
-    images, landmarks = made_up.frames(images, clip.landmarks)
-    for number, image in zip(clip.frames.tolist(), images, strict=True):
+    rng = np.random.default_rng([seed, hash_of(clip.name), person])
+    made_up = MadeUp(rng)
+    wave = clip.wave()
+    first, length = longest_pause(wave, clip.start, clip.end) if made_up.listens else (0, 0)
+    count = _LISTENS if length else 0
+    shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, count)])
+    images = [clip.picture(i, clip.saved_size) for i in shown]
+    images, landmarks, _ = made_up.frames(images, clip.landmarks[shown, :5])
+    more = np.arange(1, count + 1)
+    numbers = np.concatenate([clip.frames, clip.frames[-1] + more])
+    time = np.concatenate([clip.start, clip.end[-1] + (more - 1) / FPS])
+    for number, image in zip(numbers.tolist(), images, strict=True):
         preprocess.write_jpeg(folder / f"{number}.jpg", image)
-    preprocess.write_sound(folder, made_up.say(clip.wave()))
+    said = made_up.say(wave)
+    if count:
+        before = librosa.util.fix_length(said, size=round(float(clip.end[-1]) * SAMPLE_RATE))
+        said = np.concatenate([before, without_speech(made_up.hears, count / FPS, rng)])
+    preprocess.write_sound(folder, said)
     (folder / pack.SOURCE).write_text(f"{clip.name}\n", encoding="utf-8")
     np.savez(
         folder / "landmarks.npz",
-        frames=clip.frames,
+        frames=numbers,
         landmarks=landmarks,
-        time=clip.start,
-        duration=clip.end - clip.start,
+        time=time,
+        duration=np.concatenate([clip.end - clip.start, np.full(count, 1 / FPS)]),
         img_size=clip.saved_size,
         drawn=json.dumps([_VERSION, seed, made_up.numbers]),
     )
+
+
+def _to_and_fro(first, length, count):
+    """(count,) indices: so many frames from `first` on, then back, and so on."""
+    period = max(1, 2 * (length - 1))
+    at = np.arange(count) % period
+    return first + np.minimum(at, period - at)

@@ -148,10 +148,10 @@ def draw_utterance(
     elif chance < 0.95 and len(texts):
         kind = "said"
     numbers = {"sound": kind}
-    hush = (10 ** rng.uniform(-4.5, -2.5) * rng.standard_normal(samples)).astype(np.float32)
+    hush = _hush(samples, rng)
     if kind in ("silence", "music"):
         still = np.zeros(frames, np.float32)
-        return _of(_without_speech(kind, seconds, hush, rng), articulation_of(still, still), numbers)
+        return _of(_without_speech(kind, hush, rng), articulation_of(still, still), numbers)
     # Now and then nobody speaks for a while, before or after.
     first, last = 0, frames
     if frames >= 50 and rng.random() < 0.25:
@@ -176,8 +176,24 @@ def draw_utterance(
     return _of(np.clip(wave, -1, 1), whole, numbers)
 
 
-def _without_speech(kind, seconds, hush, rng):
+def without_speech(kind: str, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """What there is to hear where nobody speaks: (samples,) float32 in [-1, 1], 16 kHz.
+
+    Args:
+        kind: "music", loud or low; or "silence": a quiet hiss, with coloured noise in half of the draws.
+        seconds: the length.
+        rng: decides.
+    """
+    return _without_speech(kind, _hush(round(seconds * SAMPLE_RATE), rng), rng)
+
+
+def _hush(samples, rng):
+    return (10 ** rng.uniform(-4.5, -2.5) * rng.standard_normal(samples)).astype(np.float32)
+
+
+def _without_speech(kind, hush, rng):
     wave, samples = hush, len(hush)
+    seconds = samples / SAMPLE_RATE
     if kind == "music":
         gain = np.float32(rng.uniform(0.1, 0.9))
         wave = hush + gain * librosa.util.fix_length(music.music(seconds, rng), size=samples)

@@ -175,3 +175,11 @@ def test_real_mouths(real_clips, predictor):
     own = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(pictures, crops, strict=True)])
     other = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(pictures, crops[7:] + crops[:7], strict=True)])
     assert own < 0.6 and other > 1.5 * own, (own, other)
+
+
+def test_a_mirror_swaps_the_points_of_left_and_right():
+    mirrored = landmarks68.MIRRORED
+    assert sorted(mirrored) == list(range(68)) and (mirrored[mirrored] == range(68)).all()
+    # The tip of the chin, the nose and the middle of the lips stay; corners of eyes and mouth swap.
+    assert [i for i in range(68) if mirrored[i] == i] == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
+    assert mirrored[[0, 17, 21, 31, 36, 39, 48, 60]].tolist() == [16, 26, 22, 35, 45, 42, 54, 64]

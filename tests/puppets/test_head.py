@@ -303,9 +303,12 @@ def said(phones=M_AA_PAUSE):
     return utterance.plain_utterance(phones[-1].end, [speech], np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("made_up", [False, True])
-def test_crops_of_a_head_and_their_truth(look, made_up):
+@pytest.mark.parametrize("who", ["photo", "made up", "mirrored"])
+def test_crops_of_a_head_and_their_truth(look, who):
+    made_up = who != "photo"
     take = heads.HeadTake(look, said(), np.random.default_rng(2), made_up, 128, made_up)
+    if made_up:
+        take.made_up.mirrored = who == "mirrored"
     crops = take.crops(96)
     assert len(crops.images) == 20 and all(image.shape == (96, 96, 3) for image in crops.images)
     assert crops.landmarks.shape == (20, 5, 2) and crops.truth["landmarks68"].shape == (20, 68, 2)
@@ -317,11 +320,11 @@ def test_crops_of_a_head_and_their_truth(look, made_up):
     assert (eyes[:, 1] < 40).all() and (mouth[:, 1] > 52).all()
     lips = crops.truth["landmarks68"][:, 48:68]
     assert (np.abs(lips.mean(1) - mouth) < 6).all()
-    if not made_up:
-        masks = np.unpackbits(crops.truth["lips"], axis=-1)[..., :96].astype(bool)
-        rows, columns = np.nonzero(masks[12])
-        assert len(rows) > 100 and abs(columns.mean() - mouth[12, 0]) < 4
-        assert abs(rows.min() - lips[12, :, 1].min()) < 4
+    assert (lips[:, 0, 0] < lips[:, 6, 0]).all()  # also of a mirrored head
+    masks = np.unpackbits(crops.truth["lips"], axis=-1)[..., :96].astype(bool)
+    rows, columns = np.nonzero(masks[12])
+    assert len(rows) > 100 and abs(columns.mean() - mouth[12, 0]) < 4
+    assert abs(rows.min() - lips[12, :, 1].min()) < 4
 
 
 def test_a_folder_of_heads(look, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Recast clips: other people, the same movements, and on the side of their sources."""
 
+import json
 import shutil
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.clips import POINTS, find, make_clip, make_root
-from lipgan_keras.data import pack, splits
+from lipgan_keras.data import pack, preprocess, splits
 from lipgan_keras.puppets import recast
 from lipgan_keras.utils.errors import UserError
 
@@ -46,7 +47,7 @@ def plain(seed, mirrored=False):
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_landmarks_go_where_the_face_goes(seed, mirrored):
     points = landmarks_of_a_jaw()
-    frames, moved = plain(seed, mirrored).frames(dotted(points), points)
+    frames, moved, _ = plain(seed, mirrored).frames(dotted(points), points)
     assert moved.shape == points.shape and moved.dtype == np.float32
     assert (moved[:, 0, 0] < moved[:, 1, 0]).all() and (moved[:, 3, 0] < moved[:, 4, 0]).all()  # in the picture's order
     for i in (0, 7, 16):
@@ -62,9 +63,9 @@ def test_landmarks_go_where_the_face_goes(seed, mirrored):
 def test_a_person_is_the_same_in_all_frames_and_another_for_each_number():
     points = np.tile(POINTS, (FRAMES, 1, 1)).astype(float)
     still = [np.random.default_rng(5).integers(0, 255, (96, 96, 3), np.uint8)] * FRAMES
-    made, _ = plain(1).frames(still, points)
+    made, *_ = plain(1).frames(still, points)
     assert all((image == made[0]).all() for image in made)
-    other, _ = plain(2).frames(still, points)
+    other, *_ = plain(2).frames(still, points)
     assert np.abs(made[0].astype(int) - other[0]).mean() > 3
 
 
@@ -154,3 +155,46 @@ def test_clips_that_cannot_be_recast(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "1 clips recast" in out and "clip1/3.jpg: cannot be read as a picture" in out
     assert not list(root.rglob("*.partial"))
+
+
+def speech_with_pauses(frames, quiet):
+    """(samples,) float32: noise in all frames but those of `quiet`, 40 dB below."""
+    wave = np.random.default_rng(3).standard_normal(frames * 640).astype(np.float32) * 0.1
+    for first, last in quiet:
+        wave[first * 640 : last * 640] *= 0.01
+    return wave
+
+
+def test_the_longest_pause_is_found():
+    times = np.arange(60) / 25
+    wave = speech_with_pauses(60, [(5, 20), (40, 60)])
+    assert recast.longest_pause(wave, times, times + 0.04) == (43, 17)  # frames 40 to 42 are too near to speech
+    assert recast.longest_pause(wave[: 30 * 640], times[:30], times[:30] + 0.04) == (8, 9)
+    assert recast.longest_pause(speech_with_pauses(60, [(5, 12)]), times, times + 0.04) == (0, 0)
+    assert recast.longest_pause(wave[:0], times, times + 0.04) == (0, 0)  # no sound at all
+
+
+def test_some_people_listen_when_they_have_spoken(tmp_path, monkeypatch):
+    monkeypatch.setattr(recast, "_LISTENERS", 0.8)
+    root = make_root(tmp_path / "crops", clips=1, frames=range(FRAMES))
+    folder = root / "main" / "video" / "clip0"
+    preprocess.write_sound(folder, speech_with_pauses(FRAMES, [(10, FRAMES)]))
+    recast.recast(root, 9)
+    heard = {}
+    for clip in find(root):
+        if clip.kind == "recast":
+            with np.load(clip.folder / "landmarks.npz") as saved:
+                heard.setdefault(json.loads(str(saved["drawn"]))[2]["hears"], []).append(clip)
+    assert set(heard) == {None, "music", "silence"}
+    assert all(len(clip.frames) == FRAMES for clip in heard[None])
+    for kind in ("music", "silence"):
+        for clip in heard[kind]:
+            assert (np.diff(clip.frames) == 1).all() and np.diff(clip.start) == pytest.approx(0.04, abs=0.011)
+            assert len(clip.frames) > FRAMES + 25 and len(clip.wave()) == pytest.approx(len(clip.frames) * 640, abs=640)
+            # What follows shows frames of the pause, whose brightness rises and falls.
+            shades = [clip.picture(i, 96).mean() for i in range(FRAMES, len(clip.frames))]
+            forth = np.arange(13, 23)
+            shown = np.resize(np.concatenate([forth, forth[::-1] + 1]), len(shades))
+            assert np.corrcoef(shades, shown)[0, 1] > 0.6
+            heard_then = clip.wave()[(FRAMES + 1) * 640 :]
+            assert kind == "silence" or np.std(heard_then) > 0.005
