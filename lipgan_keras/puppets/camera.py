@@ -18,7 +18,7 @@ class Place:
         shift: of the face from the frame's middle, pixels.
         angle: degrees clockwise.
         zoom: horizontal and vertical.
-        turn: degrees, to the picture's right and down; up to some 20.
+        turn: degrees, to the image's right and down; up to some 20.
     """
 
     shift: Sequence[float] = (0.0, 0.0)
@@ -29,7 +29,7 @@ class Place:
 
 @dataclasses.dataclass
 class Pose:
-    """How a head is held, frame by frame: (frames, ...) of what `Place` has."""
+    """How a head is held, frame by frame: each value of a `Place`, as (frames, ...)."""
 
     shift: np.ndarray
     angle: np.ndarray
@@ -41,7 +41,7 @@ class Pose:
 
     @classmethod
     def drawn(cls, frames: int, fps: float, size: int, rng: np.random.Generator) -> "Pose":
-        """A head that moves slowly, much or hardly at all, about a pose of its own."""
+        """A head that moves slowly about a pose of its own, by much or hardly at all."""
         time = np.arange(frames) / fps
         liveliness = 2.0 ** rng.uniform(-3, 0)
 
@@ -58,14 +58,14 @@ class Pose:
 
 
 class Camera:
-    """What is lost between a face and its file: resolution, sharpness, quiet, and what JPEG leaves out.
+    """What a camera does to a face's image: lower resolution, blur, noise, and JPEG's losses.
 
-    A part of a frame that begins at multiples of 16 pixels comes out as it does in the whole frame, but for a few
-    pixels at its border.
+    A part of a frame may be filmed alone. If it begins at multiples of 16 pixels, it comes out as in the whole frame,
+    except a few pixels at its border.
 
     Args:
         rng: decides.
-        good: less is lost, and all but JPEG comes less often.
+        good: less is lost. All losses but JPEG's are also rarer.
     """
 
     def __init__(self, rng: np.random.Generator, good: bool = False):
@@ -83,7 +83,7 @@ class Camera:
         self._field = None
 
     def __call__(self, image: np.ndarray, number: int, left: int = 0, top: int = 0) -> np.ndarray:
-        """Frame `number`, or the part of it that begins at (left, top): (H, W, 3) BGR uint8, a new one."""
+        """Frame `number`, or its part that begins at (left, top), as a new image: (H, W, 3) BGR uint8."""
         n = self.numbers
         height, width = image.shape[:2]
         if n["reduced"] > 1:

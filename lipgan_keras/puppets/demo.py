@@ -1,7 +1,7 @@
 """From a clone to a talking photo with one command and no download: `make demo`.
 
-The checkpoint that ships makes a photo that it was not trained on say a sound that it never heard. Because that sound
-is synthesised, the true opening of the mouth is known, and the demo says how well it was followed.
+The checkpoint that ships makes a photo speak. It was not trained on that photo, and it never heard that audio. The
+audio is synthesised, so the true mouth aperture is known. The demo says how well the mouth follows it.
 """
 
 import shlex
@@ -59,7 +59,7 @@ def demo(photo: str | None, outfile: str, seconds: float) -> None:
 
 
 def correlation(path: str, opening: np.ndarray) -> float:
-    """Pearson correlation of the mouth's opening in a 25 fps video with the true one."""
+    """Pearson correlation of the mouth aperture in a 25 fps video with the true one."""
     from ..face import aperture, tracking
     from ..media import video_reader
 

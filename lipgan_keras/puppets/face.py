@@ -1,4 +1,4 @@
-"""A face photo whose mouth moves: warped around the lips, painted between them."""
+"""A face photo whose mouth moves. It is warped around the lips and painted between them."""
 
 import copy
 import dataclasses
@@ -17,14 +17,14 @@ from .person import Axes, Person, fall
 FRAME_SIZE = 256
 
 
-# All lengths of the mouth are in halves of its width, x along it from -1 to 1, y down from the line of its corners.
-_GAP = 0.62  # between the lips in the middle, wide open: some 10 pixels of a 96 pixel crop
+# All lengths of the mouth are in halves of its width: x along it from -1 to 1, y down from the line of its corners.
+_GAP = 0.62  # between the lips in the middle, wide open: some 10 pixels of a 96 pixel face crop
 _JAW = 0.40  # how far the chin drops then
 _FACE_HEIGHT = 0.5  # of the frame's
 _RESOLUTION = 1.2  # pixels of the prepared photo for one of the frame
 _CURVE = 801  # points of a lip's edge
-# How MTCNN's corners of the mouth move: apart, in halves of the mouth's width, and down, for each of opening, spreading
-# and rounding; measured on puppets.
+# How MTCNN's corners of the mouth move apart (first row) and down (second row), for each of opening, spreading and
+# rounding, in halves of the mouth's width. Measured on puppets.
 _SEEN = np.array([[-0.02, 0.10, -0.15], [0.21, 0.0, 0.0]])
 
 
@@ -34,7 +34,7 @@ class MouthGeometry:
 
     box: tuple[float, float, float, float]  # of the face: x1, y1, x2, y2
     upper: list[tuple[float, float]]  # inner edge of the upper lip, corner to corner
-    lower: list[tuple[float, float]]  # of the lower lip; the same where the lips are shut
+    lower: list[tuple[float, float]]  # of the lower lip; equal to the upper edge where the lips are shut
     chin: float  # y of its lower edge
     landmarks: list[tuple[float, float]]  # eye, eye, nose, mouth corner, mouth corner, as MTCNN sees them
     rest_width: float = 1.0  # of the closed mouth, relative to the photo's: below 1 undoes a smile
@@ -49,7 +49,7 @@ class MouthGeometry:
         )
 
     def moved(self, move: Callable[[np.ndarray], np.ndarray]) -> "MouthGeometry":
-        """After a change of the photo that moves its points (n, 2) by `move`."""
+        """The geometry after a change of the photo: `move` takes points (n, 2) to their new places."""
         upper, lower, landmarks = (move(np.array(p, float)).tolist() for p in (self.upper, self.lower, self.landmarks))
         (x1, y1), (x2, y2), (_, chin) = move(
             np.array([self.box[:2], self.box[2:], [(upper[0][0] + upper[-1][0]) / 2, self.chin]], float)
@@ -59,7 +59,7 @@ class MouthGeometry:
 
 @dataclasses.dataclass(frozen=True)
 class _Mouth:
-    """What shows where the lips part; lengths in halves of the mouth's width, colours BGR in soft light."""
+    """What is seen between the lips. Lengths are in halves of the mouth's width, colours are BGR in soft light."""
 
     upper_teeth: float = 0.16  # how far they reach below the line of the closed lips
     lower_teeth: float = 0.10  # how far they reach above the lower lip
@@ -72,7 +72,7 @@ class _Mouth:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, saturation: float, alike: bool = False) -> "_Mouth":
-        """Anybody's, or, `alike`, one nearer to all others."""
+        """A random person's mouth. With `alike` the mouths differ less."""
 
         def within(low, high, likely):
             return rng.uniform(*(likely if alike else (low, high)))
@@ -102,8 +102,8 @@ _STRAIGHT = Place()
 class Puppet:
     """A face photo whose mouth moves.
 
-    The photo is warped around the lips: the part above the lip line moves with the upper lip, the part below with
-    lower lip, jaw and chin, and both are pulled together or apart sideways; what opens between is painted.
+    The photo is warped around the lips. The part above the lip line moves with the upper lip. The part below moves with
+    lower lip, jaw and chin. Both are also pulled together or apart sideways. What opens between them is painted.
 
     Args:
         photo: (H, W, 3) BGR uint8.
@@ -125,7 +125,7 @@ class Puppet:
         self._face = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
         upper, lower = np.array(geometry.upper), np.array(geometry.lower)
         middle, half = (upper[0] + upper[-1]) / 2, (upper[-1] - upper[0]) / 2
-        # Mouth coordinates to the photo's, and back: similarities.
+        # From mouth coordinates to the photo's, and back: both are similarities.
         axes = np.array([[half[0], -half[1]], [half[1], half[0]]])
         self._from_mouth = np.hstack([axes, middle[:, None]])
         inverse = np.linalg.inv(axes)
@@ -139,8 +139,8 @@ class Puppet:
         self._axes = Axes(np.array(geometry.landmarks))
         self._depth = None  # of the photo's pixels, once it is needed
 
-        # The light inside the mouth: that of the skin beside and below it, with half of its tint (skin itself is some
-        # 1.4 times redder than grey).
+        # The light inside the mouth is that of the skin beside and below it, with half of its tint. (Skin itself is
+        # some 1.4 times redder than grey.)
         around = self._from_mouth @ np.array([[-0.8, 0.8, 0], [0.7, 0.7, 0.9], [1, 1, 1]])
         columns, rows = (around.astype(int).T.clip(0, np.array(self.photo.shape[1::-1]) - 1)).T
         skin = self.photo[rows, columns].mean(0) + 1
@@ -172,8 +172,8 @@ class Puppet:
         return other
 
     def as_person(self, person: Person, rng: np.random.Generator, alike: bool = False) -> "Puppet":
-        """Somebody else made of this face, with teeth and tongue of their own that `rng` draws; `alike`:
-        that differ less.
+        """Another person made of this face. `rng` draws their teeth and tongue. With `alike` these differ less between
+        people.
         """
         other = copy.copy(self)
         axes = self._axes
@@ -185,7 +185,7 @@ class Puppet:
         return other
 
     def grinning(self, person: Person, mouth: _Mouth, rng: np.random.Generator) -> tuple["Puppet", dict[str, float]]:
-        """`person` made of this face, with the lips off the teeth as in a photo, and what `rng` drew for that."""
+        """`person` made of this face, showing the teeth as in a photo; and what `rng` drew for that."""
         drawn = {
             "smile": person.numbers["smile"] + rng.uniform(0.03, 0.10),
             "lip_thinness": person.numbers["lip_thinness"] + rng.uniform(0.0, 0.3),
@@ -207,7 +207,7 @@ class Puppet:
         return np.hstack([linear, (self._face - linear @ centre)[:, None]])
 
     def _turned(self, place):
-        """Photo pixels by which a point of depth 1 moves when the head turns."""
+        """By how many photo pixels a point of depth 1 moves when the head turns."""
         right, down = np.sin(np.radians(place.turn))
         return self._axes.matrix @ np.array([right, down])
 
@@ -224,7 +224,7 @@ class Puppet:
             opening: 0 lips closed .. 1 wide open.
             width: -1 rounded .. 0 neutral .. 1 spread.
             place: of the head.
-            window: x1, y1, x2, y2 of the part that is wanted, within the frame; None: all of it.
+            window: x1, y1, x2, y2 of the wanted part of the frame; None: all of it.
 
         Returns:
             (size, size, 3) BGR uint8, or the window's part of it.
@@ -246,7 +246,7 @@ class Puppet:
             photo_x -= along_x * depth
             photo_y -= along_y * depth
 
-        # The part of the picture that the mouth moves, in mouth coordinates.
+        # The part of the image that the mouth moves, in mouth coordinates.
         far = self._chin + 1.1
         corners = self._from_mouth @ np.array([[-2.2, 2.2, -2.2, 2.2], [-1.0, -1.0, far, far], [1, 1, 1, 1]])
         corners = np.hstack([corners + offset[:, None] for offset in (0 * self._turned(place), self._turned(place))])
@@ -282,16 +282,16 @@ class Puppet:
         return self._in_frame(points, place)
 
     def corners(self, opening: float, width: float, place: Place = _STRAIGHT) -> np.ndarray:
-        """Where the corners of the mouth are in what `render` makes: (2, 2) float64, pixels of the frame."""
+        """The corners of the mouth in what `render` makes: (2, 2) float64, pixels of the frame."""
         scale, down = self._scale(opening, width), self.mouth.drop * _GAP * opening
         points = (self._from_mouth @ np.array([[-scale, scale], [down, down], [1, 1]])).T
         return self._in_frame(points, place)
 
     def _in_frame(self, points, place):
-        """Points (n, 2) of the photo, its mouth moved, in pixels of the frame."""
+        """Points (n, 2) of the photo, after its mouth has moved, in pixels of the frame."""
         if any(place.turn):
             offset, there = self._turned(place), points
-            for _ in range(4):  # where the depth is looked up, the point is already moved
+            for _ in range(4):  # the depth is looked up at the moved point
                 points = there + puppets_person.depth(*self._axes.to_face(points).T)[:, None] * offset
         to_photo = self._placed(place)
         return (points - to_photo[:, 2]) @ np.linalg.inv(to_photo[:, :2]).T + 0.5
@@ -301,7 +301,7 @@ class Puppet:
         return self.geometry.rest_width * (1 + (0.16 if width > 0 else 0.27) * width) * (1 - 0.05 * opening)
 
     def _warp(self, x, y, opening, width):
-        """Where each point comes from, and the inner edges of the lips above and below it."""
+        """Where each point comes from in the photo, and the inner edges of the lips above and below it."""
         rounded, spread = max(-width, 0.0), max(width, 0.0)
         scale = self._scale(opening, width)
         near = fall((np.abs(x) - scale) / 1.1) * fall((y - 0.5) / 1.0) * fall((-0.15 - y) / 0.55)  # nose stays
@@ -337,13 +337,13 @@ class Puppet:
         bulge = fall((1 - mouth.raised * 0.6 - down) / 0.4) * fall((np.abs(x) - 0.3) / 0.45) * min(1.0, 1.6 * opening)
         colour = colour + (tongue - colour) * bulge[..., None]
 
-        def bite(distance, reach, part):  # a row of teeth, `distance` from its edge, darker between two and aside
+        def bite(distance, reach, part):  # teeth: `distance` from the row's edge; darker between two, and at the sides
             between = 1 - 0.22 * np.exp(-((np.abs((np.abs(x) / 0.2) % 1 - 0.5) - 0.5) ** 2) / 0.012)
             row = np.clip(distance * pixel / 1.5 + 0.5, 0, 1) * (np.abs(x) < reach)
             return (part * row * between * (1 - 0.75 * (x / reach) ** 2))[..., None]
 
-        # Teeth stand still while the upper lip moves, and those below go with the jaw. A narrow gap lets little light
-        # in.
+        # The upper teeth stand still while the upper lip moves. The lower teeth go with the jaw. A narrow gap lets
+        # little light in.
         light = np.clip(depth / 0.2, 0.55, 1) * np.clip((y - upper) / 0.1, 0.65, 1)
         light = light[..., None]
         low = mouth.lower_teeth * (1 - 0.6 * max(-width, 0.0)) * np.sqrt(np.maximum(0, 1 - (x / 0.75) ** 2))
@@ -362,7 +362,7 @@ class Puppet:
 
 
 def _prepare(photo, geometry, face_height):
-    """Photo and geometry with only the surroundings that a frame can show, the face `face_height` pixels high."""
+    """The part of the photo that frames can show, and its geometry; the face becomes `face_height` pixels high."""
     x1, y1, x2, y2 = geometry.box
     scale = face_height / (y2 - y1)
     reach = 1.4 * (y2 - y1)

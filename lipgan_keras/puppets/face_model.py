@@ -1,12 +1,12 @@
-"""A 3D face model: a head with mouth, teeth and tongue, that shapes of persons and of expressions move.
+"""A 3D face model: a head with mouth, teeth and tongue. Shapes of persons and of expressions move it.
 
-The file is not part of this package: its path is given. It is an .npz of numbers and names alone, with
-vertex_indices.json beside it:
+The file is not part of this package: its path is given. It is an .npz of numbers and names only.
+vertex_indices.json lies beside it:
 
-- neutral (V, 3) float, the vertices, y up, z to the front
+- neutral (V, 3) float: the vertices, y up, z to the front
 - expression (E, V, 3) int, expression_scale (E,), expression_names (E,): offsets, with ARKit's names
-- identity (P, V, 3) int, identity_scale (P,): offsets, whose factors are standard normal among people
-- quads (F, 4) int, a triangle has -1 as its fourth; material (F,) int, one for each, and material_names
+- identity (P, V, 3) int, identity_scale (P,): offsets; their factors are standard normal among people
+- quads (F, 4) int: a triangle has -1 as its fourth; material (F,) int, one for each, and material_names
 - vertex_indices.json: `idx_to_landmark_verts`, the vertices of the 68 landmarks of iBUG 300-W
 """
 
@@ -23,11 +23,11 @@ from scipy.sparse.csgraph import connected_components
 
 from ..utils.errors import UserError
 
-# What a triangle is part of
+# The kinds of triangles, by the part of the head
 SKIN, SOCKET, GUMS, TEETH, HEAD = range(5)
 MATERIALS = ("M_Face", "M_BackHead", "M_GumsTongue", "M_Teeth")
 INDICES = "vertex_indices.json"
-IDENTITIES = 60  # of the file's, which come in order of size
+IDENTITIES = 60  # taken from the file, which has them in order of size
 INNER_LIPS = slice(60, 68)  # of the 68 landmarks
 CORNERS = (48, 54)
 UPPER_RIM, LOWER_RIM = (61, 62, 63), (67, 66, 65)
@@ -35,7 +35,7 @@ EYES = (slice(36, 42), slice(42, 48))
 NOSE_TIP = 30
 _FIRST = {"neutral": 2, "expression": 3, "identity": 3, "quads": 2, "material": 1}  # dimensions
 
-# The shapes that the controls of a mouth are made of, and how much of each; L and R where there are two
+# The shapes that make each control of a mouth, and their factors; left and right where there are two
 CONTROLS: Mapping[str, Mapping[str, float]] = {
     "jaw": {"jawOpen": 0.6},
     "close": {"mouthClose": 0.6},  # times jaw
@@ -47,39 +47,40 @@ CONTROLS: Mapping[str, Mapping[str, float]] = {
     "roll_lower": {"mouthRollLower": 0.9},
     "roll_upper": {"mouthRollUpper": 0.9},
     "press": {"mouthPress": 0.8},
-    "tongue": {},  # no shape of the model's: see `tongue`
+    "tongue": {},  # made of no shape of the model: see `_raised_tongue`
 }
-# What the mouth of a photo may be doing; all but the last three are undone to bring it to rest, they being its own
+# The shapes that the mouth of a photo may show. All but the last three are undone to bring it to rest. Those three
+# belong to the person.
 MOUTH_SHAPES = (
     "jawOpen", "mouthClose", "mouthFunnel", "mouthSmile", "mouthLowerDown", "mouthUpperUp", "mouthStretch",
     "mouthPucker", "mouthFrown", "mouthPress",
 )  # fmt: skip
 UNDONE = MOUTH_SHAPES[:-3]
-# And its eyes and brows, which stay as they are
+# The shapes of its eyes and brows, which stay as they are
 OTHER_SHAPES = ("browDown", "browInnerUp", "browOuterUp", "eyeBlink", "eyeWide")
 
 
 def sides(name: str, names) -> list[str]:
-    """`name`, or its `_L` and `_R`, as far as they are among `names`."""
+    """`name`, or its `_L` and `_R`: those that are among `names`."""
     return [full for full in (name, f"{name}_L", f"{name}_R") if full in names]
 
 
 class FaceModel:
-    """What of a face model is needed to fit it to a photo and to draw a mouth: no eyes, no lashes.
+    """The parts of a face model that fit it to a photo and draw a mouth. Eyes and lashes are left out.
 
     Attributes:
         neutral: (V, 3) float32.
-        identity: (P, V, 3) float32, an offset for each factor.
+        identity: (P, V, 3) float32, the offsets of each factor.
         expression: name -> (V, 3) float32.
         triangles: (T, 3) int32, and `kinds` (T,) uint8, of SKIN, SOCKET (of the mouth), GUMS (and tongue), TEETH and
             HEAD (its back, and the neck).
-        landmarks: (68,) int, vertices.
-        lower: (V,) bool, what goes with the jaw, of lips, gums and teeth.
+        landmarks: (68,) int, their vertices.
+        lower: (V,) bool, whether a vertex of lips, gums or teeth goes with the jaw.
         tongue_weight: (V,) float32, 0..1, how much a vertex belongs to the tongue.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], landmarks: np.ndarray):
-        """Of arrays as in a file, of landmarks (68,) as in vertex_indices.json; both already checked (`load`)."""
+        """Takes arrays as in a file, and landmarks (68,) as in vertex_indices.json; `load` has checked both."""
         names = [str(name) for name in arrays["material_names"]]
         quads, material = np.asarray(arrays["quads"]), np.asarray(arrays["material"])
         four = quads[:, 3] >= 0
@@ -112,8 +113,8 @@ class FaceModel:
 
     @staticmethod
     def _part_back(kinds, triangles, back, places, landmarks):
-        """Sort the back of the head into its parts, which touch one another nowhere: that next to the lips is the
-        mouth's socket, those behind the eyes are left out, the largest is the head.
+        """Sort the back of the head into its parts. The parts do not touch one another. The part next to the lips is
+        the mouth's socket. The largest part is the head. The parts behind the eyes are left out.
         """
         part = triangles[back]
         if not len(part):
@@ -128,11 +129,11 @@ class FaceModel:
         kinds[back] = np.select([socket, head], [SOCKET, HEAD], 255)
 
     def _find_lower(self):
-        """By how far the jaw takes a vertex, against what it takes of the lips' rims next to it."""
+        """Compares how far the jaw takes a vertex with how far it takes the lips' rims next to it."""
         down = -self.expression["jawOpen"][:, 1]
         rims = self.landmarks[list(UPPER_RIM)], self.landmarks[list(LOWER_RIM)]
         upper, lower = (float(down[rim].mean()) for rim in rims)
-        # Towards the corners, both lips move by half.
+        # Near the corners both lips move by half.
         corners = np.abs(self.neutral[self.landmarks[list(CORNERS)], 0]).mean()
         aside = np.clip(np.abs(self.neutral[:, 0]) / max(corners, 1e-6), 0, 1) ** 2
         self.lower = down > upper + (0.5 - 0.2 * aside) * (lower - upper)
@@ -140,7 +141,7 @@ class FaceModel:
         self.lower[teeth] = down[teeth] > 0.25 * lower
 
     def _find_tongue(self):
-        """What of the gums goes with the jaw and lies within the arch of the lower teeth."""
+        """The tongue is the part of the gums that goes with the jaw and lies within the arch of the lower teeth."""
         self.tongue_weight = np.zeros(len(self.neutral), np.float32)
         teeth = np.unique(self.triangles[self.kinds == TEETH])
         gums = np.unique(self.triangles[self.kinds == GUMS])
@@ -163,7 +164,7 @@ class FaceModel:
         self.tongue_tip = float(front)
 
     def shape(self, identity: np.ndarray, expression: Mapping[str, float] | None = None) -> np.ndarray:
-        """The vertices (V, 3) float64 of a person, with an expression.
+        """The vertices (V, 3) float64 of a person with an expression.
 
         Args:
             identity: (n,) factors of the first n shapes.
@@ -181,14 +182,14 @@ class FaceModel:
         return result
 
     def control(self, name: str) -> np.ndarray:
-        """The offsets (V, 3) float64 of one of CONTROLS at 1."""
+        """The offsets (V, 3) float64 of one of CONTROLS, at its value 1."""
         if name == "tongue":
             return self._raised_tongue()
         weights = {side: w for shape, w in CONTROLS[name].items() for side in sides(shape, self.expression)}
         return self.moved(weights)
 
     def _raised_tongue(self):
-        """The tip goes up behind the upper teeth, the more of it the further in front."""
+        """The tip goes up behind the upper teeth. Parts further in front go up more."""
         reach = np.clip(1 - (self.tongue_tip - self.neutral[:, 2]) / 3.2, 0, 1)[:, None] ** 0.8
         return self.tongue_weight[:, None] * reach * np.array([0, 1.5, 0.5])
 
@@ -200,7 +201,7 @@ class FaceModel:
             path: the .npz; vertex_indices.json lies beside it.
 
         Raises:
-            UserError: a file is missing, or is not such a model.
+            UserError: a file is missing, or holds no such model.
         """
         path = Path(path)
         if not path.is_file():
@@ -217,7 +218,7 @@ class FaceModel:
 
 
 def _unfit(arrays) -> str | None:
-    """What is wrong with a file's arrays; None: nothing."""
+    """What is wrong with the arrays of a file; None: nothing."""
     needed = [*_FIRST, "expression_scale", "expression_names", "identity_scale", "material_names"]
     missing = [name for name in needed if name not in arrays]
     if missing:
@@ -272,17 +273,17 @@ def _read_landmarks(path, count) -> np.ndarray:
 
 
 class Lips:
-    """Where the lips' rims are, so that they meet and do not cross.
+    """Finds the lips' rims, so that the lips meet and do not cross.
 
     Args:
         model: of a face.
         rest: (V, 3), its vertices with the lips at rest, x to the right, y down, z towards the viewer.
-        unit: lengths of `rest` for one of the model.
+        unit: the length in `rest` of one unit of the model.
 
     Attributes:
-        distance: (V,) how far a vertex is from the rim of its own lip, in the model's units, positive outside.
-        region: (V,) 0..1, what is lip, and `near` (V,) 0..1, what goes along when the rim is moved.
-        columns: (V,) -1..1, from corner to corner.
+        distance: (V,), how far a vertex is from the rim of its own lip, in the model's units, positive outside.
+        region: (V,) 0..1, how much a vertex belongs to the lips. `near` (V,) 0..1, how much it moves with the rim.
+        columns: (V,) -1..1, the place of a vertex from corner to corner.
     """
 
     BINS = 25
@@ -318,7 +319,7 @@ class Lips:
         self.moving = np.flatnonzero(self.near > 1e-3)
 
     def _bins(self, chosen):
-        """Vertices sorted by column, and where each column begins; columns overlap none and miss none."""
+        """Vertices sorted by column, the columns that have any, and where each begins. Each vertex is in one column."""
         chosen = np.flatnonzero(chosen & (np.abs(self.columns) < 1.0))
         number = np.rint((self.columns[chosen] - self._middles[0]) / (self._middles[1] - self._middles[0]))
         number = number.clip(0, self.BINS - 1).astype(int)
@@ -327,7 +328,7 @@ class Lips:
         return chosen[order], present, first
 
     def rims(self, points: np.ndarray) -> np.ndarray:
-        """How far down the upper and the lower lip's rim are in each column, (2, BINS), in lengths of `points`."""
+        """How far down the rims of upper and lower lip are in each column, (2, BINS), in lengths of `points`."""
         rims = np.zeros((2, self.BINS))
         for rim, (order, present, first), extreme in zip(rims, self._sorted, (np.maximum, np.minimum), strict=True):
             if len(order):
@@ -335,13 +336,13 @@ class Lips:
         return rims
 
     def meet(self, points: np.ndarray, shut: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Move the lips of `points` (V, 3) in place: apart as far as they are more than at rest, times 1 - `shut`.
+        """Move the lips of `points` (V, 3) in place. The gap becomes its excess over the gap at rest, times 1 - `shut`.
 
-        Lips at rest have taken each other's shape; the wider they part, the more each has its own.
+        Lips at rest have taken each other's shape. The wider they part, the more each lip has its own shape.
 
         Returns:
-            How far they are apart in each column, (BINS,), and for each vertex, (V,), and how far down the middle
-            between them is for each vertex, (V,), in lengths of `points`.
+            How far the lips are apart in each column, (BINS,), and at each vertex, (V,); and how far down the middle
+            between them is at each vertex, (V,); in lengths of `points`.
         """
         upper, lower = self.rims(points)
         gap, rest = lower - upper, self._rest
@@ -349,10 +350,10 @@ class Lips:
         wanted = more + np.maximum(rest, 0) * (1 - np.exp(-more / (0.6 * self._unit)))
         wanted = self._rounded(wanted, self._across(points)) * (1 - shut)
         closing = gap - wanted + 0.06 * self._unit * np.exp(-wanted / (0.05 * self._unit))
-        # The upper lip's notch is drawn out as the lips part, and the lower one has none of it.
+        # The notch of the upper lip is drawn out as the lips part. The lower lip shows none of it.
         wide = np.clip((0.75 - np.abs(self._middles)) / 0.3, 0, 1) * np.clip(wanted / (0.3 * self._unit), 0, 1)
         arch = (gaussian_filter1d(upper, 3.0, mode="nearest") - upper) * wide
-        # The lower lip takes the most of it, and all that is not smooth.
+        # The lower lip takes most of the movement, and all of it that is not smooth.
         share = 0.4 * gaussian_filter1d(closing, 4.0, mode="nearest")
         i = self.moving
         change = [
@@ -364,7 +365,7 @@ class Lips:
         return wanted, *(np.interp(self.columns, self._middles, values) for values in (wanted, middle))
 
     def _across(self, points):
-        """Where the columns are now, (BINS,)."""
+        """The places of the columns now, (BINS,)."""
         order, present, first = self._sorted[0]
         if not len(order):
             return self._middles
@@ -372,7 +373,7 @@ class Lips:
         return np.interp(np.arange(self.BINS), present, sums)
 
     def _rounded(self, wanted, across):
-        """The opening nearer to an ellipse: a model's lower lip hangs from its middle when it moves far."""
+        """The gap, closer to an ellipse. When a model's lower lip moves far, it hangs from its middle."""
         smooth = gaussian_filter1d(wanted, 1.0, mode="constant")
         peak = smooth.max()
         open_ = np.flatnonzero(smooth > 0.1 * peak)

@@ -1,9 +1,9 @@
-"""A 3D face model on a photo: pose, size, identity and expression, by its landmarks.
+"""Fits a 3D face model to a photo by landmarks: pose, size, identity and expression.
 
-dlib's 68 landmarks tell how the mouth and the jaw are shaped. Where dlib is not installed, MTCNN's five tell pose and
-size, and the mouth's width; the rest is then the average person's.
+dlib's 68 landmarks tell the shape of the mouth and the jaw. Where dlib is not installed, MTCNN's five tell pose, size
+and the mouth's width. The rest is then the average person's.
 
-Points are (x, y) in pixels whose centres are at whole numbers.
+Points are (x, y) in pixels. Pixel centres are at whole numbers.
 """
 
 import dataclasses
@@ -18,29 +18,29 @@ from ..utils.errors import UserError
 from . import face_model
 from .face_model import FaceModel
 
-WORST = 4.0  # error in % of the face's width, beyond which there is no use; people looking ahead have 1 to 2
-_IDENTITIES = 40  # more fit a photo's noise
-_PRIOR = 0.4  # of identity: what a standard deviation costs, against 1/60 of the face's width
-_USE = 0.8, 0.3  # what a whole expression costs: of the mouth, of eyes and brows
-_AHEAD = np.array([3.0, 3.0])  # what a radian costs of yaw and pitch
-_AHEAD_FIVE = np.array([3.0, 25.0])  # five points hardly tell a pitch from a short nose
-_JAW_LINE = 0.35  # its landmarks slide along it
+WORST = 4.0  # error in % of the face's width; a fit above it is refused; people looking ahead have 1 to 2
+_IDENTITIES = 40  # more of them would fit a photo's noise
+_PRIOR = 0.4  # of identity: cost of a standard deviation, relative to 1/60 of the face's width
+_USE = 0.8, 0.3  # cost of a whole expression: of the mouth, of eyes and brows
+_AHEAD = np.array([3.0, 3.0])  # cost of a radian of yaw and of pitch
+_AHEAD_FIVE = np.array([3.0, 25.0])  # five points hardly separate a pitch from a short nose
+_JAW_LINE = 0.35  # weight of the jaw line: its landmarks slide along it
 _MOUTH = 1.3
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A model on a photo: vertex v is at `scale` * R v, y reversed, plus `shift`.
+    """A model fitted to a photo: vertex v is at `scale` * R v, y reversed, plus `shift`.
 
     Attributes:
         scale: pixels for a unit of the model.
         angles: (3,) radians: yaw, pitch, roll.
         shift: (2,) pixels.
         identity: (n,) factors.
-        expression: name -> factor, of the photo's face.
-        landmarks: (68, 2), those seen in the photo; without dlib the model's own.
+        expression: name -> factor, of the face in the photo.
+        landmarks: (68, 2), as seen in the photo; without dlib the model's own.
         five: (5, 2), MTCNN's.
-        seen: whether dlib saw the 68.
+        seen: whether dlib found the 68.
         error: mean distance of the landmarks from the model's, in % of the face's width.
         width: of the face, pixels.
     """
@@ -62,14 +62,14 @@ class Fit:
         return rotation(self.angles)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Points of the model (n, 3) in the photo: x and y in pixels, y down, z towards the viewer, (n, 3)."""
+        """Points of the model (n, 3), in the photo (n, 3): x and y in pixels, y down, z towards the viewer."""
         turned = points @ self.rotation.T * self.scale
         turned[:, 1] *= -1
         turned[:, :2] += self.shift
         return turned
 
     def scaled(self, factor: float) -> "Fit":
-        """For the photo enlarged by `factor`."""
+        """The fit to the photo enlarged by `factor`."""
         middle = (factor - 1) / 2  # of the first pixel
         landmarks, five, shift = (p * factor + middle for p in (self.landmarks, self.five, self.shift))
         size, width = self.scale * factor, self.width * factor
@@ -77,8 +77,8 @@ class Fit:
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
-    """(3, 3) of yaw, pitch and roll in radians: positive ones turn a face to the picture's right, down, and its top
-    to the left.
+    """The rotation (3, 3) of yaw, pitch and roll in radians. Positive angles turn a face to the image's right, down,
+    and its top to the left.
     """
     (a, b, c), (d, e, f) = np.cos(angles), np.sin(angles)
     yaw = np.array([[a, 0, d], [0, 1, 0], [-d, 0, a]])
@@ -88,7 +88,7 @@ def rotation(angles: np.ndarray) -> np.ndarray:
 
 
 def five_of(landmarks: np.ndarray) -> np.ndarray:
-    """Five landmarks (5, n) like MTCNN's, of the 68 (68, n): eyes, tip of the nose, corners of the mouth."""
+    """Five landmarks (5, n) like MTCNN's, from the 68 (68, n): eyes, tip of the nose, corners of the mouth."""
     eyes = [landmarks[eye].mean(0) for eye in face_model.EYES]
     return np.stack([*eyes, landmarks[face_model.NOSE_TIP], *landmarks[list(face_model.CORNERS)]])
 
@@ -101,12 +101,12 @@ def fit_photo(
     Args:
         photo: (H, W, 3) uint8 BGR.
         model: of a face.
-        five: (5, 2) landmarks as MTCNN gives them, where they are known; else they are looked for.
+        five: (5, 2) landmarks as MTCNN gives them; None: MTCNN finds them.
         name: of the photo, for messages.
-        worst: error in % of the face's width.
+        worst: largest error that is accepted, in % of the face's width.
 
     Raises:
-        UserError: no face in the photo, or none that the model fits.
+        UserError: no face in the photo, or the model does not fit it.
     """
     if five is None:
         face = detector.select(detector.detect([photo])[0])
@@ -131,7 +131,7 @@ def fit_points(model: FaceModel, five: np.ndarray, points: np.ndarray | None = N
 
     Args:
         five: (5, 2), MTCNN's.
-        points: (68, 2), dlib's; None: there are none.
+        points: (68, 2), dlib's; None: not known.
     """
     seen = points is not None
     target = np.asarray(points if seen else five, float)
@@ -139,8 +139,8 @@ def fit_points(model: FaceModel, five: np.ndarray, points: np.ndarray | None = N
     names = [side for shape in shapes for side in face_model.sides(shape, model.expression)]
     count = min(_IDENTITIES if seen else 5, len(model.identity))
     own = [model.neutral, *model.identity[:count], *(model.expression[name] for name in names)]
-    own = np.array([shape[model.landmarks] for shape in own], float)  # of the 68
-    basis = own if seen else np.array([five_of(shape) for shape in own])  # of those to be met
+    own = np.array([shape[model.landmarks] for shape in own], float)  # of the 68 landmarks
+    basis = own if seen else np.array([five_of(shape) for shape in own])  # of the landmarks that are fitted
     scale = float(np.hypot(*(five[1] - five[0]))) / np.ptp(five_of(own[0])[:2, 0])
     unit = scale * np.ptp(own[0, :17, 0]) / 60
     problem = _Problem(basis, target, scale, unit, count, _costs(names, count), _weights(seen))
@@ -157,7 +157,7 @@ def fit_points(model: FaceModel, five: np.ndarray, points: np.ndarray | None = N
 
 
 def _costs(names, count):
-    """Of a factor's 1 each: of identity, then of expressions."""
+    """The cost of each factor at 1: identities first, then expressions."""
     use = [_USE[name.split("_")[0] in face_model.OTHER_SHAPES] for name in names]
     return np.array([*[_PRIOR] * count, *use])
 
@@ -170,9 +170,9 @@ def _weights(seen):
 
 
 class _Problem:
-    """Points `basis` (1 + n, k, 3), the neutral ones and n shapes, that are to meet `target` (k, 2).
+    """Least squares: points `basis` (1 + n, k, 3), the neutral ones and n shapes, are to meet `target` (k, 2).
 
-    Unknown are the size against `scale`, three angles, the shift in `unit`, and n factors.
+    The unknowns are the size relative to `scale`, three angles, the shift in `unit`, and n factors.
     """
 
     def __init__(self, basis, target, scale, unit, identities, costs, weights):
@@ -184,7 +184,7 @@ class _Problem:
         return (points @ turn.T)[..., :2] * [self.scale * size, -self.scale * size]
 
     def posed(self, p):
-        """(k, 2) pixels."""
+        """The points of the model for unknowns `p`, (k, 2) pixels."""
         shape = self.basis[0] + np.tensordot(p[6:], self.basis[1:], 1)
         return self._flat(shape, rotation(p[1:4]), p[0]) + p[4:6] * self.unit
 
@@ -205,9 +205,9 @@ class _Problem:
         return np.vstack([columns.reshape(len(p), -1).T, costs, ahead])
 
     def solve(self, five):
-        """The unknown ones."""
+        """The unknowns that fit best."""
         start, along = np.zeros(5 + len(self.basis)), five[1] - five[0]
-        # An upside down face would not turn round by itself.
+        # The solver would not turn an upside-down face round by itself, so the eyes give the roll to start with.
         start[0], start[3] = 1, -np.arctan2(along[1], along[0])
         start[4:6] = (self.target.mean(0) - self.posed(start).mean(0)) / self.unit
         first = 6 + self.identities
@@ -221,8 +221,8 @@ class _Problem:
 def lip_line(photo: np.ndarray, fit: Fit) -> np.ndarray:
     """How far the line between the lips is below that of the landmarks, pixels, (9,) from corner to corner.
 
-    Between shut lips the photo is darkest. Landmarks are good to a pixel or two, by which a lip would otherwise take a
-    piece of the other one along.
+    The photo is darkest between shut lips. Landmarks are off by a pixel or two. Without this line a lip would take a
+    piece of the other lip along.
     """
     points = fit.landmarks
     upper, lower = points[[60, *face_model.UPPER_RIM, 64]], points[[60, *face_model.LOWER_RIM, 64]]
@@ -232,7 +232,7 @@ def lip_line(photo: np.ndarray, fit: Fit) -> np.ndarray:
     shares = np.linspace(0, 1, 9)
     line = np.stack([np.interp(shares, np.linspace(0, 1, 5), (upper + lower)[:, i] / 2) for i in range(2)], 1)
     gap = float(((lower - upper) @ below)[1:4].mean())
-    if gap > 0.06 * fit.width:  # parted: there is no line
+    if gap > 0.06 * fit.width:  # the lips are parted: there is no line
         return np.zeros(9)
     reach = 0.035 * fit.width
     depths = np.linspace(-reach, reach, 41)
@@ -243,7 +243,7 @@ def lip_line(photo: np.ndarray, fit: Fit) -> np.ndarray:
     patch = cv2.remap(grey, *np.float32(places.transpose(2, 0, 1)), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     dark = gaussian_filter1d(patch, 9, axis=1) - gaussian_filter1d(patch, 1.0, axis=1)
     dark = gaussian_filter1d(dark, 1.5, axis=0) / max(float(dark.std()), 1e-3) - (depths / reach) ** 2
-    # The best path across the columns, by dynamic programming; a step costs its square.
+    # The best path across the columns, by dynamic programming. A step costs its square.
     cost = 0.15 * (np.arange(41)[:, None] - np.arange(41)) ** 2
     best, back = dark[0], []
     for column in dark[1:]:

@@ -1,10 +1,10 @@
-"""A head of a photo, whose mouth a 3D face model moves: jaw, lips, teeth and tongue, drawn back into the photo.
+"""A head of a photo. A 3D face model moves its mouth: jaw, lips, teeth and tongue, drawn back into the photo.
 
-The photo is the texture. What moves is drawn twice: the photo itself as a sheet that is stretched (`raster.Sheet`),
-and over it, around the mouth and as far as the photo shows it, the model's skin, between whose lips the rest of the
-mouth is painted. As both go the same way there is no seam.
+The photo is the texture. The moving parts are drawn twice. First the photo is drawn as a sheet that is stretched
+(`raster.Sheet`). Then the model's skin is drawn over it, around the mouth and as far as the photo shows it. The rest of
+the mouth is painted between the skin's lips. Sheet and skin move alike, so there is no seam.
 
-Points are (x, y) in pixels whose centres are at whole numbers.
+Points are (x, y) in pixels. Pixel centres are at whole numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,24 +19,23 @@ from .face_model import GUMS, HEAD, SKIN, SOCKET, TEETH, FaceModel, Lips
 from .fitting import Fit
 
 SIDE = 2.3  # of the default box, in widths of the face
-_FINER = 2  # pixels are drawn for one of the frame's, each way
-_MIRROR = np.diag([1.0, -1.0, 1.0])  # between y up and y down
-_PIVOT = np.array([[0.0, -3.0, 0.0]])  # of the model, about which a head turns
-_SHUT = 0.02  # of the face's width: lips that are so far apart are seen to be
-# How far from eyes, nose and corners of the mouth MTCNN sees them, in widths of the face: the mean of 81 frames of nine
-# people.
+_FINER = 2  # pixels that are drawn for one of the frame, along each axis
+_MIRROR = np.diag([1.0, -1.0, 1.0])  # turns y up into y down and back
+_PIVOT = np.array([[0.0, -3.0, 0.0]])  # point of the model about which a head turns
+_SHUT = 0.02  # of the face's width: lips this far apart are seen to be parted
+# MTCNN's eyes, nose and mouth corners minus the model's, in widths of the face: the mean over 81 frames of nine people.
 _SEEN = np.array([[-0.013, -0.014], [0.0, -0.015], [-0.001, 0.005], [-0.004, -0.009], [-0.004, -0.009]])
-_BACK = 0.12  # of the model's units, by which teeth and gums stay behind the lips
+_BACK = 0.12  # units of the model by which teeth and gums stay behind the lips
 
 
 def _step(values, low, high):
-    """0 up to `low`, smoothly up to 1 at `high`, or down where `high` is less."""
+    """A smooth step from 0 at `low` to 1 at `high`. It falls where `high` is below `low`."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 class Light:
-    """How bright skin is by the way it faces, in a photo: a constant and a direction.
+    """How bright skin is in a photo, by the direction that it faces: a constant and a direction.
 
     Args:
         normals: (n, 3) of skin, y down.
@@ -54,13 +53,13 @@ class Light:
         self._weights = self._USUAL + np.clip(change, -0.25, 0.25)
 
     def gain(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """(n,) by how much skin that faced `before` is brighter as it faces `after`, (n, 3) each."""
+        """The factor (n,) by which skin gets brighter as its normals go from `before` to `after`, (n, 3) each."""
         was, now = (np.maximum(self._weights[0] + normals @ self._weights[1:], 0.25) for normals in (before, after))
         return np.clip(now / was, 0.55, 1.35)
 
 
 class _Pose:
-    """Where everything is, for controls and a turn: `mesh` (V, 3) and `sheet` (n, 3) in pixels of the photo."""
+    """The points for controls and a turn: `mesh` (V, 3) and `sheet` (n, 3) in pixels of the photo."""
 
     def __init__(self, head, controls: Mapping[str, float], turn: Sequence[float]):
         weights = head._weights(controls)
@@ -71,7 +70,7 @@ class _Pose:
         sheet = head._sheet_rest + np.tensordot(weights, head._sheet_moves, 1)
         angles = np.radians([*turn, 0, 0, 0][:3])
         self.mesh, self.sheet, self.turned = unturned, sheet, bool(np.any(angles))
-        self.aside = float(_step(abs(turn[0]), 3, 15))  # how much of a cheek shows that the photo does not
+        self.aside = float(_step(abs(turn[0]), 3, 15))  # how much shows of the cheek that the photo hides
         if self.turned:
             matrix = _MIRROR @ fitting.rotation(angles) @ _MIRROR
             self.mesh = head._pivot + (unturned - head._pivot) @ matrix.T
@@ -80,15 +79,15 @@ class _Pose:
 
 
 class Head:
-    """A photo's head, whose mouth moves.
+    """The head of a photo, with a mouth that moves.
 
     Args:
         photo: (H, W, 3) uint8 BGR.
-        fit: of the model to it.
+        fit: of the model to the photo.
         model: of a face.
         size: of the frames, pixels.
-        box: (4,) x1, y1, x2, y2 of the photo, the square that frames show, pixel i covering [i, i + 1); None: about
-            the head.
+        box: (4,) x1, y1, x2, y2 of the photo, the square that frames show; pixel i covers [i, i + 1). None: a square
+            around the head.
     """
 
     def __init__(self, photo: np.ndarray, fit: Fit, model: FaceModel, size: int = 192, box: np.ndarray | None = None):
@@ -106,7 +105,7 @@ class Head:
         self._look(photo)
 
     def _place(self, fit, model):
-        """Where the vertices are in the photo, and where controls take them."""
+        """Finds the vertices in the photo, and where the controls move them."""
         undone = {name for shape in face_model.UNDONE for name in face_model.sides(shape, model.expression)}
         own = {name: weight for name, weight in fit.expression.items() if name not in undone}
         source = fit.project(model.shape(fit.identity, fit.expression))
@@ -130,7 +129,7 @@ class Head:
         self._rest_lips = float(self._rest[model.landmarks[[51, 57]], 2].mean())
 
     def _off(self, source):
-        """How far each vertex is from where the photo's landmarks, and the line between its lips, put it."""
+        """The offsets that move the vertices to the photo's landmarks, and to the line between its lips."""
         fit, marks = self.fit, source[self.model.landmarks, :2]
         off = fit.landmarks - marks
         rims = [list(rim) for rim in (face_model.UPPER_RIM, face_model.LOWER_RIM)]
@@ -149,7 +148,7 @@ class Head:
         middle = (self._box[:2] + self._box[2:]) / 2 * self._reduced
         half = max(SIDE / 2 * fit.width, (self._box[2] - self._box[0]) / 2 * self._reduced)
         box = np.concatenate([middle - half, middle + half])
-        # Chin and jaw take the neck's skin along, whatever the model says of it.
+        # Chin and jaw take the neck's skin along, even if the model moves it differently.
         face = model.triangles[(kinds == SKIN) & (self._above_neck()[model.triangles].min(1) > 0.5)]
         head = model.triangles[np.isin(kinds, (SKIN, HEAD))]
         sheet = raster.Sheet(self._source, face, head, box, fit.width)
@@ -165,7 +164,7 @@ class Head:
         self._sheet_known = self._goes_along * _step(self._sheet_normals[:, 2], 0.3, 0.65)
 
     def _look(self, photo):
-        """What is drawn of the model, and with which colours."""
+        """Chooses the parts of the model that are drawn, and their colours."""
         model, source = self.model, self._source
         self._skin = model.triangles[model.kinds == SKIN]
         normals = raster.normals(source * [1, -1, 1], self._skin_and_socket()) @ _MIRROR
@@ -180,12 +179,12 @@ class Head:
         self._cover *= self._above_neck()
         self._cover = np.where(self.lips.region > 0.2, 1, self._cover)
         shown = np.isin(model.kinds, (SOCKET, GUMS, TEETH))
-        shown |= (model.kinds == SKIN) & (height[model.triangles].max(1) > -0.4)  # a nose may hide a mouth
+        shown |= (model.kinds == SKIN) & (height[model.triangles].max(1) > -0.4)  # a nose may hide the mouth
         self._triangles, self._kinds = model.triangles[shown], model.kinds[shown]
         self._inner = _step(normals[:, 2], 0.55, 0.0) * (self.lips.region > 0) * (self.lips.distance < 0.35)
         socket = np.unique(model.triangles[model.kinds == SOCKET])
         self._inner[socket] = 1
-        # What unfolds at the corners was in the dark there.
+        # Skin that unfolds at the corners of the mouth was in the dark before.
         corner = _step(np.abs(self.lips.columns), 0.78, 0.92) * (self.lips.region > 0) * _step(normals[:, 2], 0.5, 0.1)
         corner[socket] = 0
         nearest = np.where((self.lips.columns < 0)[:, None], marks[48, :2], marks[54, :2])
@@ -203,12 +202,12 @@ class Head:
         level = float(skin @ [0.114, 0.587, 0.299])
         tint = np.clip(((skin + 1) / (level + 1) / np.array([0.74, 0.98, 1.22])) ** 0.8, 0.5, 1.35)
         self._inside_light = np.clip((level / 150) ** 0.85, 0.3, 1.25) * tint
-        # Flesh is redder than lips, and as bright.
+        # Flesh is redder than lips, and equally bright.
         own = 0.7 * lip + 0.3 * np.array([86, 82, 160]) * self._inside_light
         self._wet, self._flesh = own * [0.88, 0.84, 0.97], own * [0.84, 0.78, 1.0]
 
     def _beside(self, height, normals):
-        """(V,) 0..1, the cheeks as far as the ears, which a photo from the front hardly shows."""
+        """(V,) 0..1: the cheeks as far as the ears. A photo from the front hardly shows them."""
         x, _, z = self.model.neutral.T
         first, last = self.model.neutral[self.model.landmarks[[0, 8]]]
         ears = _step(np.abs(x / first[0]), 1.2, 1.1)
@@ -216,13 +215,13 @@ class Head:
         return self._above_neck(1.6) * ears * front * _step(normals[:, 2], 0.6, 0.35)
 
     def _above_neck(self, below=0.0):
-        """(V,) 0..1, what is above a line so far below the jaw's."""
+        """(V,) 0..1: whether a vertex is above a line that is `below` units under the jaw line."""
         _, y, z = self.model.neutral.T
-        line = self.model.neutral[self.model.landmarks[:9]]  # the jaw's
+        line = self.model.neutral[self.model.landmarks[:9]]  # of the jaw
         return _step(y - np.interp(z, line[:, 2], line[:, 1]) + below, -0.7, 0.2)
 
     def _extended(self, photo):
-        """The photo whose skin goes on beyond the face's outline, for what of a cheek shows when the head turns."""
+        """The photo with the skin continued beyond the face's outline. A turned head shows this part of the cheek."""
         height, width = photo.shape[:2]
         outline = self._source[self.model.landmarks[:27], :2]
         middle = outline.mean(0)
@@ -241,7 +240,7 @@ class Head:
         return self.model.triangles[np.isin(self.model.kinds, (SKIN, SOCKET))]
 
     def _weights(self, controls):
-        """Of the moves; lips that close do so as far as the jaw opens."""
+        """The weights of the moves. `close` is multiplied by how far the jaw opens."""
         unknown = set(controls) - set(self._names)
         if unknown:
             raise ValueError(f"no such control: {sorted(unknown)[0]}")
@@ -250,7 +249,7 @@ class Head:
         return np.array([values[name] for name in self._names])
 
     def _frame(self, box, size):
-        """Photo pixels -> pixels to draw: a factor and an offset; and how many there are."""
+        """From photo pixels to drawn pixels: a factor and an offset; and the number of drawn pixels a side."""
         box = np.asarray(self._box if box is None else box, float) * self._reduced
         size = self.size if size is None else size
         factor = _FINER * size / (box[2] - box[0])
@@ -266,9 +265,9 @@ class Head:
         """One frame.
 
         Args:
-            controls: name of `face_model.CONTROLS` -> 0..1; what is missing is 0.
-            turn: degrees of yaw, pitch and, if given, roll, from the photo's: to the picture's right, down, its top
-                to the left.
+            controls: name of `face_model.CONTROLS` -> 0..1; a missing one is 0.
+            turn: degrees of yaw, pitch and, if given, roll, away from the photo's pose: to the image's right, down, its
+                top to the left.
             box: x1, y1, x2, y2 of the photo, a square; None: the head's.
             size: of the frame; None: the head's.
 
@@ -284,12 +283,12 @@ class Head:
         box: np.ndarray | None = None,
         size: int | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray | float]]:
-        """`render` and `truth` in less time than one after the other."""
+        """`render` and `truth` together, in less time than one after the other."""
         seen = self._seen(controls, turn, box, size)
         return self._drawn(*seen), self._told(*seen)
 
     def _seen(self, controls, turn, box, size):
-        """What frame and truth begin with."""
+        """The steps that frame and truth share."""
         pose, at = _Pose(self, controls, turn), self._frame(box, size)
         return pose, at, self._see(pose, *at)
 
@@ -300,7 +299,7 @@ class Head:
         return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
     def landmarks(self, controls: Mapping[str, float], turn: Sequence[float] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
-        """(68, 2) and (5, 2) float64, the latter as MTCNN sees them, in pixels of the photo; quick."""
+        """Landmarks (68, 2), and five (5, 2) as MTCNN sees them, float64, in pixels of the photo. This is fast."""
         marks = _Pose(self, controls, turn).mesh[self.model.landmarks, :2]
         five = fitting.five_of(marks) + _SEEN * self.fit.width
         return tuple((points + 0.5) / self._reduced - 0.5 for points in (marks, five))
@@ -310,7 +309,7 @@ class Head:
         return cv2.remap(photo, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
 
     def _draw_sheet(self, pose, factor, offset, pixels):
-        """The photo, stretched, (pixels, pixels, 3) float32."""
+        """The stretched photo, (pixels, pixels, 3) float32."""
         sheet = self._sheet
         placed = pose.sheet * factor
         placed[:, :2] += offset
@@ -326,9 +325,9 @@ class Head:
         return self._taken(self.photo, told[..., 0], told[..., 1]) * gain
 
     def _see(self, pose, factor, offset, pixels):
-        """What the pixels see of the model, and what is said there, (pixels, pixels, 12): x and y in the photo, how
-        far the model covers the sheet, gain, how far it is a lip's inside, whether it is lip, and tongue, the normal,
-        the depth before the head is turned, and how far it is a cheek that the photo does not show.
+        """The view of the model, and its values at the pixels, (pixels, pixels, 12). These are x and y in the photo,
+        how far the model covers the sheet, the gain, how far a pixel is the inside of a lip, whether it is lip, and
+        tongue, the normal, the depth before the head is turned, and how far it is a cheek that the photo hides.
         """
         model, lips = self.model, self.lips
         placed = pose.mesh * factor
@@ -336,7 +335,7 @@ class Head:
         view = raster.View(placed, self._triangles, (pixels, pixels), front=True)
         normals = raster.normals(pose.mesh * [1, -1, 1], self._triangles) @ _MIRROR
         apart = _step(pose.gap / self.fit.width, 0.15 * _SHUT, 1.3 * _SHUT)
-        # Next to the line between shut lips a photo is dark; parted, each lip begins beside it.
+        # A photo is dark next to the line between shut lips. As the lips part, the texture of each begins beside it.
         unit = 0.016 * self.fit.width
         aside = np.exp(-((np.maximum(lips.distance, 0) * self.fit.scale / (2.2 * unit)) ** 2)) * (lips.near > 0.02)
         open_ = float(np.clip(pose.gaps.max() / (0.05 * self.fit.width), 0, 1))
@@ -356,7 +355,7 @@ class Head:
         return view, view.spread(told)
 
     def _paint(self, pose, view, told, below, factor):
-        """The model's skin over the sheet, and the mouth between the lips."""
+        """Paints the model's skin over the sheet, and the mouth between the lips."""
         kind = np.where(view.nearest >= 0, self._kinds[view.nearest], 255)
         cover, inner = told[..., 2:3].copy(), told[..., 4:5]
         skin = kind == SKIN
@@ -384,16 +383,17 @@ class Head:
         return below
 
     def _inside(self, pose, kind, told, hole, shine, factor):
-        """Teeth, gums, tongue and the dark behind them."""
+        """The colours of teeth, gums, tongue and the dark behind them."""
         normals, depth = told[..., 7:10], told[..., 10]
         width, unit = self.fit.width, self.fit.scale
         rims = self.model.landmarks[[62, 66]]
         behind = np.maximum(pose.unturned[rims, 2].max() - depth, 0) / unit
         opening = float(np.max(pose.gaps)) / unit
-        # Cheeks keep the light from the back teeth.
+        # The cheeks keep light away from the back teeth.
         reach = np.where(kind == TEETH, 1.2 + 0.3 * opening, 1.8 + 1.2 * opening)
         dark = np.exp(-np.maximum(behind - 0.5, 0) / reach)
-        # Light comes between the lips, most of it from above: the more of the opening is about and below, the more.
+        # Light comes in between the lips, most of it from above. A point gets more of it if more of the gap is
+        # around and below the point.
         sigma = 0.022 * width * factor
         lower = np.float32([[1, 0, 0], [0, 1, 0.5 * sigma]])
         seen = cv2.warpAffine(hole.astype(np.float32), lower, hole.shape[::-1], borderMode=cv2.BORDER_CONSTANT)
@@ -406,7 +406,7 @@ class Head:
         teeth = np.array([206, 220, 227]) * facing[..., None] + 30 * (shine**30)[..., None]
         teeth = teeth * self._inside_light
         colour = np.where((kind == TEETH)[..., None], teeth, colour)
-        # A photo is only so sharp.
+        # The photo is not sharper than this.
         return cv2.GaussianBlur((colour * light).astype(np.float32), (0, 0), max(0.4 * factor, 0.1))
 
     def truth(
@@ -416,13 +416,13 @@ class Head:
         box: np.ndarray | None = None,
         size: int | None = None,
     ) -> dict[str, np.ndarray | float]:
-        """What there is to see in the frame that `render` makes of the same arguments.
+        """What the frame shows that `render` makes of the same arguments.
 
         Returns:
-            `aperture`, how far the lips are apart in the middle, `width`, how far the mouth's corners are apart, and
-            `protrusion`, how far the lips are in front of where they rest, floats in widths of the face;
-            `lips` and `teeth`, (size, size) bool masks; `landmarks68` (68, 2) and `landmarks` (5, 2) as MTCNN sees
-            them, float64 pixels of the frame.
+            `aperture`: how far the lips are apart in the middle. `width`: how far the mouth's corners are apart.
+            `protrusion`: how far the lips are in front of their place at rest. These are floats in widths of the face.
+            `lips` and `teeth`: (size, size) bool masks. `landmarks68` (68, 2), and `landmarks` (5, 2) as MTCNN sees
+            them: float64, pixels of the frame.
         """
         return self._told(*self._seen(controls, turn, box, size))
 

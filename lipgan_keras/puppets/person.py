@@ -1,10 +1,10 @@
 """Made-up people: one face photo becomes many faces, in other light and before other cameras.
 
-`Person` changes shape and colours of a photo once, `camera.Pose` moves the head in time, `camera.Camera` spoils the
-pictures. Each is drawn from a random generator, and keeps what it drew in `numbers`.
+`Person` changes shape and colours of a photo once. `camera.Pose` moves the head in time. `camera.Camera` degrades the
+images. Each is drawn from a random generator, and keeps what it drew in `numbers`.
 
-Face coordinates (u, v): 0 between the eyes, v down to 1 in the middle of the mouth, u across to the picture's right;
-the eyes are near u = -0.44 and 0.44, the chin near v = 1.75.
+Face coordinates (u, v): (0, 0) is between the eyes. v goes down to 1 in the middle of the mouth, u goes to the image's
+right. The eyes are near u = -0.44 and 0.44, the chin is near v = 1.75.
 """
 
 import math
@@ -15,12 +15,12 @@ from scipy.interpolate import PchipInterpolator
 
 from ..face.regions import ramp
 
-# Skin from dark to pale, BGR of a cheek in soft light, in the order of the individual typology angle (Chardon, Cretois,
-# Hourseau 1991); between two neighbours any.
+# Skin from dark to pale: BGR of a cheek in soft light, in the order of the individual typology angle (Chardon, Cretois,
+# Hourseau 1991). Colours between two neighbours are drawn as well.
 SKINS = np.array(
     [[48, 66, 104], [66, 92, 140], [92, 126, 176], [120, 154, 200], [146, 174, 214], [170, 190, 226]], float
 )
-NOISE_FIELD = 384  # side of the noise that a camera cuts its frames' from; frames repeat beyond it
+NOISE_FIELD = 384  # side of a camera's noise field; each frame cuts its noise from it, larger frames repeat it
 
 
 def fall(distance: np.ndarray | float) -> np.ndarray:
@@ -29,7 +29,7 @@ def fall(distance: np.ndarray | float) -> np.ndarray:
 
 
 class Axes:
-    """Between pixels of a photo, whose centres are at whole numbers, and face coordinates.
+    """The map between face coordinates and the pixels of a photo. Pixel centres are at whole numbers.
 
     Args:
         landmarks: (5, 2): eye, eye, nose, mouth corner, mouth corner.
@@ -41,7 +41,7 @@ class Axes:
 
     @classmethod
     def along(cls, origin: np.ndarray, down: np.ndarray) -> "Axes":
-        """With the eyes' middle at `origin`, and the mouth's at `origin` + `down`, (2,) each."""
+        """Axes with the eyes' middle at `origin` and the mouth's at `origin` + `down`, (2,) each."""
         axes = cls.__new__(cls)
         axes._set(origin, down)
         return axes
@@ -58,11 +58,11 @@ class Axes:
         return (points - self.origin) @ self._inverse.T
 
     def to_photo(self, points: np.ndarray) -> np.ndarray:
-        """The way back."""
+        """(u, v) -> points (..., 2) in pixels."""
         return points @ self.matrix.T + self.origin
 
     def grid(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """u and v of every pixel of a picture of a shape, float32 (H, W) each."""
+        """u and v of every pixel of an image of this shape, float32 (H, W) each."""
         x = np.arange(shape[1], dtype=np.float32) - np.float32(self.origin[0])
         y = np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(self.origin[1])
         u, v = (np.float32(a) * x + np.float32(b) * y for a, b in self._inverse)
@@ -76,11 +76,11 @@ def depth(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 class Person:
-    """Another person: a smooth change of the face's shape, and of the colours of skin, lips, the rest, and the light.
+    """Another person: a smooth change of the face's shape, of the colours of skin, lips and the rest, and of the light.
 
     Args:
         rng: decides.
-        smiling: most smile, more or less, and lips are paler than without, most of them thinner.
+        smiling: most people smile, more or less. Their lips are paler than without, and mostly thinner.
     """
 
     _ROWS = np.array([-2.0, -0.9, 0.0, 0.55, 1.0, 1.75, 3.0])  # v where widths and heights are drawn
@@ -91,7 +91,7 @@ class Person:
 
         angle = rng.uniform(0, 2 * math.pi)
         self.numbers = {
-            # Shape: of the new face to the photo's, so that a positive width makes narrower
+            # Shape: from the new face to the photo's, so a positive width makes the face narrower
             "widths": np.append(normal([0, 0.05, 0.05, 0.06, 0.07, 0.10]), 0.0).tolist(),
             "heights": normal([0, 0.07, 0, 0.045, 0.035, 0.11, 0.04]).tolist(),
             "mouth_width": float(normal(0.10)),
@@ -114,7 +114,7 @@ class Person:
             "light_tint": normal(0.07, 3).tolist(),
             # How far the corners rise
             "smile": float(rng.uniform(-0.02, 0.11)) if smiling and rng.random() < 0.6 else 0.0,
-            # Beside lip_thickness, which is as often thicker
+            # Added to lip_thickness, which is as often thicker
             "lip_thinness": float(rng.uniform(0, 0.6)) if smiling else 0.0,
             "lip_paleness": float(rng.uniform(0, 0.8)) if smiling else 0.0,  # share of the skin's hue in theirs
         }
@@ -122,7 +122,7 @@ class Person:
         self._curves = [PchipInterpolator(self._ROWS, self.numbers[name])(self._rows) for name in ("widths", "heights")]
 
     def bent(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where in the photo's face coordinates a point of the new face comes from."""
+        """The point of the photo's face that a point of the new face comes from, in face coordinates."""
         n = self.numbers
         rows, (widths, heights) = self._rows, self._curves
         near = fall((np.abs(u) - 1.0) / 1.3)
@@ -134,7 +134,7 @@ class Person:
         mouth = np.exp(-((u / 0.75) ** 2) - ((v - 1) / 0.4) ** 2)
         lips = np.exp(-((u / 0.6) ** 2) - ((v - 1) / 0.2) ** 2)
         nose = np.exp(-((u / 0.3) ** 2) - ((v - 0.5) / 0.3) ** 2)
-        # Who smiles has a wider mouth
+        # A smile widens the mouth
         new_u = u * (1 + (n["mouth_width"] - 1.5 * n["smile"]) * mouth + n["nose"] * nose)
         corners = (u / 0.4) ** 2 * np.exp(-((u / 0.6) ** 4) - ((v - 1) / 0.35) ** 2)
         new_v = v + (v - 1) * (n["lip_thickness"] + n["lip_thinness"]) * lips + n["smile"] * corners
@@ -144,7 +144,7 @@ class Person:
         return new_u, new_v
 
     def moved(self, points: np.ndarray) -> np.ndarray:
-        """Where points (n, 2) of the photo's face are in the new face, in face coordinates."""
+        """The places in the new face of points (n, 2) of the photo's face, in face coordinates."""
         points = np.asarray(points, float)
         found = points.copy()
         for _ in range(40):
@@ -158,11 +158,11 @@ class Person:
 
         Args:
             axes: of its face.
-            placed: where the new face is to be; None: where that of the photo is.
-            border: what is beyond the photo, of cv2's.
+            placed: axes of the new face; None: those of the photo's face.
+            border: cv2's border mode beyond the photo.
         """
         height, width = photo.shape[:2]
-        step = 4  # pixels between two computed places: all is smooth
+        step = 4  # pixels between two computed places; this is enough, as the change is smooth
         u, v = (placed or axes).grid((height + 2 * step, width + 2 * step))
         coarse = self.bent(u[::step, ::step], v[::step, ::step])
         # Sample i of the coarse grid is pixel 4 i.
@@ -181,7 +181,7 @@ class Complexion:
 
     Args:
         numbers: of a `Person`.
-        photo: (H, W, 3) uint8 BGR, by whose cheeks the way to the new colours is found.
+        photo: (H, W, 3) uint8 BGR; its cheeks tell how to reach the new colours.
         axes: of its face.
     """
 
@@ -195,12 +195,12 @@ class Complexion:
         if numbers["skin"] is not None:
             target = [np.interp(numbers["skin"], np.arange(len(SKINS)), SKINS[:, c]) for c in range(3)]
         self._target, cheek = np.clip(target * np.exp(numbers["tint"]), 12, 243), np.clip(cheek, 12, 243)
-        # A power of each channel takes the cheek to its new colour and leaves black and white as they are; the rest of
-        # a long way is a gain.
+        # A power of each channel takes the cheek to its new colour, and leaves black and white as they are. If the
+        # colour is too far away for the power alone, a gain does the rest.
         self._powers = np.clip(np.log(self._target / 255) / np.log(cheek / 255), 0.5, 1.7)
         self._gains = self._target / (255 * (cheek / 255) ** self._powers)
         self._power = 2.0 ** numbers["gamma"]
-        if cheeks.any():  # however it is lit, the face stays visible
+        if cheeks.any():  # the face stays visible under any light
             lit = self._lit(photo, axes, None)
             bright = np.clip(np.median(lit[::2, ::2][cheeks]) / 255, 0.05, 0.95)
             self._power = np.log(np.clip(bright**self._power, 0.24, 0.85)) / np.log(bright)
@@ -209,22 +209,22 @@ class Complexion:
         """A photo of the same face in the same light, with the new colours and light, (H, W, 3) uint8.
 
         Args:
-            texture: (H, W, 3) float32, by which the skin is multiplied, but not the lips.
+            texture: (H, W, 3) float32, a factor for the skin, but not for the lips.
         """
         result = self._lit(photo, axes, texture)
         return cv2.LUT(result, np.rint(255 * (np.arange(256) / 255) ** self._power).astype(np.uint8))
 
     @staticmethod
     def _halved(photo, axes):
-        """Photo, L*a*b* and face coordinates at half the resolution."""
+        """The photo, its L*a*b* and its face coordinates at half the resolution."""
         half = (photo.shape[1] + 1) // 2, (photo.shape[0] + 1) // 2
         u, v = (cv2.resize(values, half) for values in axes.grid(photo.shape))
         small = cv2.resize(photo, half, interpolation=cv2.INTER_AREA)
         return small, cv2.cvtColor(small, cv2.COLOR_BGR2LAB).astype(np.float32), u, v
 
     def _masks(self, lab, u, v, shape, axes):
-        """(H, W, 1) each. Skin: the face, and what is coloured as the cheeks are near it. Lips: about the mouth, and
-        redder.
+        """Masks of skin and lips, (H, W, 1) each. Skin is the face, and what near it has the cheeks' colour. Lips are
+        around the mouth and redder.
         """
         cheek_lab = self._cheek_lab
         apart = np.hypot(lab[..., 1] - cheek_lab[1], lab[..., 2] - cheek_lab[2])
@@ -253,7 +253,7 @@ class Complexion:
             new_skin *= 1 + (texture - 1) * (1 - lips)
         result += (new_skin * (1 + (lip_gains - 1) * lips) - result) * skin
 
-        # Contrast and saturation, and light from a side: a head is round.
+        # Contrast and saturation, and light from one side, as on a round head.
         saturation, contrast = np.float32(n["saturation"]), np.float32(math.exp(n["contrast"]))
         saturate = (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * grey) * contrast
         result = cv2.transform(result, np.column_stack([saturate, np.full(3, 128 * (1 - contrast))]))

@@ -1,10 +1,10 @@
-"""Which phone sounds when: tracks from a synthesiser, from real speech with its words, and from files.
+"""Tracks say when each phone is heard. They come from a synthesiser, from real speech with its words, or from files.
 
-A track is a list of `Phone` that follows the sound from its start to its end without a gap. Phones are those of
-ARPAbet as the dictionary of CMU writes them, in lower case and without stress, and the synthesiser's "ax"; "pau" is
+A track is a list of `Phone`. It follows the audio from its start to its end without a gap. The phones are those of
+ARPAbet as the CMU dictionary writes them, in lower case and without stress, and the synthesiser's "ax". "pau" is
 silence.
 
-Neither flite, a program that Debian packages, nor pocketsphinx, a Python package, is needed to read a track.
+Reading a track needs neither flite, a program that Debian packages, nor pocketsphinx, a Python package.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ PHONES = VOWELS | CONSONANTS | {SILENCE}
 STOPS = frozenset("b ch d g jh k p t".split())
 VOICES = ("awb", "kal", "kal16", "rms", "slt")  # of flite
 
-# Other tools have more names for the same.
+# Other tools have other names for these phones.
 _ALIASES = {
     **dict.fromkeys(("sil", "<sil>", "<s>", "</s>", "sp", "spn", "+spn+", "+nsn+", "h#", "#", "brth", "_"), SILENCE),
     **{"axr": "er", "dx": "d", "el": "l", "em": "m", "en": "n", "hv": "hh", "ix": "ih", "nx": "n", "ux": "uw"},
@@ -43,16 +43,16 @@ _KNOWN = "phones are ARPAbet, such as aa, b or sh, and pau"
 _LONGEST_TEXT = 10_000  # characters; Linux takes no argument of 128 KiB
 _PATIENCE = 300  # seconds for flite
 
-# Judged on 110 clips of GRID with their own words and with those of another clip, which often shares half of them: the
-# mean score of a frame is -29 to -10 with their own, below -36 with two thirds of the others.
+# Judged on 110 clips of GRID, with their own words and with those of another clip. The other clip often shares half of
+# the words. The mean score of a frame is -29 to -10 with a clip's own words, below -36 with two thirds of the others.
 _LOWEST_SCORE = -36
 _LONGEST_SOUND = 0.8  # seconds of one phone; 0.4 is the longest there
-_SHORTEST, _MOST_SHORTEST = 3, 0.6  # frames that the aligner gives a phone at least; share of such, at most 0.32 there
-_SILENT = 1e-4  # of digital silence the aligner thinks well
+_SHORTEST, _MOST_SHORTEST = 3, 0.6  # the aligner's fewest frames of a phone; share of such phones, at most 0.32 there
+_SILENT = 1e-4  # the aligner gives digital silence a good score
 _LONGEST_STOP, _USUAL_STOP = 0.2, 0.1  # seconds
-# A frame of the aligner hears 25.6 ms, and its number says where these begin.
+# A frame of the aligner covers 25.6 ms. Its number says where they begin.
 _FRAME, _HEARD = 0.01, 0.008
-# How people of Britain say what the dictionary knows as said in America.
+# British pronunciations. The dictionary has the American ones.
 _BRITISH = {"z(2)": "Z EH D", "r(2)": "AA", "four(2)": "F AO"}
 
 _COMMANDS = {"b": "bin", "l": "lay", "p": "place", "s": "set"}
@@ -65,11 +65,11 @@ _LETTERS = {letter: letter for letter in "abcdefghijklmnopqrstuvxyz"}  # the cor
 
 @dataclasses.dataclass(frozen=True)
 class Phone:
-    """One sound.
+    """One phone of speech.
 
     Attributes:
         name: ARPAbet in lower case without stress; "pau" for silence.
-        start, end: seconds from the start of the sound.
+        start, end: seconds from the start of the audio.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Phone:
 
 
 def check(phones: Iterable[Phone], source: str | os.PathLike = "phones") -> list[Phone]:
-    """See that a track can be: known phones, and times that rise. Gaps become silence.
+    """Check that the phones of a track are known and that its times rise. Gaps become silence.
 
     Args:
         phones: from the first to the last.
-        source: what a complaint names.
+        source: its name in error messages.
 
     Raises:
-        UserError: no phones, an unknown one, or times that are negative, no numbers, or go backwards.
+        UserError: no phones, an unknown phone, or times that are negative, not numbers, or go backwards.
     """
     track, last = [], 0.0
     for number, phone in enumerate(phones, 1):
@@ -117,18 +117,18 @@ def say(
 
     Args:
         text: English, up to 10,000 characters. Accents are dropped.
-        voice: one of `VOICES`; awb, rms and slt (a woman) were recorded whole, kal and kal16 are joined from diphones.
+        voice: one of `VOICES`; awb, rms and slt (a woman) are built from whole recordings, kal and kal16 from diphones.
         rate: of speaking, 0.25 .. 4; 2 is twice as fast as the voice's own.
         pitch: mean of the voice's fundamental, Hz; None: the voice's own.
         deviation: its standard deviation, Hz; None: the voice's own.
 
     Returns:
         wave: float32 (samples,), 16 kHz mono in [-1, 1].
-        phones: from 0 to the end of the sound, or a few ms beyond.
+        phones: from 0 to the end of the audio, or a few ms beyond.
 
     Raises:
-        UserError: flite is missing or fails; an unknown voice; a text that is empty, too long or not to be said; or a
-            number out of range.
+        UserError: flite is missing or fails; the voice is unknown; the text is empty, too long or cannot be said; or
+            a number is out of range.
     """
     said = _sayable(text)
     if voice not in VOICES:
@@ -167,7 +167,7 @@ def say(
 
 
 def _sayable(text) -> str:
-    """Plain ASCII on one line, which is what flite reads; it would skip all else in silence."""
+    """Plain ASCII on one line. flite reads only that. It would skip all else without a message."""
     plain = unicodedata.normalize("NFKD", text.translate(str.maketrans("‘’“”–—…", "''\"\",,.")))
     plain = "".join(" " if c.isspace() else c for c in plain if not unicodedata.combining(c))
     plain = " ".join(plain.split())
@@ -186,21 +186,21 @@ def _short(text) -> str:
 
 
 def align(wave: np.ndarray, words: str, source: str | os.PathLike = "speech") -> list[Phone]:
-    """When the phones of known words are heard, by pocketsphinx and its American English model.
+    """The times of the phones of known words, by pocketsphinx and its American English model.
 
-    One pass finds the words, another one their phones. British ways to say "z", "r" and "four" are known besides.
+    One pass finds the words, another one their phones. British pronunciations of "z", "r" and "four" are known too.
 
     Args:
         wave: (samples,) 16 kHz mono in [-1, 1].
         words: what is said, as the dictionary spells it; case and punctuation do not count.
-        source: what a complaint names, such as the file of the sound.
+        source: its name in error messages, such as the audio file.
 
     Returns:
-        Phones from 0 to the end of the sound, in steps of 10 ms.
+        Phones from 0 to the end of the audio, in steps of 10 ms.
 
     Raises:
-        UserError: pocketsphinx is missing, a word is not in its dictionary, there are no words or no sound, or the
-            words do not fit the sound.
+        UserError: pocketsphinx is missing, a word is not in its dictionary, there are no words or no audio, or the
+            words do not fit the audio.
     """
     wanted = re.findall(r"[^\W_]+(?:'[^\W_]+)*'?", words.lower().replace("’", "'"))
     if not wanted:
@@ -216,8 +216,8 @@ def align(wave: np.ndarray, words: str, source: str | os.PathLike = "speech") ->
         raise UserError(
             "pocketsphinx: is not installed, and aligns speech; run: pip install pocketsphinx (extra: puppets)"
         ) from error
-    # A decoder that has heard another clip would start with that one's mean spectrum. The best path through the lattice
-    # of words is spared, as now and then it cuts a word too short for its phones.
+    # A decoder that has heard another clip would start with the mean spectrum of that clip. The search for the best
+    # path through the lattice of words is left out: sometimes it cuts a word too short for its phones.
     decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", bestpath=False, cmn="batch")
     for word, said in _BRITISH.items():
         decoder.add_word(word, said, False)
@@ -231,7 +231,7 @@ def align(wave: np.ndarray, words: str, source: str | os.PathLike = "speech") ->
 
 
 def _aligned(decoder, wave, words, source) -> list[tuple[str, int, int, float, bool]]:
-    """(name, first frame, frames, score, whether it ends a word) of each phone."""
+    """Each phone as (name, first frame, frames, score, whether it ends a word)."""
     data = (np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes()
 
     def listen():
@@ -257,7 +257,7 @@ def _aligned(decoder, wave, words, source) -> list[tuple[str, int, int, float, b
 
 
 def _check_fit(entries, source):
-    """A forced alignment puts any words into any sound, and is absurd where they do not belong there."""
+    """A forced alignment puts any words into any audio. With wrong words its scores and times are absurd."""
     spoken = [entry for entry in entries if entry[0] != SILENCE]
     frames = sum(entry[2] for entry in spoken)
     if not frames or sum(entry[3] for entry in spoken) / frames < _LOWEST_SCORE:
@@ -272,7 +272,7 @@ def _check_fit(entries, source):
 
 
 def _track(entries, seconds, source) -> list[Phone]:
-    """Phones in seconds. The silence that a stop begins or a word ends with may be taken for a part of the stop."""
+    """Phones in seconds. Silence before a stop, or at a word's end, may have been counted as part of the stop."""
     track = []
     for name, first, frames, _, ends_word in entries:
         start = first * _FRAME + _HEARD if first else 0.0
@@ -302,7 +302,7 @@ def grid_words(name: str | os.PathLike) -> str:
         name: of the file, with or without folder and suffix: "s1/bbaf2n.mpg" is "bin blue at f two now".
 
     Raises:
-        UserError: it spells none.
+        UserError: the name spells no such sentence.
     """
     letters = Path(name).stem.lower()
     grammar = _COMMANDS, _COLOURS, _PREPOSITIONS, _LETTERS, _DIGITS, _ADVERBS
@@ -315,12 +315,12 @@ def read(path: str | os.PathLike) -> list[Phone]:
     """Read a track from a text file in UTF-8.
 
     Args:
-        path: either what `flite -psdur` prints, `phone:end` for each phone, or lines `start end phone`; times are in
-            seconds. Stress, case and names of other tools for silence do not matter; lines that begin with # are
-            passed over.
+        path: the file. It holds what `flite -psdur` prints, `phone:end` for each phone, or lines `start end phone`.
+            Times are in seconds. Stress and case do not matter. Other tools' names for silence are known. Lines that
+            begin with # are skipped.
 
     Raises:
-        UserError: no such file, one that cannot be read or has another format, or see `check`.
+        UserError: there is no such file, it cannot be read or has another format, or see `check`.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")

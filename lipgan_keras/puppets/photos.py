@@ -1,4 +1,4 @@
-"""Photos of faces as puppets: where face and mouth are in them."""
+"""Photos of faces as puppets: finds face and mouth in them."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ from ..utils.errors import UserError
 from . import face as puppets_face
 from .face import MouthGeometry, Puppet
 
-# The photos that ship with packages, measured by hand; boxes as MTCNN gives them.
+# The photos that ship with packages. Measured by hand; the boxes are MTCNN's.
 _SHIPPED = {
     "grace_hopper": MouthGeometry(
         box=(178, 110, 351, 330),
@@ -39,16 +39,16 @@ _SHIPPED = {
 
 
 def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = puppets_face.FRAME_SIZE) -> Puppet:
-    """The largest face of a photo. One with the lips closed and the face straight ahead works best.
+    """The largest face of a photo. A photo with closed lips and the face straight ahead works best.
 
     Args:
-        path: any picture; those of `shipped_photos` need no face detector. Of a video, the frame with the lips shut
-            most among the first 10 seconds.
+        path: any image; those of `shipped_photos` need no face detector. From a video the frame with the lips shut
+            most is taken, among the first 10 seconds.
         name: the clips' folder; default: the file's stem.
         size: of the frames.
 
     Raises:
-        UserError: not a picture, or no face in it.
+        UserError: not an image, or no face in it.
     """
     from ..media import video_reader
 
@@ -62,10 +62,10 @@ def load_puppet(path: str | os.PathLike, name: str | None = None, size: int = pu
 
 
 def find_face(path: str | os.PathLike) -> tuple[np.ndarray, Face]:
-    """A photo, BGR uint8, and its largest face; of a video the frame of `shut_lips`.
+    """A photo, BGR uint8, and its largest face. From a video the frame of `shut_lips` is taken.
 
     Raises:
-        UserError: not a picture or a video, or no face in it.
+        UserError: not an image or a video, or no face in it.
     """
     from ..media import probe, video_reader
 
@@ -79,10 +79,10 @@ def find_face(path: str | os.PathLike) -> tuple[np.ndarray, Face]:
 
 
 def shut_lips(path: str | os.PathLike) -> tuple[np.ndarray, Face]:
-    """The frame of a video's first 10 seconds whose lips are shut most, BGR uint8, and the face in it.
+    """The frame with the lips shut most in a video's first 10 seconds, BGR uint8, and the face in it.
 
     Raises:
-        UserError: there is none, or the video cannot be read.
+        UserError: no face in it, or the video cannot be read.
     """
     from ..face import aperture
     from ..media import video_reader

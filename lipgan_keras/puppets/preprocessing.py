@@ -1,4 +1,4 @@
-"""What preprocess.py runs: the flags of `data.command`, and --recast, which is this wing's."""
+"""What preprocess.py runs: the flags of `data.command`, and --recast, which belongs to this wing."""
 
 from ..data import command
 from ..data.preprocess_config import PreprocessConfig
@@ -10,7 +10,7 @@ def main() -> None:
 
 
 def _recast(options: PreprocessConfig, people: int) -> None:
-    from . import recast  # loads what changes pictures
+    from . import recast  # loads the code that changes images
 
     recast.recast(options.final_data_root, people, options.num_workers)
 

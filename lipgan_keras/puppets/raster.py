@@ -1,6 +1,6 @@
-"""A z-buffer: which triangle of a mesh each pixel sees, and what its corners say there; and a photo as such a mesh.
+"""A z-buffer: the triangle of a mesh that each pixel sees, and the vertices' values there; and a photo as such a mesh.
 
-numba, which librosa brings along, compiles it at the first call.
+numba compiles it at the first call. librosa installs numba.
 """
 
 import numba
@@ -19,7 +19,7 @@ def _fill(points, triangles, front, nearest, depth, weights):
         bx, by, bz = points[b, 0], points[b, 1], points[b, 2]
         cx, cy, cz = points[c, 0], points[c, 1], points[c, 2]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        # y points down in pictures, so that what faces the viewer has a negative area.
+        # y points down in images, so a triangle that faces the viewer has a negative area.
         if abs(area) < 1e-9 or (front and area > 0):
             continue
         left = max(0, int(np.ceil(min(ax, bx, cx))))
@@ -79,12 +79,12 @@ def _normals(points, triangles, result):
 
 
 class View:
-    """What each pixel of a picture sees of a mesh.
+    """What each pixel of an image sees of a mesh.
 
     Args:
         points: (V, 3) float, x and y in pixels (pixel i has its centre at i, y down), z towards the viewer.
         triangles: (T, 3) int32, counter-clockwise as seen from the front with y up.
-        size: width and height of the picture.
+        size: width and height of the image.
         front: leave out triangles that show their back.
 
     Attributes:
@@ -100,13 +100,13 @@ class View:
         _fill(np.ascontiguousarray(points, np.float64), self._triangles, front, self.nearest, self.depth, self._weights)
 
     def spread(self, attributes: np.ndarray) -> np.ndarray:
-        """What (V, A) says at the vertices, at the pixels: (H, W, A) float32, 0 where no triangle is."""
+        """Values (V, A) of the vertices, interpolated at the pixels: (H, W, A) float32, 0 where no triangle is."""
         result = np.zeros((*self.nearest.shape, attributes.shape[1]), np.float32)
         _spread(self._triangles, np.ascontiguousarray(attributes, np.float32), self.nearest, self._weights, result)
         return result
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The vertices (n, 3) that pixels see, and their weights (n, 3); the pixels must see a triangle."""
+        """The vertices (n, 3) that pixels see, and their weights (n, 3). Each pixel must see a triangle."""
         first = self._weights[rows, columns].astype(np.float64)
         return self._triangles[self.nearest[rows, columns]], np.column_stack([first, 1 - first.sum(1)])
 
@@ -124,15 +124,15 @@ def normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 class Sheet:
-    """A photo as a mesh, a grid of points with a depth, which goes where the face in it goes.
+    """A photo as a mesh: a grid of points with a depth. It moves with the face in the photo.
 
-    Between the face and the photo's border the movement fades: neck, hair and background are stretched, and nothing
-    is torn.
+    The movement fades between the face and the photo's border. Neck, hair and background are stretched. Nothing is
+    torn.
 
     Args:
         points: (V, 3) of a head in the photo, x and y in pixels, z towards the viewer.
-        face, head: triangles (T, 3), the face's, and those of all that is solid.
-        box: x1, y1, x2, y2 of the part of the photo that may move; its border does not.
+        face, head: triangles (T, 3) of the face, and of everything solid.
+        box: x1, y1, x2, y2 of the part of the photo that may move; its border stays.
         width: of the face, pixels.
 
     Attributes:
@@ -165,15 +165,15 @@ class Sheet:
         ).astype(np.int32)
 
     def carried(self, fields: np.ndarray) -> np.ndarray:
-        """What the head's vertices say, (V, A), at the grid's points, (n, A) float64, fading to 0 beside the face."""
+        """Values (V, A) of the head's vertices at the grid's points, (n, A) float64. They fade to 0 beside the face."""
         values = np.zeros((len(self.points), fields.shape[1]))
         values[self.inside] = np.einsum("ij,ijk->ik", self._weights, fields[self._corners])
         return _filled(values, self.inside, self._shape, self.FADE * self.CELLS)
 
 
 def _filled(values, known, shape, reach, free=False):
-    """Values (n, A) of a grid, those unknown from those known: smooth, and falling to 0 in `reach` cells; and 0 along
-    the grid's border unless `free`.
+    """Values (n, A) of a grid, with the unknown ones filled in from the known. They are smooth, and fall to 0 within
+    `reach` cells. They are 0 along the grid's border unless `free`.
     """
     rows, columns = shape
     number = np.arange(rows * columns).reshape(shape)

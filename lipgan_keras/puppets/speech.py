@@ -19,14 +19,14 @@ _FFT = 512
 
 @dataclasses.dataclass(frozen=True)
 class _Phone:
-    opening: float  # target of the mouth's opening; below 0 presses the lips together
+    opening: float  # target of the mouth aperture; below 0 presses the lips together
     width: float  # -1 rounded .. 1 spread
     seconds: tuple[float, float]  # shortest and longest duration
     voice: float = 0.0  # amplitude of the glottal source
     noise: float = 0.0  # amplitude of the friction noise
     centre: float = 4000.0  # of the noise, Hz
     bandwidth: float = 1000.0
-    nasal: float = 0.0  # share of the sound that takes the nose
+    nasal: float = 0.0  # share of the sound that goes through the nose
 
 
 _VOWELS = [
@@ -69,10 +69,10 @@ class _Voice:
     friction: float = 1.0
     level: tuple[float, float] = (0.3, 0.9)
     room_noise: float = -2.5
-    tilt: float = 0.0  # decibel an octave about 1 kHz
-    lowest: float = 0.0  # Hz that the microphone hears, to `highest`
+    tilt: float = 0.0  # decibels per octave, around 1 kHz
+    lowest: float = 0.0  # Hz; the microphone records from here to `highest`
     highest: float = 8000.0
-    echo: float = 0.0  # loudness and seconds of the room's
+    echo: float = 0.0  # loudness of the room's echo; its seconds follow
     echo_seconds: float = 0.1
 
     @classmethod
@@ -119,11 +119,11 @@ class _Voice:
 def synthesise_speech(
     seconds: float, rng: np.random.Generator, fps: float = FPS, varied: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A speech-like sound of one made-up speaker, with the mouth that makes it.
+    """Speech-like audio of one made-up speaker, and the mouth movements that make it.
 
     Args:
-        seconds: its length; rounded to whole video frames, at least one.
-        rng: decides the speaker, the string of phones and their timing.
+        seconds: length; rounded to whole video frames, at least one.
+        rng: decides the speaker, the sequence of phones and their timing.
         fps: video frames a second.
         varied: draw from more kinds of speakers, rooms and microphones.
 
@@ -142,8 +142,8 @@ def synthesise_speech(
     width = np.clip(gaussian_filter1d(track["width"], 9), -1, 1)
     voice, noise, nasal = (gaussian_filter1d(track[name], 1.5) for name in ("voice", "noise", "nasal"))
 
-    # Filters, (frequencies, steps). A cascade of resonators of unit gain at 0 Hz; F1 follows the opening, F2 and F3
-    # follow spreading and rounding; wide-open vowels lie between.
+    # Filters, (frequencies, steps): a cascade of resonators of unit gain at 0 Hz. F1 follows the aperture. F2 and F3
+    # follow spreading and rounding. Wide-open vowels lie between.
     frequency = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)[:, None]
     first = 260 + 560 * opening * (1 - 0.15 * np.abs(width))
     second = 1400 * 2 ** (0.68 * width - 0.12 * opening)
@@ -175,7 +175,7 @@ def synthesise_speech(
 
 
 def _phone_tracks(steps, rng, speaker):
-    """A random string of syllables and pauses as piecewise constant controls: a dict of (steps,) arrays."""
+    """A random sequence of syllables and pauses, as piecewise constant controls: a dict of (steps,) arrays."""
     names = [field.name for field in dataclasses.fields(_Phone) if field.name != "seconds"]
     tempo = rng.uniform(*speaker.tempo)
     phones, filled = [(_Phone(0, 0, (0, 0)), rng.uniform(0.05, 0.3))], 0.0
@@ -203,7 +203,7 @@ def _phone_tracks(steps, rng, speaker):
 
 
 def _glottal_source(length, rng, speaker):
-    """The derivative of the glottal flow, 2p - 3p^2/q in the open part q of each period, with jitter and melody."""
+    """The derivative of the glottal flow: 2p - 3p^2/q in the open part q of each period, with jitter and melody."""
     time = np.arange(length) / SAMPLE_RATE
     melody = sum(
         rng.uniform(0.03, 0.08) * np.sin(2 * np.pi * (rate * time + rng.random())) for rate in rng.uniform(0.3, 2.5, 4)
@@ -224,10 +224,11 @@ def _resonator(frequency, centre, bandwidth):
 
 
 def articulation_from_speech(wave: np.ndarray, fps: float = FPS) -> tuple[np.ndarray, np.ndarray]:
-    """How a mouth moves that says `wave`, judged by energy and formant bands.
+    """Mouth movements for the speech in `wave`, estimated from energy and formant bands.
 
-    Opening follows the level between 200 and 3000 Hz and the height of the first formant; width follows the second
-    formant, as the ratio of the bands above and below 1500 Hz, relative to the speaker's own middle.
+    The opening follows the level between 200 and 3000 Hz and the height of the first formant. The width follows the
+    second formant. This is measured as the ratio of the bands above and below 1500 Hz, relative to the speaker's own
+    middle.
 
     Args:
         wave: (samples,) 16 kHz mono.

@@ -1,13 +1,14 @@
-"""How a mouth moves that says a track of phones: visemes, and the curves between them.
+"""Mouth movements for a track of phones: visemes, and the curves between them.
 
-Phones that look alike share a viseme. Each viseme has a target for every control of the mouth and a dominance over it
-that falls exponentially with the distance in time; a control is the mean of all targets, weighted by their dominances
-(Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", in Models and Techniques in Computer
-Animation, 1993, after Löfqvist's gestures). Here distance counts from the phone's core rather than from its middle, so
-that long phones are held. A consonant leaves rounding to its neighbours, and rounded phones start theirs early.
+Phones that look alike share a viseme. Each viseme has a target for every control of the mouth, and a dominance over
+that control. The dominance falls exponentially with the distance in time. A control is the mean of all targets,
+weighted by their dominances (Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", in Models and
+Techniques in Computer Animation, 1993, after Löfqvist's gestures). Here the distance counts from the phone's core and
+not from its middle, so that long phones are held. A consonant leaves rounding to its neighbours. Rounded phones start
+their rounding early.
 
-A mean of targets reaches none of them wholly. Where people do reach them, the mean gives way: lips shut within p, b and
-m, the lower lip is at the teeth within f and v, and the teeth meet within s and z.
+A mean of targets reaches none of them fully. Some targets are always reached in real speech: the lips shut in p, b and
+m, the lower lip is at the teeth in f and v, and the teeth meet in s and z. There the target replaces the mean.
 """
 
 import dataclasses
@@ -34,7 +35,8 @@ CONTROLS = (
     "tongue",
 )
 
-# Controls that move as one: a viseme dominates all of a group alike. The others move for what is held only.
+# Controls that move together: a viseme has one dominance over all of a group. The other controls move only for targets
+# that are held.
 _GROUPS = {
     "jaw": ("jaw", "opening", "lower_down", "upper_up"),
     "rounding": ("pucker", "funnel", "stretch", "width"),
@@ -43,21 +45,21 @@ _GROUPS = {
 _HELD_ONLY = ("close", "roll_lower", "roll_upper", "press")
 _RATES = {"jaw": 22.0, "rounding": 18.0, "tongue": 30.0}  # of dominance's fall, 1/s
 _EDGE = 0.03  # seconds at either end of a phone that are not its core
-# Seconds by which the core of a rounded phone begins early. With dominance's fall, lips are half rounded some 80 ms
-# before the phone: 45 after a spread vowel, 110 after consonants that leave rounding to others.
+# Seconds by which the core of a rounded phone begins early. With the fall of the dominance, lips are half rounded some
+# 80 ms before the phone: 45 after a spread vowel, 110 after consonants that leave rounding to others.
 _LEAD = 0.055
 _LONGEST_LEAD = 1.5  # times the rounded phone's own length, so that a short one does not outlast its neighbours
 _SHORT_PAUSE = 0.25  # seconds; in shorter ones the mouth is on its way to the next word
-_REACH = 0.6  # seconds beyond which dominance is as good as none
-_APPROACH, _RELEASE = 0.07, 0.05  # seconds of the way to what is held, and of the way from it
+_REACH = 0.6  # seconds; beyond them the dominance is almost 0
+_APPROACH, _RELEASE = 0.07, 0.05  # seconds of the way to a held target, and of the way from it
 
 
 @dataclasses.dataclass(frozen=True)
 class _Viseme:
-    targets: dict[str, float]  # of controls, opening and width; 0 where none is given
+    targets: dict[str, float]  # of the controls, of opening and width; a target that is not given is 0
     dominance: tuple[float, float, float]  # over `_GROUPS` in their order
-    held: dict[str, float]  # what is reached, always, from the phone's start on
-    until: float = 1.0  # share of the phone after which that ends; a stop's burst is part of the phone
+    held: dict[str, float]  # targets that are always reached, from the phone's start on
+    until: float = 1.0  # share of the phone at which holding ends; a stop's burst is part of the phone
 
     @property
     def rounded(self) -> bool:
@@ -100,7 +102,7 @@ _VISEMES = {
     "round_mid": _viseme(0.72, -0.6, jaw=0.65, pucker=0.35, funnel=0.6, lower_down=0.25, upper_up=0.12),
     "round": _viseme(0.26, -0.95, (1.0, 1.6, 0.5), jaw=0.18, pucker=0.9, funnel=0.4),
 }
-# A stop's closure ends before the phone does, a voiced one's later.
+# A stop's closure ends before the phone ends. That of a voiced stop ends later.
 _VISEMES["shut_p"] = dataclasses.replace(_VISEMES["shut"], until=0.7)
 _VISEMES["shut_b"] = dataclasses.replace(_VISEMES["shut"], until=0.85)
 
@@ -116,7 +118,7 @@ _LOOKS = {
     **{"aa": "open", "ae": "front", "eh": "mid", "ah": "central", "ax": "central", "ih": "near_spread", "iy": "spread"},
     **{"ao": "round_mid", "uh": "round", "uw": "round", "er": "r"},
 }
-# Diphthongs, and the share of their time that the first target takes.
+# The two targets of each diphthong, and the share of its time for the first one.
 _DIPHTHONGS = {
     "ay": ("open", "near_spread", 0.55),
     "aw": ("open", "round", 0.55),
@@ -128,11 +130,11 @@ _DIPHTHONGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Articulation:
-    """How a mouth moves, in the middle of each frame of a video.
+    """Mouth movements, in the middle of each frame of a video.
 
     Attributes:
         controls: float32 (frames,) in 0..1 for each of `CONTROLS`. jaw: 1 is as far as speech opens it. close: the
-            share of the gap that the jaw makes between the lips which they bridge; at 1 they meet wherever the jaw is.
+            jaw makes a gap between the lips, and they bridge this share of it; at 1 they meet wherever the jaw is.
             pucker, funnel: lips pushed forward to a small hole, or flared. stretch: corners apart. lower_down,
             upper_up: a lip drawn away from the other one. roll_lower, roll_upper: a lip rolled in over the teeth.
             press: lips pressed together. tongue: its tip raised.
@@ -147,7 +149,7 @@ class Articulation:
 
 @dataclasses.dataclass(frozen=True)
 class _Manner:
-    """Of a speaker: how far the mouth moves, and how far it lets phones run into each other."""
+    """How far a speaker's mouth moves, and how much its phones run into each other."""
 
     opening: float = 1.0
     rounding: float = 1.0
@@ -156,7 +158,7 @@ class _Manner:
 
     @classmethod
     def drawn(cls, rng):
-        effort = rng.uniform(0.8, 1.2)  # from mumbling to overdone
+        effort = rng.uniform(0.8, 1.2)  # from mumbling to exaggerated
         return cls(effort, effort * rng.uniform(0.9, 1.1), effort * rng.uniform(0.9, 1.1), rng.uniform(0.035, 0.075))
 
 
@@ -171,17 +173,17 @@ class _Gesture:
 def articulate(
     phones: Sequence[Phone], seconds: float, fps: float = FPS, rng: np.random.Generator | None = None
 ) -> Articulation:
-    """Curves of a mouth that says `phones`.
+    """Movement curves of a mouth that says `phones`.
 
     Args:
-        phones: of `phones.say`, `phones.align` or `phones.read`; before and after them the mouth is at rest.
+        phones: from `phones.say`, `phones.align` or `phones.read`; before and after them the mouth is at rest.
         seconds: length; rounded to whole frames, at least one.
-        fps: frames a second. The frame nearest to the middle of each closure shows it, with `close` 1 and `opening`
-            0, however short it is.
-        rng: varies how lively the speaker is; None: the same always.
+        fps: frames a second. The frame nearest to the middle of a closure shows it, however short it is: `close` is 1
+            and `opening` 0 there.
+        rng: varies how lively the speaker is; None: always the same.
 
     Raises:
-        UserError: a length or a rate that cannot be, or see `phones.check`.
+        UserError: an impossible length or rate, or see `phones.check`.
     """
     if not (np.isfinite(seconds) and np.isfinite(fps)) or seconds <= 0 or fps <= 0:
         raise UserError(f"{seconds} s at {fps} frames/s: cannot be; give a length and a rate above 0")
@@ -196,7 +198,7 @@ def articulate(
         curves[name] *= manner.opening
     for name in _GROUPS["rounding"]:
         curves[name] *= manner.rounding
-    # Where phones are as short as frames, lips that must shut win over a lip that must be at the teeth, and so on.
+    # Phones may be as short as frames. Then lips that must shut win over a lip that must be at the teeth, and so on.
     holding = [gesture for gesture in gestures if gesture.viseme.held]
     for gesture in sorted(holding, key=lambda gesture: gesture.viseme.held.get("close", 0)):
         _hold(curves, gesture, middles)
@@ -224,7 +226,7 @@ def _gestures(track, last) -> list[_Gesture]:
 def _blend(gestures, middles, group, number, names, manner) -> dict[str, np.ndarray]:
     """The mean of the targets of one group of controls, weighted by dominance: {name: (frames,)}."""
     rate = _RATES[group] * manner.speed
-    # A trace of rest keeps the mean defined between gestures that are out of reach.
+    # A small weight of rest keeps the mean defined where all gestures are out of reach.
     total = np.full(len(middles), 1e-6)
     sums = np.zeros((len(names), len(middles)))
     for gesture in gestures:
@@ -242,12 +244,12 @@ def _blend(gestures, middles, group, number, names, manner) -> dict[str, np.ndar
 
 
 def _hold(curves, gesture, middles):
-    """Let the curves reach what is held from the gesture's start on, at one frame at least."""
+    """Let the curves reach the held targets from the gesture's start on, in at least one frame."""
     held, until = gesture.viseme.held, gesture.viseme.until
     start, end = gesture.start, gesture.start + until * (gesture.end - gesture.start)
-    # A frame shows a moment. Of a closure that lies between two of these, the nearer one shows it.
+    # A frame shows one moment. A closure may lie between two frames. Then the nearer frame shows it.
     nearest = middles[np.abs(middles - (start + end) / 2).argmin()]
-    if abs(nearest - (start + end) / 2) <= 2 * middles[0]:  # one frame; other phones may lie beyond the last one
+    if abs(nearest - (start + end) / 2) <= 2 * middles[0]:  # within one frame; some phones lie beyond the last frame
         start, end = min(start, nearest), max(end, nearest)
     near = slice(*np.searchsorted(middles, (start - _APPROACH, end + _RELEASE)))
     away = np.maximum(np.maximum(0, (start - middles[near]) / _APPROACH), (middles[near] - end) / _RELEASE)
