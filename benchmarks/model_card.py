@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import free_speech
 import numpy as np
 import strip
 from ablation import (
@@ -74,6 +75,7 @@ def main():
     args = parser.parse_args()
     work, report, checkpoint = Path(args.workdir), Path(args.report), Path(args.checkpoint_path)
     make_test_data(work, args.clips, args.num_workers)
+    languages = free_speech.make(work, args.num_workers)
     out = work / "card"
     run(
         "evaluate.py", "--checkpoint", checkpoint, "--data_root", work / "crops",
@@ -81,6 +83,7 @@ def main():
     )  # fmt: skip
     figures = {
         "puppets": in_a_process(judge, checkpoint, work, "puppets", True),
+        **{name: in_a_process(judge, checkpoint, folder, "puppets", False) for name, folder in languages.items()},
         "stillness": in_a_process(stillness, checkpoint, work),
         "real": in_a_process(wrong_sounds, checkpoint, work),
         "evaluate": json.loads((out / "results.json").read_text("utf-8")),
@@ -283,6 +286,20 @@ def sections(figures, picture):
         "",
     ]
     yield "\n".join(table(["", *columns.values()], [["correlation", *cells], [shares[0], "", *shares[1:]]]))
+    rows = []
+    for name, what in {"english": "English, flite", "german": "German, espeak-ng"}.items():
+        found = figures[name]
+        share = f"{found['opening'][0] / found['ceiling'][0]:.2f}, {found['dubbed'][0] / found['ceiling'][0]:.2f}"
+        keys = ("ceiling", "opening", "dubbed", "seen", "movement")
+        rows.append([what, *(number(found[key], 2) for key in keys), share])
+    yield (
+        f"Other words than the corpus has, and another language: {figures['english']['clips']} puppets of the "
+        f"astronaut each, whose mouths move by the phones of their speech (benchmarks/free_speech.py, "
+        f"{figures['english']['frames']} and {figures['german']['frames']} frames). The voices are flite's, recorded "
+        "from people, and espeak-ng's, which is a machine's."
+    )
+    heads = ["speech", "ceiling", "own audio", "dubbed", "seen", "movement", "own, dubbed / ceiling"]
+    yield "\n".join(table(heads, rows))
     yield (
         f"In silence the mouth of a photo (a puppet's first frame) moves {percent(still['photo, silence'])} as far as "
         f"under speech, and {percent(still['photo, quiet'])} in the noise of a quiet room (-60 dB). That of a video "
