@@ -178,7 +178,7 @@ def list_lines(paths):
 
 
 def photo(clip: Path, work: Path) -> Path:
-    """The frame of a clip whose lips are shut most, as a picture."""
+    """The frame of a clip whose lips are shut most, as an image."""
     from lipgan_keras.puppets import photos
 
     path = work / "photos" / f"{clip.stem}.png"
@@ -315,7 +315,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
 
     The face detector's box moves a little with the jaw, so that the upper half of a crop tells something about its
     mouth. Hence three correlations: `opening` under the clip's own sound; `dubbed`, under another clip's, with that
-    clip's mouth; and as a control `seen`, of the same pictures, with the mouth that they had. A correlation does not
+    clip's mouth; and as a control `seen`, of the same images, with the mouth that they had. A correlation does not
     see how far the mouth moves: `movement` is the deviation of the generated opening as a share of the source's.
     """
     from lipgan_keras import audio
@@ -355,7 +355,7 @@ def judge(checkpoint: Path, work: Path, kind: str, music: bool) -> dict:
             own, heard = (opening[clip.frames[targets]] for opening in true)
             found = [truth, *(np.rint(255 * result).astype("uint8") for result in results[:-2]), aligned]
             mouths = moved_mouths(speaker, targets)
-            found = [aperture.mouth_aperture(pictures, mouths) for pictures in found]
+            found = [aperture.mouth_aperture(images, mouths) for images in found]
             right, dubbed, _, *with_music, frozen = found[1:]
             values = [(found[0], own), (right, own), (dubbed, heard), (dubbed, own), (frozen, own)]
             values += zip(with_music, (own, heard), strict=False)
@@ -479,7 +479,7 @@ def write_between(path: Path, marks: tuple[str, str], paragraphs: Iterable[str],
         temporary.write_text(text, encoding="utf-8")
 
 
-def sections(results, picture):
+def sections(results, plot):
     """Markdown, paragraph by paragraph."""
     from lipgan_keras.evaluation import sync_accuracy
 
@@ -557,7 +557,7 @@ def sections(results, picture):
         yield "\n".join(table(["run", "clips", "pairs", *header], rows))
 
     yield "## How soon the lips move"
-    yield f"![opening by step]({picture})"
+    yield f"![opening by step]({plot})"
     steps = sorted({point["step"] for result in results.values() for point in result["curve"]})
     for column, words in CURVES.items():
         rows = []

@@ -70,14 +70,14 @@ def draw_row(clip: Path, phone: phones.Phone) -> np.ndarray | None:
     reach = REACH * float(np.hypot(*(mouth - eyes)))
     box = np.concatenate([mouth - reach, mouth + reach])
     cut = (WIDTH - HEIGHT) // 2
-    pictures = [cropping.extract(frame.image, box, WIDTH)[cut : cut + HEIGHT] for frame in shown]
-    line = np.full((TEXT, WIDTH * len(pictures), 3), 255, "uint8")
+    crops = [cropping.extract(frame.image, box, WIDTH)[cut : cut + HEIGHT] for frame in shown]
+    line = np.full((TEXT, WIDTH * len(crops), 3), 255, "uint8")
     words = f"{clip.parent.name}/{clip.stem}: {phone.name}, {phone.start:.2f} to {phone.end:.2f} s"
     cv2.putText(line, words, (4, TEXT - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([line, np.concatenate(pictures, axis=1)])
+    return np.concatenate([line, np.concatenate(crops, axis=1)])
 
 
-def draw_sheet(clips, folder, out, rows, picture):
+def draw_sheet(clips, folder, out, rows, path):
     """One closure of each of so many clips, taken from all over the folder."""
     drawn = []
     for number, i in enumerate(np.unique(np.linspace(0, len(clips) - 1, rows).round().astype(int))):
@@ -91,7 +91,7 @@ def draw_sheet(clips, folder, out, rows, picture):
     half = -(-len(drawn) // 2)
     drawn += [np.full_like(drawn[0], 255)] * (2 * half - len(drawn))
     sheet = np.concatenate([np.concatenate(drawn[:half]), np.concatenate(drawn[half:])], axis=1)
-    with files.replacing(picture) as temporary:
+    with files.replacing(path) as temporary:
         cv2.imwrite(str(temporary), sheet)
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/dlib_crop.py CLIP [CLIP ...]
 
-Each clip counts as one speaker. dlib's frontal HOG detector (picture upsampled once, largest face) is the truth. Its
+Each clip counts as one speaker. dlib's frontal HOG detector (image upsampled once, largest face) is the truth. Its
 window moves in steps of a tenth of its side and comes in sizes a fifth apart, which no function of the face can follow:
 a perfect one would overlap by 0.88 on average. Needs dlib, which the project does not: pip install dlib-bin
 """

@@ -118,7 +118,7 @@ def predict_alone(generator, config, count) -> float:
 
 
 def copy(path: Path, frames, seconds: float) -> Path:
-    """The pictures at a constant rate, forward and back for so long."""
+    """The frames at a constant rate, forward and back for so long."""
     height, width = frames[0].shape[:2]
     there_and_back = frames + frames[::-1]
     with VideoWriter(path, width, height, RATE) as writer:

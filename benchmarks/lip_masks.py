@@ -26,12 +26,12 @@ COLOURS = 256
 def turn(photo: np.ndarray, landmarks: np.ndarray, degrees: float, unit: int = 90) -> np.ndarray:
     """A photo of a frontal face as seen from the side, drawn on half an ellipsoid with a bump for the nose.
 
-    What the photo does not show, the far side of the head, stays unseen; around the head the picture is grey.
+    What the photo does not show, the far side of the head, stays unseen; around the head the image is grey.
 
     Args:
         photo: (height, width, 3) uint8 BGR.
         landmarks: (5, 2) of the face in it.
-        degrees: positive turns the face to the right in the picture.
+        degrees: positive turns the face to the right in the image.
         unit: pixels between eyes and mouth in the result.
 
     Returns:
@@ -99,7 +99,7 @@ def detected(image):
     return image, detector.select(detector.detect([image])[0])
 
 
-def main(clips, picture):
+def main(clips, out):
     speakers, portrait = [], []
     for path in sorted(Path(clips).glob("*.mp*")):
         seen = [(frame.image, one.face) for frame, one in tracking.follow(video_reader.read_frames(path))]
@@ -130,7 +130,7 @@ def main(clips, picture):
     image = Image.fromarray(np.concatenate(rows)[..., ::-1])
     data = io.BytesIO()
     image.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
-    Path(picture).write_bytes(data.getvalue())
+    Path(out).write_bytes(data.getvalue())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 matplotlib.use("Agg")
 
 
-def main(log, picture):
+def main(log, out):
     with open(log, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     panels = {
@@ -31,7 +31,7 @@ def main(log, picture):
         axis.set(title=title, xlabel="step", ylim=(0, None))
         axis.legend(frameon=False)
         axis.grid(alpha=0.3)
-    plt.savefig(picture, dpi=90)
+    plt.savefig(out, dpi=90)
 
 
 if __name__ == "__main__":

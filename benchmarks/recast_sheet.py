@@ -20,7 +20,7 @@ PEOPLE, FRAMES, SIDE = 6, 6, 192
 
 def main():
     clip, out = Clip(sys.argv[1]), Path(sys.argv[2])
-    images = [clip.picture(i, clip.saved_size) for i in range(len(clip.frames))]
+    images = [clip.image(i, clip.saved_size) for i in range(len(clip.frames))]
     shown = np.linspace(0.15, 0.85, FRAMES) * (len(images) - 1)
     rows, began = [images], time.perf_counter()
     for number in range(1, PEOPLE + 1):

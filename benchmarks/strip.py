@@ -37,21 +37,21 @@ def row(chosen) -> np.ndarray:
     return np.concatenate([cropping.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
 
 
-def main(source, picture):
+def main(source, out):
     seen, opening = look(source)
     chosen = [seen[i] for i in extremes(opening)]
-    pictures = row(chosen)
+    image = row(chosen)
     wave = audio_file.load_audio(source)
     end = seen[-1][0].time + seen[-1][0].duration
-    sound = np.full((HEIGHT, pictures.shape[1], 3), 255, "uint8")
+    sound = np.full((HEIGHT, image.shape[1], 3), 255, "uint8")
     loudest = max(float(np.abs(wave).max()), 1e-6)
-    for x, piece in enumerate(np.array_split(wave[: round(end * SAMPLE_RATE)], pictures.shape[1])):
+    for x, piece in enumerate(np.array_split(wave[: round(end * SAMPLE_RATE)], image.shape[1])):
         half = int(np.abs(piece).max(initial=0) / loudest * (HEIGHT / 2 - 2))
         cv2.line(sound, (x, HEIGHT // 2 - half), (x, HEIGHT // 2 + half), (160, 110, 60))
     for frame, _ in chosen:
-        x = int((frame.time + frame.duration / 2) / end * (pictures.shape[1] - 1))
+        x = int((frame.time + frame.duration / 2) / end * (image.shape[1] - 1))
         cv2.line(sound, (x, 0), (x, HEIGHT), (40, 40, 220))
-    cv2.imwrite(picture, np.concatenate([pictures, sound]))
+    cv2.imwrite(out, np.concatenate([image, sound]))
 
 
 if __name__ == "__main__":

@@ -150,13 +150,13 @@ class LipSync:
                     # As in the original, the identity frame is the frame itself, unmasked.
                     inputs.append(assemble(crop, crop)[0])
                     heard.append((shot.time, shot.time + shot.duration))
-            pictures = []
+            crops = []
             if inputs:
                 windows = WindowClock.of(self.config).windows_of(source.wave, *np.transpose(heard))
                 output = generator(np.stack(inputs), windows)
-                pictures = list(np.clip(np.rint(output * 255), 0, 255).astype("uint8"))
+                crops = list(np.clip(np.rint(output * 255), 0, 255).astype("uint8"))
             for shot in batch:
-                yield shot, [pictures.pop(0) for _ in shot.faces]
+                yield shot, [crops.pop(0) for _ in shot.faces]
 
 
 def _writer(path, source, audio):

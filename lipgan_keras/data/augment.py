@@ -23,7 +23,7 @@ AT_ONCE = 16  # runs of images, so that what is between stays in the processor's
 
 
 @dataclass
-class Picture:
+class ImageChange:
     """One draw of the changes, for all images of a sample.
 
     "flip" mirrors half of the samples. "crop" enlarges up to ZOOM times and shifts by up to SHIFT, SHIFT_UP upwards, by
@@ -59,7 +59,7 @@ class Picture:
     mix: np.ndarray
 
     @staticmethod
-    def draw(rng: np.random.Generator, count: int, size: int, names: Collection[str]) -> list["Picture"]:
+    def draw(rng: np.random.Generator, count: int, size: int, names: Collection[str]) -> list["ImageChange"]:
         """So many draws at once.
 
         Args:
@@ -93,7 +93,7 @@ class Picture:
         blurs = np.where(rng.random(count) < 0.5, rng.uniform(1.0, max(1.0, BLUR * size), count), 1.0)
         blurs = (blurs if "blur" in names else np.ones(count)).tolist()
         drawn = (flips.tolist(), sides.tolist(), lefts, tops, owns, tables, jitters, bends, blurs, mixes)
-        return [Picture(size, *one) for one in zip(*drawn, strict=True)]
+        return [ImageChange(size, *one) for one in zip(*drawn, strict=True)]
 
     def apply(self, image: np.ndarray, identity: bool = False) -> np.ndarray:
         """A changed image, (size,size,3) uint8 BGR like `image`; `image` itself where nothing was drawn.
@@ -120,22 +120,22 @@ class Picture:
         return (landmarks - np.float32([self.left, self.top])) * np.float32(self.size / self.side)
 
 
-def mouth_boxes(pictures: Sequence[Picture], boxes: np.ndarray) -> np.ndarray:
+def mouth_boxes(changes: Sequence[ImageChange], boxes: np.ndarray) -> np.ndarray:
     """Boxes (n,4) near those of `regions.mouth_box`, for the mouths that the lip-sync discriminator learns from."""
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    jitter = np.stack([picture.jitter for picture in pictures])
+    jitter = np.stack([change.jitter for change in changes])
     centre = centre + 2 * BOX_SHIFT * half * jitter[:, :2]
     half = half * (1 + BOX_ZOOM * jitter[:, 2:])
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.ndarray, side: int) -> np.ndarray:
+def mouths(changes: Sequence[ImageChange], runs: Sequence[np.ndarray], boxes: np.ndarray, side: int) -> np.ndarray:
     """Cut the mouths out of runs of images as they are before `apply`, changed and in other colours; grey stays grey.
 
     What `apply` moves is folded into the cut, so that each pixel is interpolated once.
 
     Args:
-        images: a draw for each of n runs.
+        changes: a draw for each of n runs.
         runs: n of T images, (T,size,size,3) uint8.
         boxes: (n,4) of `regions.mouth_box`, for the landmarks that `points` moved.
         side: of the mouths.
@@ -143,18 +143,18 @@ def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.nd
     Returns:
         (n,side,side,3T) float32 in 0..1.
     """
-    size, count = pictures[0].size, len(runs[0])
-    scale = np.array([picture.side / size for picture in pictures])
-    boxes = mouth_boxes(pictures, boxes) * scale[:, None] + np.array([(p.left, p.top) * 2 for p in pictures])
-    flip = np.array([picture.flip for picture in pictures])
+    size, count = changes[0].size, len(runs[0])
+    scale = np.array([change.side / size for change in changes])
+    boxes = mouth_boxes(changes, boxes) * scale[:, None] + np.array([(p.left, p.top) * 2 for p in changes])
+    flip = np.array([change.flip for change in changes])
     boxes[flip] = (np.array([size, 0, size, 0]) - boxes[flip] * [1, -1, 1, -1])[:, [2, 1, 0, 3]]
     blurs, bends = (
-        np.array([picture.blur for picture in pictures]) * scale,
-        np.stack([picture.bend for picture in pictures]),
+        np.array([change.blur for change in changes]) * scale,
+        np.stack([change.bend for change in changes]),
     )
     rows, columns = cropping.crop_matrices(boxes, size, side, blurs, bends)
     columns[flip] = columns[flip, ::-1]
-    mixes = np.stack([picture.mix for picture in pictures])
+    mixes = np.stack([change.mix for change in changes])
     # What is seen at all: (n,) first and last row and column
     edges = []
     for matrices in (rows, columns):
@@ -171,10 +171,10 @@ def mouths(pictures: Sequence[Picture], runs: Sequence[np.ndarray], boxes: np.nd
         seen = np.empty((len(some), count * height, width, 3), np.uint8)
         for part, i, y1, x1 in zip(seen, some.tolist(), y.tolist(), x.tolist(), strict=True):
             run = runs[i][:, y1 : y1 + height, x1 : x1 + width].reshape(part.shape)
-            if pictures[i].table is None:
+            if changes[i].table is None:
                 part[...] = run
             else:
-                cv2.LUT(run, pictures[i].table, part)
+                cv2.LUT(run, changes[i].table, part)
         down = _parts(rows[some], y, height) * np.float32(1 / 255)
         across = _parts(columns[some], x, width)
         cut = down[:, None] @ seen.reshape(-1, count, height, 3 * width).astype(np.float32)  # (n,T,side,3w)

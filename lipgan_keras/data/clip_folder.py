@@ -136,7 +136,7 @@ class Clip:
             )
         return audio_module.features(self.wave(), kind)
 
-    def picture(self, index: int, size: int) -> np.ndarray:
+    def image(self, index: int, size: int) -> np.ndarray:
         """(size,size,3) uint8 BGR."""
         name = f"{self.frames[index]}.jpg"
         try:

@@ -17,10 +17,10 @@ from ..face.regions import assemble
 from ..unsynced import rounded, unsynced_order
 from ..utils.errors import UserError
 from . import augment, augment_audio, mel_bank
-from .augment import Picture
+from .augment import ImageChange
 from .augment_audio import Sound
 from .clip_folder import Clip, is_cut
-from .frame_cache import Cache, Pictures
+from .frame_cache import Cache, FrameCache
 from .mel_bank import MelBank
 from .order import Order
 
@@ -91,7 +91,7 @@ class Dataset:
             raise UserError("batch_size 1 makes no unsynced pair; use at least 2")
         if sync and not generator and batch_size < 2:
             raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
-        self.pictures = Pictures(clips, config.img_size, cache_bytes, shared)
+        self.images = FrameCache(clips, config.img_size, cache_bytes, shared)
         self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes)
         starts = [_run_starts(clip.frames, self.frames, clip.shown) for clip in clips]
         if not sum(map(len, starts)):
@@ -117,9 +117,9 @@ class Dataset:
         """
         return len(self.clip_of)
 
-    def picture(self, clip: int, frame: int) -> np.ndarray:
+    def image(self, clip: int, frame: int) -> np.ndarray:
         """(size,size,3) uint8 BGR."""
-        return self.pictures.run(clip, frame, 1)[0]
+        return self.images.run(clip, frame, 1)[0]
 
     def points(self, clip: int, frame: int) -> np.ndarray:
         """(5,2) float32 landmarks in pixels of the crop; the default region's where the folder has none."""
@@ -212,29 +212,29 @@ class Dataset:
         chosen = [self._place(i, self._target(number * self.samples + i), rng) for i in range(self.samples)]
         if self.pairs:
             batch |= self._pair(chosen, rng)
-        pictures = Picture.draw(rng, len(chosen), self.config.img_size, self.augmentation)
+        changes = ImageChange.draw(rng, len(chosen), self.config.img_size, self.augmentation)
         if self.samples:
-            batch |= self._faces(chosen, pictures, rng)
+            batch |= self._faces(chosen, changes, rng)
             heard = [self._sounds(chosen[: self.runs], self.frames, rng), self._sounds(chosen[self.runs :], 1, rng)]
             frames = [np.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3], 1) for x in heard]
             batch["audio"] = np.concatenate(frames)
         if self.sync_samples:
-            batch |= self._sync(number, chosen, pictures, heard[0] if self.samples else None, rng)
+            batch |= self._sync(number, chosen, changes, heard[0] if self.samples else None, rng)
         return (batch,)
 
-    def _faces(self, chosen, pictures, rng):
+    def _faces(self, chosen, changes, rng):
         """Faces, targets and masks of a batch, and what cuts the mouths out of the generator's own runs."""
         size, count = self.config.img_size, len(self.sample_of)
         inputs, targets = np.zeros((count, size, size, 6), np.uint8), np.empty((count, size, size, 3), np.uint8)
         points = []
         at = 0
-        for i, ((clip, first), picture) in enumerate(zip(chosen, pictures, strict=True)):
+        for i, ((clip, first), change) in enumerate(zip(chosen, changes, strict=True)):
             length = self.frames if i < self.runs else 1
-            identity = self.picture(clip, self._identity(clip, first, first + length - 1, rng))
-            inputs[at : at + length, ..., :3] = picture.apply(identity, identity=True)
-            points.append(picture.points(self._points(clip, first, length)))
-            for one in self.pictures.run(clip, first, length):
-                targets[at] = picture.apply(one)
+            identity = self.image(clip, self._identity(clip, first, first + length - 1, rng))
+            inputs[at : at + length, ..., :3] = change.apply(identity, identity=True)
+            points.append(change.points(self._points(clip, first, length)))
+            for one in self.images.run(clip, first, length):
+                targets[at] = change.apply(one)
                 at += 1
         inputs[..., 3:] = regions.without_lower_half(targets)
         masks = regions.lip_mask(np.concatenate(points), size)[..., None]
@@ -313,12 +313,12 @@ class Dataset:
             self._tracks[clip] = number
         return self._tracks[clip]
 
-    def _sync(self, number, chosen, pictures, heard, rng):
+    def _sync(self, number, chosen, changes, heard, rng):
         """What the lip-sync discriminator compares; see `gan.make_batch`. `heard`: by the generator's own runs."""
         n, own = self.sync_samples, self.runs
         others = [self._whole(self._target(number * n + i, stream=2), rng) for i in range(own, n)]
         chosen = list(chosen[:own]) + others
-        pictures = pictures[:own] + Picture.draw(rng, len(others), self.config.img_size, self.augmentation)
+        changes = changes[:own] + ImageChange.draw(rng, len(others), self.config.img_size, self.augmentation)
         shifted = [(clip, self.shifted(clip, first, rng)) for clip, first in chosen for _ in range(SHIFTED)]
         sounds = np.empty((n + len(shifted), *WINDOW_SHAPE[self.config.audio], self.frames), np.float32)
         if own:
@@ -326,7 +326,7 @@ class Dataset:
         self._sounds(others + shifted, self.frames, rng, sounds[own:])
         wrong = ~self._in_sync(chosen + shifted, self.frames)[:n]
         relation = np.eye(n, len(sounds), dtype="float32") - wrong
-        return {"mouths": self._mouths(chosen, pictures), "sounds": sounds, "relation": relation}
+        return {"mouths": self._mouths(chosen, changes), "sounds": sounds, "relation": relation}
 
     def shifted(self, clip: int, first: int, rng: np.random.Generator) -> int:
         """Another run of the same clip for a hard negative: at least `SAME_SOUND` frames away,
@@ -362,7 +362,7 @@ class Dataset:
     def _is_cut(self, clip, frame):
         known = self._cuts.setdefault(clip, bytearray(len(self.clips[clip].frames)))  # 0: not yet
         if not known[frame]:
-            known[frame] = 2 if is_cut(*self.pictures.run(clip, frame, 2)) else 1
+            known[frame] = 2 if is_cut(*self.images.run(clip, frame, 2)) else 1
         return known[frame] == 2
 
     def heard(self, clip: int, first: int, rng: np.random.Generator, frames: int | None = None) -> np.ndarray:
@@ -374,15 +374,15 @@ class Dataset:
 
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mouths (48,48,3T) float32 in 0..1 and the audio (T,80,27,1) or (T,12,35,1) of a run of real frames."""
-        drawn = Picture.draw(rng, 1, self.config.img_size, self.augmentation)
+        drawn = ImageChange.draw(rng, 1, self.config.img_size, self.augmentation)
         return self._mouths([(clip, first)], drawn)[0], self.heard(clip, first, rng)
 
-    def _mouths(self, chosen, pictures):
+    def _mouths(self, chosen, changes):
         """(n,48,48,3T) float32, of n runs of real frames."""
         points = [self._points(clip, first, self.frames) for clip, first in chosen]
-        boxes = regions.mouth_box(np.stack([picture.points(p) for picture, p in zip(pictures, points, strict=True)]))
-        runs = [self.pictures.run(clip, first, self.frames) for clip, first in chosen]
-        return augment.mouths(pictures, runs, boxes, MOUTH_SIZE)
+        boxes = regions.mouth_box(np.stack([change.points(p) for change, p in zip(changes, points, strict=True)]))
+        runs = [self.images.run(clip, first, self.frames) for clip, first in chosen]
+        return augment.mouths(changes, runs, boxes, MOUTH_SIZE)
 
     def sample(self, clip: int, frame: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A frame for the generator, its identity frame chosen by `rng`.
@@ -392,10 +392,10 @@ class Dataset:
             0..1 but the audio.
         """
         size = self.config.img_size
-        identity = self.picture(clip, self._identity(clip, frame, frame, rng))
-        (picture,) = Picture.draw(rng, 1, size, self.augmentation)
-        face, target = assemble(picture.apply(identity, identity=True), picture.apply(self.picture(clip, frame)))
-        mask = regions.lip_mask(picture.points(self.points(clip, frame)), size)
+        identity = self.image(clip, self._identity(clip, frame, frame, rng))
+        (change,) = ImageChange.draw(rng, 1, size, self.augmentation)
+        face, target = assemble(change.apply(identity, identity=True), change.apply(self.image(clip, frame)))
+        mask = regions.lip_mask(change.points(self.points(clip, frame)), size)
         audio = self.heard(clip, frame, rng, 1)
         return {"faces": face[None], "audio": audio, "targets": target[None], "masks": mask[None, ..., None]}
 

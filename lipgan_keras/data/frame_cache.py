@@ -34,7 +34,7 @@ class Cache:
         self.__init__(budget)
 
 
-class Pictures:
+class FrameCache:
     """Decoded images of clips, which all threads share, and processes if it is `shared`.
 
     Args:
@@ -54,11 +54,11 @@ class Pictures:
 
     def _divide(self, memory):
         """Images, and which of them are there."""
-        self.pictures = memory[self.count :].reshape(self.count, self.size, self.size, 3)
+        self.images = memory[self.count :].reshape(self.count, self.size, self.size, 3)
         self.there = memory[: self.count].data
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("pictures", "there")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("images", "there")}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -68,9 +68,9 @@ class Pictures:
         """(count,size,size,3) uint8 BGR; not to be written to."""
         at = self.firsts[clip] + first
         if at + count > self.count:
-            return np.stack([self.clips[clip].picture(i, self.size) for i in range(first, first + count)])
+            return np.stack([self.clips[clip].image(i, self.size) for i in range(first, first + count)])
         for i in range(count):
             if not self.there[at + i]:  # those that decode the same one at once do no harm
-                self.pictures[at + i] = self.clips[clip].picture(first + i, self.size)
+                self.images[at + i] = self.clips[clip].image(first + i, self.size)
                 self.there[at + i] = 1
-        return self.pictures[at : at + count]
+        return self.images[at : at + count]

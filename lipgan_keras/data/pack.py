@@ -120,10 +120,10 @@ def write(data_root: str | os.PathLike, folders: Sequence[Path], path: str | os.
         names = {entry.name for entry in os.scandir(folder) if NAMES.fullmatch(entry.name) and entry.is_file()}
         names -= {SOUND} if "audio.wav" in names else set()
         inside.append((folder, sorted(names)))
-    pictures = sum(
+    image_bytes = sum(
         (folder / name).stat().st_size for folder, names in inside for name in names if name.endswith(".jpg")
     )
-    _check(data_root, path, pictures, max_bytes, "their pictures alone are")
+    _check(data_root, path, image_bytes, max_bytes, "their pictures alone are")
     with utils_files.replacing(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as file:
             file.comment = COMMENT

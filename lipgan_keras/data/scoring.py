@@ -59,7 +59,7 @@ class Pairs:
 
     runs: np.ndarray
     mouths: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     sounds: tuple[np.ndarray, np.ndarray]
 
 
@@ -83,9 +83,9 @@ def draw(data: Dataset, count: int, seed: int = 0, progress: bool = False) -> It
     for start in tqdm(range(0, len(runs), CHUNK), "pairs", disable=not progress, leave=False, delay=1):
         chunk = runs[start : start + CHUNK]
         mouths, synced = zip(*(data.sync_sample(clip, a, rng) for clip, a, _ in chunk), strict=True)
-        pictures = [data.picture(clip, a + data.frames // 2) for clip, a, _ in chunk]
+        images = [data.image(clip, a + data.frames // 2) for clip, a, _ in chunk]
         unsynced = [data.heard(clip, b, rng) for clip, _, b in chunk]
-        yield Pairs(np.array(chunk), np.stack(mouths), np.stack(pictures), (np.stack(synced), np.stack(unsynced)))
+        yield Pairs(np.array(chunk), np.stack(mouths), np.stack(images), (np.stack(synced), np.stack(unsynced)))
 
 
 def score(models: dict[str, keras.Model], drawn: Iterable[Pairs]) -> Scores:
@@ -104,8 +104,8 @@ def score(models: dict[str, keras.Model], drawn: Iterable[Pairs]) -> Scores:
                 heard = np.moveaxis(sounds[..., 0], 1, -1)
                 found["sync"].append(_predict(models["sync"], pairs.mouths, heard, _cosine))
             if "discriminator" in names:
-                pictures, sound = pairs.pictures.astype("float32") / 255, sounds[:, sounds.shape[1] // 2]
-                found["discriminator"].append(_predict(models["discriminator"], pictures, sound, _nearness))
+                images, sound = pairs.images.astype("float32") / 255, sounds[:, sounds.shape[1] // 2]
+                found["discriminator"].append(_predict(models["discriminator"], images, sound, _nearness))
     synced, unsynced = ({name: np.concatenate(found[name]) for name in names} for found in scores)
     return Scores(synced, unsynced, np.concatenate(runs))
 
@@ -117,10 +117,10 @@ def pairs_of(clips: list[Clip], config: ModelConfig, models: dict, seed: int) ->
     return Dataset(clips, config, 2, seed, generator=False, sync=True)
 
 
-def _predict(model, pictures, sounds, finish):
-    missing = [(0, CHUNK - len(pictures))]  # filled up, so that the model is compiled once
-    inputs = [np.pad(x, missing + [(0, 0)] * (x.ndim - 1)) for x in (pictures, sounds)]
-    return finish(model.predict_on_batch(inputs))[: len(pictures)]
+def _predict(model, images, sounds, finish):
+    missing = [(0, CHUNK - len(images))]  # filled up, so that the model is compiled once
+    inputs = [np.pad(x, missing + [(0, 0)] * (x.ndim - 1)) for x in (images, sounds)]
+    return finish(model.predict_on_batch(inputs))[: len(images)]
 
 
 def _cosine(embeddings):

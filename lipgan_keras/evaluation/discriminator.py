@@ -96,7 +96,7 @@ class SyncScorer:
         return share_in_sync(np.array(self.firsts), *(np.concatenate(x) for x in self.embedded))
 
 
-def share_in_sync(firsts: np.ndarray, pictures: np.ndarray, sounds: np.ndarray) -> float:
+def share_in_sync(firsts: np.ndarray, images: np.ndarray, sounds: np.ndarray) -> float:
     """The figure of `SyncScorer.accuracy`, of unit vectors (n,d) of runs that begin at frames `firsts` (n,), rising."""
     place = np.full(firsts[-1] - firsts[0] + 1 + 2 * jobs.FURTHEST, -1)  # of the run that begins at each frame
     place[firsts - firsts[0] + jobs.FURTHEST] = np.arange(len(firsts))
@@ -104,5 +104,5 @@ def share_in_sync(firsts: np.ndarray, pictures: np.ndarray, sounds: np.ndarray) 
     for shift in range(jobs.NEAREST, jobs.FURTHEST + 1):
         for way in (-shift, shift):
             heard = place[firsts - firsts[0] + jobs.FURTHEST + way]
-            others.append(np.where(heard >= 0, (pictures * sounds[heard]).sum(axis=1), np.nan))
-    return sound.share_in_sync((pictures * sounds).sum(axis=1), np.stack(others, axis=1))
+            others.append(np.where(heard >= 0, (images * sounds[heard]).sum(axis=1), np.nan))
+    return sound.share_in_sync((images * sounds).sum(axis=1), np.stack(others, axis=1))

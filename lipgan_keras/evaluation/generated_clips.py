@@ -22,7 +22,7 @@ from . import jobs, loaded
 from .jobs import Job, Settings, finite, shown
 from .metrics import movement, register
 from .metrics import sound as metrics_sound
-from .metrics.register import Frames
+from .metrics.register import OVERLAP, Frames
 from .tally import Openings, VideoScores, add_lse
 
 
@@ -68,7 +68,7 @@ class ClipGenerator:
             )
         self.data = self.dataset(config)
         self.other = Dataset([other], config, 1, pairs=False, cache_bytes=1 << 26) if other else None
-        self.identity = self.data.picture(0, 0)
+        self.identity = self.data.image(0, 0)
 
     @functools.cached_property
     def music(self) -> np.ndarray:
@@ -87,7 +87,7 @@ class ClipGenerator:
 
     def truth(self, indices: np.ndarray) -> np.ndarray:
         """(n,S,S,3) uint8: frames of the clip as they are."""
-        return np.stack([self.data.picture(0, i) for i in indices])
+        return np.stack([self.data.image(0, i) for i in indices])
 
     def poses(self, indices: np.ndarray) -> list[np.ndarray | None]:
         """(2,3) matrices that lay eyes and nose of the identity frame on those of frames of the clip."""
@@ -99,7 +99,7 @@ class ClipGenerator:
 
     def generate(self, targets: np.ndarray, windows: np.ndarray) -> np.ndarray:
         """(n,S,S,3) floats in 0..1: the images (n,S,S,3) uint8 with mouths that say the windows."""
-        inputs = np.stack([regions.assemble(self.identity, picture)[0] for picture in targets])
+        inputs = np.stack([regions.assemble(self.identity, image)[0] for image in targets])
         return self.generator(inputs, windows)
 
     def say(self, indices: np.ndarray, windows: np.ndarray) -> np.ndarray:
@@ -140,7 +140,8 @@ class ClipGenerator:
         numbers = self.clip.frames[self.targets]
         for stretch in np.split(self.targets, np.flatnonzero(np.diff(numbers) != 1) + 1):
             for at in range(0, len(stretch), jobs.CHUNK):
-                yield stretch[max(0, at - 1) : at + jobs.CHUNK], int(at > 0)
+                overlap = min(at, OVERLAP)
+                yield stretch[at - overlap : at + jobs.CHUNK], overlap
 
 
 def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:
@@ -231,7 +232,7 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
             writer = VideoWriter(temporary, size, size, FPS, sound, duration=end - begin if sound else None)
             writers.append(stack.enter_context(writer))
         for indices, overlap in speaker.chunks():
-            truth = np.stack([data.picture(0, i) for i in indices])
+            truth = np.stack([data.image(0, i) for i in indices])
             made = speaker.say(indices, data.windows(0, indices))
             points = speaker.points(indices)
             masks = np.stack([regions.lip_mask(p, jobs.SIZE) for p in points])
@@ -240,8 +241,8 @@ def measure_clip(settings: Settings, job: Job, record: dict) -> None:
             record["frames"] += len(indices) - overlap
             new, indices = slice(overlap, None), indices[overlap:]
             for i, *both in zip(indices, made[new], truth[new], strict=True):
-                for writer, picture in zip(writers, both, strict=True):
-                    writer.write(picture, clip.start[i] - begin, clip.end[i] - clip.start[i])
+                for writer, image in zip(writers, both, strict=True):
+                    writer.write(image, clip.start[i] - begin, clip.end[i] - clip.start[i])
             if judged:
                 crops, heard = scaled(made[new], tally.listener.config.img_size), judged.windows(0, indices)
                 for i, crop, window in zip(indices, crops, heard, strict=True):
@@ -267,8 +268,8 @@ class Sensitivity:
         self, indices: np.ndarray, truth: np.ndarray, generated: np.ndarray, points: np.ndarray, masks: np.ndarray
     ) -> None:
         made = {name: scaled(self.speaker.say(indices, heard(indices))) for name, heard in self.sounds.items()}
-        for name, pictures in {"0": generated, **made}.items():
-            self.errors[name].append(scoring.lip_mae(masks, truth / 255, pictures / 255))
+        for name, images in {"0": generated, **made}.items():
+            self.errors[name].append(scoring.lip_mae(masks, truth / 255, images / 255))
 
     def finish(self, record: dict) -> None:
         errors = {name: np.concatenate(found) for name, found in self.errors.items()}

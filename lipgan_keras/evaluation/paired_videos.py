@@ -19,7 +19,7 @@ from ..utils.errors import UserError
 from . import jobs
 from .discriminator import SyncScorer
 from .jobs import Job, Settings, shown
-from .metrics.register import Frames
+from .metrics.register import OVERLAP, Frames
 from .tally import VideoScores, add_lse
 
 
@@ -124,8 +124,8 @@ def counted(pairs: Iterator[Pair], record: dict) -> Iterator[tuple[int, Pair]]:
 def chunks(pairs: Iterable[tuple[int, Pair]]) -> Iterator[tuple[list[tuple[int, Pair]], int]]:
     """Frames with faces, in stretches without a gap, at most CHUNK at a time, fewer where images are large.
 
-    With each chunk comes 1 where it goes on without a gap: it begins with the last frame of the chunk before then; else
-    0.
+    With each chunk comes how many frames it begins with that are the last of the chunk before: OVERLAP of `register`
+    where it goes on without a gap, else 0.
     """
     chunk, overlap = [], 0
     for i, pair in pairs:
@@ -137,7 +137,8 @@ def chunks(pairs: Iterable[tuple[int, Pair]]) -> Iterator[tuple[list[tuple[int, 
         chunk.append((i, pair))
         if len(chunk) - overlap >= min(jobs.CHUNK, max(4, jobs.CHUNK_BYTES // (2 * pair.truth.image.nbytes))):
             yield chunk, overlap
-            chunk, overlap = chunk[-1:], 1
+            chunk = chunk[-OVERLAP:]
+            overlap = len(chunk)
     if len(chunk) > overlap:
         yield chunk, overlap
 

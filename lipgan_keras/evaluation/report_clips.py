@@ -55,15 +55,15 @@ class ClipCutter:
         """Of its clip, in pixels: even, and never larger than the video."""
         return max(16, min(most or self._size, self._probe(path).height) // 2 * 2)
 
-    def _encode(self, pictures, sounds, span, height):
+    def _encode(self, videos, sounds, span, height):
         start, seconds, fps = span
         wave = next((wave for path in sounds if (wave := self._sound(path, start, seconds)) is not None), None)
         times = start + np.arange(max(1, round(seconds * fps))) / fps
         writer = None
         try:
-            for i, images in enumerate(zip(*(_shown(path, times) for path in pictures), strict=False)):
+            for i, images in enumerate(zip(*(_shown(path, times) for path in videos), strict=False)):
                 image = np.hstack(
-                    [self._scaled(image, path, height) for image, path in zip(images, pictures, strict=True)]
+                    [self._scaled(image, path, height) for image, path in zip(images, videos, strict=True)]
                 )
                 if writer is None:
                     sound = {} if wave is None else {"audio": (wave, SAMPLE_RATE), "duration": len(times) / fps}

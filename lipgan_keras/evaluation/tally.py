@@ -40,7 +40,7 @@ class VideoScores:
         Args:
             frames: consecutive ones.
             numbers: which frames of the result they are.
-            overlap: 1 where the first one is the last one of the chunk before, and there for the sake of movement.
+            overlap: so many of the first are the last of the chunk before, and there for the sake of movement.
         """
         for metric in self.measured:
             self.values[metric.name].append(np.asarray(metric.fn(frames), "float64")[overlap:])

@@ -111,7 +111,7 @@ def crop_matrices(
     blur: float | np.ndarray = 1.0,
     bend: Sequence[Sequence[float]] | np.ndarray = ((0, 0), (0, 0)),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cropping and scaling as two matrix products, which a gradient passes: `rows @ picture @ columns.T`.
+    """Cropping and scaling as two matrix products, which a gradient passes: `rows @ image @ columns.T`.
 
     Args:
         box: x1, y1, x2, y2 in pixels of a square image of side `size`; what lies beyond repeats the edge.

@@ -63,13 +63,13 @@ def look_for_faces(frames: Iterator[Frame], every: int, batch_size: int) -> Iter
             for entry in line[a + 1 : b]:
                 part = part_of_gap(entry.time, line[a].time, line[b].time)
                 entry.faces = [face_between(one, other, part) for one, other in _pairs(line[a].faces, line[b].faces)]
-        last = [replace(entry, frame=_without_picture(entry.frame)) for entry in line[-2:]]
+        last = [replace(entry, frame=_without_image(entry.frame)) for entry in line[-2:]]
         line = collections.deque(line[new:])
         while line:
             yield line.popleft()
 
 
-def _without_picture(frame):
+def _without_image(frame):
     return replace(frame, image=np.zeros((0, 0, 3), np.uint8))
 
 

@@ -246,7 +246,7 @@ def _detailed(old, new, shape, lips, scale, sharpen) -> np.ndarray:
     at most, until the mask has the source's gradients.
     """
     sigma = max(BAND / scale, 0.8)
-    old_base, new_base = (cv2.GaussianBlur(picture, (0, 0), sigma) for picture in (old, new))
+    old_base, new_base = (cv2.GaussianBlur(image, (0, 0), sigma) for image in (old, new))
     old_fine, own = old - old_base, new - new_base
     old_base -= new_base
     unlike = cv2.GaussianBlur(_mean_square(old_base), (0, 0), sigma)
@@ -255,7 +255,7 @@ def _detailed(old, new, shape, lips, scale, sharpen) -> np.ndarray:
     own -= np.multiply(kept, own, out=kept)
     # gain: the gradients of others + gain * own are as strong as those of old_fine
     a = b = c = 0.0
-    grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (own, others, old_fine)]
+    grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (own, others, old_fine)]
     for rows, columns in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
         own_slope, others_slope, old_slope = (p[1:, 1:] - p[rows, columns] for p in grey)
         weighted = shape[1:, 1:] * own_slope
@@ -275,9 +275,9 @@ def _three(channel) -> np.ndarray:
     return cv2.merge([np.asarray(channel, np.float32)] * 3)
 
 
-def _mean_square(picture) -> np.ndarray:
+def _mean_square(image) -> np.ndarray:
     """(h,w): over the channels."""
-    return cv2.transform(cv2.multiply(picture, picture), np.full((1, 3), 1 / 3))
+    return cv2.transform(cv2.multiply(image, image), np.full((1, 3), 1 / 3))
 
 
 def _dot(a, b) -> float:

@@ -46,8 +46,8 @@ class Preview:
             box = shot.faces[0].box
             middle, half = (box[:2] + box[2:]) / 2, 0.7 * (box[2:] - box[:2])
             around = np.concatenate([middle - half, middle + half])
-            pictures = [cropping.extract(picture, around, PREVIEW_SIDE) for picture in (shot.frame.image, image)]
-            self.columns.append(np.concatenate(pictures))
+            crops = [cropping.extract(whole, around, PREVIEW_SIDE) for whole in (shot.frame.image, image)]
+            self.columns.append(np.concatenate(crops))
         self.seen += 1
         if len(self.columns) == PREVIEW_FRAMES:
             self.write()

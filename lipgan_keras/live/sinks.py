@@ -103,14 +103,14 @@ class Y4m:
         down, right = self._padding
         if down or right:
             image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
-        picture = self._reformatter.reformat(
+        frame = self._reformatter.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24"),
             format="yuv420p",
             dst_colorspace=self._matrix,
             src_color_range="JPEG",
             dst_color_range="MPEG",
         )
-        data = b"FRAME\n" + picture.to_ndarray().tobytes()
+        data = b"FRAME\n" + frame.to_ndarray().tobytes()
         self._next = k if self._next is None else self._next
         for _ in range(0 if self._slow else min(REPEATS, k - self._next)):
             self._write(self._last)
@@ -149,7 +149,7 @@ class Window:
         self._root = open_window()
         self._root.title("lipgan_keras (synthetic)")
         self._root.protocol("WM_DELETE_WINDOW", stop.set)
-        self._label = self._picture = None
+        self._label = self._photo = None
 
     def __enter__(self):
         return self
@@ -164,12 +164,12 @@ class Window:
         import tkinter
 
         ppm = f"P6 {image.shape[1]} {image.shape[0]} 255\n".encode() + np.ascontiguousarray(image[..., ::-1]).tobytes()
-        picture = tkinter.PhotoImage(master=self._root, data=ppm, format="PPM")
+        photo = tkinter.PhotoImage(master=self._root, data=ppm, format="PPM")
         if self._label is None:
             self._label = tkinter.Label(self._root, borderwidth=0)
             self._label.pack()
-        self._label.configure(image=picture)
-        self._picture = picture  # tkinter forgets frames that nothing else holds
+        self._label.configure(image=photo)
+        self._photo = photo  # tkinter forgets frames that nothing else holds
         self._root.update()
 
     def idle(self) -> None:

@@ -64,7 +64,7 @@ def pixel_aspect_ratio(stream) -> Fraction:
     return Fraction(1)
 
 
-def end_of_pictures(path, container, stream, fps: float) -> float:
+def end_of_frames(path, container, stream, fps: float) -> float:
     """The end of the last frame, in seconds on the container's clock."""
     origin = clock_origin(container, stream)
     if stream.duration:
@@ -72,8 +72,8 @@ def end_of_pictures(path, container, stream, fps: float) -> float:
     if container.duration and not container.streams.audio:
         return container.duration / av.time_base
     end = 0.0  # not said anywhere, or of the audio: look through all packets, which needs no decoding
-    with open_media(path) as (again, picture_stream), contextlib.suppress(av.error.FFmpegError):
-        for packet in again.demux(picture_stream):
+    with open_media(path) as (again, video_stream), contextlib.suppress(av.error.FFmpegError):
+        for packet in again.demux(video_stream):
             if packet.pts is not None:
                 length = (packet.duration or 0) * packet.time_base or Fraction(1 / fps)
                 end = max(end, float(packet.pts * packet.time_base + length - origin))
@@ -113,24 +113,24 @@ def _seek(container, stream, seconds: float) -> bool:
     return False
 
 
-def timed_pictures(path, container, stream) -> Iterator[tuple[float, float | None, Any]]:
+def timed_frames(path, container, stream) -> Iterator[tuple[float, float | None, Any]]:
     """Decode from where the container stands: (time, own duration if known, av.VideoFrame), times rising.
 
     Nothing comes before the first complete frame: a cut that starts between keyframes gives grey smears.
     """
     origin, step = clock_origin(container, stream), 1 / frame_rate(stream)
     last, shift, broken = None, 0.0, 0
-    for picture in decoded_pictures(container, stream):
-        if picture is None or picture.is_corrupt:
+    for frame in decoded_frames(container, stream):
+        if frame is None or frame.is_corrupt:
             broken += last is not None
             continue
-        if last is None and not (picture.key_frame or int(picture.pict_type) in (0, 1)):  # neither unknown nor intra
+        if last is None and not (frame.key_frame or int(frame.pict_type) in (0, 1)):  # neither unknown nor intra
             continue
         if broken:
             break
-        stamp = picture.pts if picture.pts is not None else picture.dts
+        stamp = frame.pts if frame.pts is not None else frame.dts
         if stamp is not None:
-            time = float(stamp * picture.time_base - origin) + shift
+            time = float(stamp * frame.time_base - origin) + shift
         elif last is None:
             time = 0.0
         else:
@@ -141,9 +141,9 @@ def timed_pictures(path, container, stream) -> Iterator[tuple[float, float | Non
                 time = last + step
             else:
                 time = last + 0.001
-        yield time, float(picture.duration * picture.time_base) if picture.duration else None, picture
+        yield time, float(frame.duration * frame.time_base) if frame.duration else None, frame
         last = time
-    if broken > 2 or (broken and picture is not None and not picture.is_corrupt):
+    if broken > 2 or (broken and frame is not None and not frame.is_corrupt):
         # Up to two broken frames at the very end are those of a recording switched off, and left out.
         raise UserError(
             f"{path}: its picture breaks at {last + step:.2f} s, the file is damaged there; "
@@ -151,7 +151,7 @@ def timed_pictures(path, container, stream) -> Iterator[tuple[float, float | Non
         )
 
 
-def decoded_pictures(container, stream) -> Iterator[Any]:
+def decoded_frames(container, stream) -> Iterator[Any]:
     """Frames in order, and None for a packet that cannot be read or decoded."""
     packets, errors = container.demux(stream), 0
     while errors < 300:
@@ -159,23 +159,23 @@ def decoded_pictures(container, stream) -> Iterator[Any]:
             packet = next(packets, None)
             if packet is None:
                 return
-            pictures = packet.decode()
+            frames = packet.decode()
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
             errors += 1
-            pictures = [None]
-        yield from pictures
+            frames = [None]
+        yield from frames
 
 
-def upright_turn(picture) -> tuple[bool, tuple[int, ...]]:
+def upright_turn(frame) -> tuple[bool, tuple[int, ...]]:
     """How to turn a frame upright: whether to transpose it, then the axes to flip.
 
     The display matrix (ISO/IEC 14496-12, 6.2.2) takes a pixel (x, y) to (a x + c y, b x + d y); it is taken for the
     nearest of the eight turns and mirrorings.
     """
-    for i in range(len(picture.side_data)):
-        data = picture.side_data[i]
+    for i in range(len(frame.side_data)):
+        data = frame.side_data[i]
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32, 5)
             if abs(int(a)) + abs(int(d)) >= abs(int(b)) + abs(int(c)):

@@ -49,7 +49,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
         end = sum(frames[-1])
         return VideoInfo(width, height, len(frames) / end, end, False, False, Fraction(1))
     with demux.open_media(path) as (container, stream):
-        first = next(demux.timed_pictures(path, container, stream), None)
+        first = next(demux.timed_frames(path, container, stream), None)
         if first is None:
             raise UserError(f"{path}: {demux.UNREADABLE}")
         width, height = first[2].width, first[2].height
@@ -57,7 +57,7 @@ def probe(path: str | os.PathLike) -> VideoInfo:
         if demux.upright_turn(first[2])[0]:
             width, height, ratio = height, width, 1 / ratio
         fps = demux.frame_rate(stream)
-        duration = demux.end_of_pictures(path, container, stream, fps)
+        duration = demux.end_of_frames(path, container, stream, fps)
         return VideoInfo(width, height, fps, duration, False, bool(container.streams.audio), ratio)
 
 

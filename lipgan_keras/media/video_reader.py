@@ -121,24 +121,24 @@ def sample_frames(
     converter, last = _Converter(), -1.0
     for moment in start + np.arange(count) * step:
         with demux.open_at(path, moment) as (container, stream):
-            for time, _, picture in demux.timed_pictures(path, container, stream):
+            for time, _, decoded in demux.timed_frames(path, container, stream):
                 if time >= end:
                     return
                 if time > last and time >= max(moment - step / 2, start - 0.5 / info.fps):
                     last = time
-                    yield Frame(converter(picture), time, 1 / info.fps)
+                    yield Frame(converter(decoded), time, 1 / info.fps)
                     break
 
 
 def _frames(path, container, stream, earliest: float, exact: bool) -> Iterator[Frame]:
     converter, waiting, length = _Converter(exact), None, None
     nothing = True
-    for time, lasts, picture in demux.timed_pictures(path, container, stream):
+    for time, lasts, decoded in demux.timed_frames(path, container, stream):
         nothing, length = False, lasts
         if waiting is not None:
             waiting.duration = time - waiting.time
             yield waiting
-        waiting = Frame(converter(picture), time, 0.0) if time >= earliest else None
+        waiting = Frame(converter(decoded), time, 0.0) if time >= earliest else None
     if waiting is not None:
         waiting.duration = length or 1 / demux.frame_rate(stream)
         yield waiting
@@ -154,16 +154,16 @@ class _Converter:
         self._interpolation = ACCURATE if exact else int(Interpolation.BILINEAR)
         self._shape = None
 
-    def __call__(self, picture) -> np.ndarray:
-        transparent = picture.format.has_palette or any(c.is_alpha for c in picture.format.components)
+    def __call__(self, frame) -> np.ndarray:
+        transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
         wanted = "bgra" if transparent else "bgr24"
-        if picture.format.is_rgb or picture.format.has_palette:
+        if frame.format.is_rgb or frame.format.has_palette:
             colours = {}
         else:
-            custom = "ITU709" if picture.height >= 720 else "ITU601"
-            full = picture.color_range == _FULL_RANGE or picture.format.name.startswith("yuvj")
-            grey = len(picture.format.components) == 1 and picture.color_range == 0  # swscale knows what is usual
-            matrix = _MATRICES.get(int(picture.colorspace), custom)
+            custom = "ITU709" if frame.height >= 720 else "ITU601"
+            full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+            grey = len(frame.format.components) == 1 and frame.color_range == 0  # swscale knows what is usual
+            matrix = _MATRICES.get(int(frame.colorspace), custom)
             colours = {
                 "src_colorspace": matrix,
                 # Means nothing to BGR, but PyAV before 17 ignores the others where this one is the same.
@@ -172,11 +172,11 @@ class _Converter:
                 "dst_color_range": "JPEG",
             }
         image = self._reformatter.reformat(
-            picture, format=wanted, interpolation=self._interpolation, **colours
+            frame, format=wanted, interpolation=self._interpolation, **colours
         ).to_ndarray()
         if transparent:
             image = over_white(image) if image[..., 3].min() < 255 else np.ascontiguousarray(image[..., :3])
-        transposed, flips = demux.upright_turn(picture)
+        transposed, flips = demux.upright_turn(frame)
         if transposed or flips:
             image = np.ascontiguousarray(np.flip(transpose(image, transposed), flips))
         if self._shape is None:

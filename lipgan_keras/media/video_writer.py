@@ -109,7 +109,7 @@ class VideoWriter:
             raise ValueError(f"a frame of shape {image.shape} in a video of {(height, width, 3)}")
         if height % 2 or width % 2:
             image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        picture = self._reformatter.reformat(
+        frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24"),
             format="yuv420p",
             interpolation=video_reader.ACCURATE,
@@ -117,18 +117,18 @@ class VideoWriter:
             src_color_range="JPEG",
             dst_color_range="MPEG",
         )
-        picture.colorspace, picture.color_range = 1, 1
-        picture.pts = max(round(time * _CLOCK), self._last + 1)
-        picture.time_base = Fraction(1, _CLOCK)
-        self._last = picture.pts
-        self._durations[picture.pts] = max(1, round((self._step if duration is None else duration) * _CLOCK))
+        frame.colorspace, frame.color_range = 1, 1
+        frame.pts = max(round(time * _CLOCK), self._last + 1)
+        frame.time_base = Fraction(1, _CLOCK)
+        self._last = frame.pts
+        self._durations[frame.pts] = max(1, round((self._step if duration is None else duration) * _CLOCK))
         with self._errors():
-            self._mux_video(picture)
+            self._mux_video(frame)
             if self._audio:
-                self._mux_audio(picture.pts / _CLOCK)
+                self._mux_audio(frame.pts / _CLOCK)
 
-    def _mux_video(self, picture):
-        for packet in self._video.encode(picture):
+    def _mux_video(self, frame):
+        for packet in self._video.encode(frame):
             packet.duration = self._durations.pop(packet.pts, packet.duration)
             self._container.mux(packet)
 
@@ -286,7 +286,7 @@ def _sound_blocks(container, stream, layout, rate) -> Iterator[np.ndarray]:
     """Float blocks (channels, n) that follow on each other from time 0 of the container's clock."""
     origin, position, started = demux.clock_origin(container, stream), 0, False
     resampler, setup = None, None
-    for frame in demux.decoded_pictures(container, stream):
+    for frame in demux.decoded_frames(container, stream):
         if frame is None:
             continue
         if setup != (frame.format.name, frame.layout.name, frame.sample_rate):  # may change in mid-stream

@@ -45,7 +45,7 @@ from .utterance import Speech, draw_utterance, plain_utterance
 _VERSION = 2  # of the clips; others are made anew
 _CLEAR = "clear 3"  # the way in which clear ones are drawn
 _HEADS = "heads 1"  # the way in which those of a face model are made
-_GRINS = 0.7  # share of the clear ones' crops that have pictures with a grin, one for each
+_GRINS = 0.7  # share of the clear ones' crops that have images with a grin, one for each
 _EVERY = 3  # frames
 
 
@@ -55,7 +55,7 @@ class _Take:
     Args:
         varied: make up a person and a camera, and move the head more.
         clear: see `make_clips`.
-        grins: whether there may be pictures of a grin, which only crops have.
+        grins: whether there may be images of a grin, which only crops have.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class _Take:
         return self.opening[i], self.width[i], self.pose[i]
 
     def frame(self, i, window=None, grins=False):
-        """`window` as of `Puppet.render`; `grins`: another picture of the head that is held so."""
+        """`window` as of `Puppet.render`; `grins`: another image of the head that is held so."""
         puppet, *at = (*self.grin, self.pose[i]) if grins else (self.puppet, *self.at(i))
         image = puppet.render(*at, window)
         number = i + len(self.opening) * grins  # its noise is its own

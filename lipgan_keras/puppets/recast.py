@@ -118,7 +118,7 @@ class MadeUp:
 
         Returns:
             n crops of the same size, the points in these, float32, and the masks. Of mirrored ones left is left again:
-            the points are in the picture's order.
+            the points are in the image's order.
         """
         size = images[0].shape[0]
         old_axes = steady_axes(landmarks[:, :5])
@@ -273,7 +273,7 @@ def _write(clip, folder, seed, person):
     first, length = longest_pause(wave, clip.start, clip.end) if made_up.listens else (0, 0)
     count = _LISTENS if length else 0
     shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, count)])
-    images = [clip.picture(i, clip.saved_size) for i in shown]
+    images = [clip.image(i, clip.saved_size) for i in shown]
     images, landmarks, _ = made_up.frames(images, clip.landmarks[shown, :5])
     more = np.arange(1, count + 1)
     numbers = np.concatenate([clip.frames, clip.frames[-1] + more])

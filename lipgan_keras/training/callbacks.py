@@ -108,13 +108,13 @@ class Log(keras.callbacks.Callback):
                 values = self.validation()
         except FloatingPointError:
             self._diverged()
-        picture = self.validation.grid()
-        if picture is not None:
+        grid = self.validation.grid()
+        if grid is not None:
             path = self.logdir / "samples" / f"step_{self.run.step:08d}.png"
-            png = cv2.imencode(".png", picture)[1].tobytes()
+            png = cv2.imencode(".png", grid)[1].tobytes()
             with files.replacing(path) as temporary:
                 temporary.write_bytes(png)
-            image = Summary.Image(height=len(picture), width=picture.shape[1], colorspace=3, encoded_image_string=png)
+            image = Summary.Image(height=len(grid), width=grid.shape[1], colorspace=3, encoded_image_string=png)
             self._event(summary=Summary(value=[Summary.Value(tag="samples", image=image)]))
         self.bar.write(f"step {self.run.step}: " + ", ".join(f"{k} {v:.5f}" for k, v in values.items()))
         return values

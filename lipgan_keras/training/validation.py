@@ -102,8 +102,8 @@ class Validation:
             return None
         chosen = np.linspace(0, len(self.faces) - 1, min(rows, len(self.faces))).astype(int)
         columns = self.faces[..., :3], self.faces[..., 3:], self.targets, self.predictions
-        picture = np.concatenate([np.concatenate(list(column[chosen])) for column in columns], axis=1)
-        return np.clip(np.rint(picture * 255), 0, 255).astype("uint8")
+        image = np.concatenate([np.concatenate(list(column[chosen])) for column in columns], axis=1)
+        return np.clip(np.rint(image * 255), 0, 255).astype("uint8")
 
 
 def _wrong_window(data, clip, frame, rng):

@@ -11,25 +11,25 @@ ops = keras.ops
 
 
 @pytest.fixture
-def pictures():
+def images():
     rng = np.random.default_rng(0)
     targets, predictions = rng.random((2, 5, 96, 96, 3), dtype="float32")
     masks = np.stack([regions.lip_mask(regions.default_landmarks() + shift, 96) for shift in range(5)])[..., None]
     return targets, predictions, masks
 
 
-def test_weight_one_is_the_plain_mae_to_the_last_bit(pictures):
-    targets, predictions, masks = pictures
+def test_weight_one_is_the_plain_mae_to_the_last_bit(images):
+    targets, predictions, masks = images
     plain = losses.mean_absolute_error(targets, predictions)
     assert float(losses.lip_weighted_mae(targets, predictions, masks, 1.0)) == float(plain)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 6.0, 100.0])
-def test_the_weighted_mean(pictures, weight):
-    targets, predictions, masks = (x.astype("float64") for x in pictures)
+def test_the_weighted_mean(images, weight):
+    targets, predictions, masks = (x.astype("float64") for x in images)
     weights = np.broadcast_to(masks * weight + (1 - masks), targets.shape)
     expected = np.average(np.abs(targets - predictions), weights=weights)
-    assert float(losses.lip_weighted_mae(*pictures, weight)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.lip_weighted_mae(*images, weight)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_error_in_the_lips_counts_by_their_weight():
@@ -41,10 +41,10 @@ def test_an_error_in_the_lips_counts_by_their_weight():
     assert float(losses.lip_weighted_mae(targets, outside, masks, 7.0)) == pytest.approx(56 / (7 * 8 + 56))
 
 
-def test_the_two_parts_sum_to_the_mae(pictures):
-    lips, rest = losses.lip_parts(*pictures)
-    assert float(lips) + float(rest) == pytest.approx(float(losses.mean_absolute_error(*pictures[:2])), rel=1e-6)
-    assert float(lips) == pytest.approx(float((pictures[2] * np.abs(pictures[0] - pictures[1])).mean()), rel=1e-5)
+def test_the_two_parts_sum_to_the_mae(images):
+    lips, rest = losses.lip_parts(*images)
+    assert float(lips) + float(rest) == pytest.approx(float(losses.mean_absolute_error(*images[:2])), rel=1e-6)
+    assert float(lips) == pytest.approx(float((images[2] * np.abs(images[0] - images[1])).mean()), rel=1e-5)
 
 
 def test_matching():

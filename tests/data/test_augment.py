@@ -16,15 +16,15 @@ from lipgan_keras.face import cropping, regions
 from lipgan_keras.media import audio_file
 from lipgan_keras.utils.errors import UserError
 
-PICTURE_NAMES = ("flip", "crop", "colour")
+IMAGE_NAMES = ("flip", "crop", "colour")
 
 
-def random_picture(seed, size=96):
+def random_image(seed, size=96):
     return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
 
 
-def Picture(rng, size, names):
-    return augment.Picture.draw(rng, 1, size, names)[0]
+def draw_change(rng, size, names):
+    return augment.ImageChange.draw(rng, 1, size, names)[0]
 
 
 def decibel(ratio):
@@ -36,26 +36,26 @@ def pieces():
     return [music.music(6.0, np.random.default_rng(seed)) for seed in range(16)]
 
 
-# ---------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------ images
 
 
 @pytest.mark.parametrize("size", [96, 192])
-def test_the_same_seed_gives_the_same_picture_and_another_seed_another(size):
-    image = random_picture(0, size)
+def test_the_same_seed_gives_the_same_image_and_another_seed_another(size):
+    image = random_image(0, size)
     before = image.copy()
-    new = [Picture(np.random.default_rng(seed), size, PICTURE_NAMES).apply(image) for seed in (1, 1, 2)]
-    assert all(picture.shape == image.shape and picture.dtype == np.uint8 for picture in new)
+    new = [draw_change(np.random.default_rng(seed), size, IMAGE_NAMES).apply(image) for seed in (1, 1, 2)]
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in new)
     np.testing.assert_array_equal(new[0], new[1])
     assert (new[0] != new[2]).any() and (new[0] != image).any()
     np.testing.assert_array_equal(image, before)
 
 
 def test_nothing_drawn_changes_nothing():
-    image, landmarks = random_picture(0), regions.default_landmarks()
+    image, landmarks = random_image(0), regions.default_landmarks()
     for names in ((), ("gain", "noise")):
-        picture = Picture(np.random.default_rng(0), 96, names)
-        np.testing.assert_array_equal(picture.apply(image), image)
-        np.testing.assert_array_equal(picture.points(landmarks), landmarks)
+        change = draw_change(np.random.default_rng(0), 96, names)
+        np.testing.assert_array_equal(change.apply(image), image)
+        np.testing.assert_array_equal(change.points(landmarks), landmarks)
 
 
 def test_the_identity_frame_moves_on_its_own():
@@ -63,66 +63,66 @@ def test_the_identity_frame_moves_on_its_own():
     image = np.zeros((96, 96, 3), np.uint8)
     image[30:34, 46:50] = 255
 
-    def at(picture):
-        weight = picture[..., 0].astype(float)
+    def at(changed):
+        weight = changed[..., 0].astype(float)
         return np.array([(weight * axis).sum() / weight.sum() for axis in np.mgrid[:96, :96]])
 
-    pictures = [Picture(np.random.default_rng(seed), 96, PICTURE_NAMES) for seed in range(40)]
-    apart = np.stack([at(p.apply(image, identity=True)) - at(p.apply(image)) for p in pictures])
+    changes = [draw_change(np.random.default_rng(seed), 96, IMAGE_NAMES) for seed in range(40)]
+    apart = np.stack([at(p.apply(image, identity=True)) - at(p.apply(image)) for p in changes])
     assert 0.8 < apart.std() and np.abs(apart).max() < 5.5
-    for name in set(PICTURE_NAMES) - {"crop"}:
-        picture = Picture(np.random.default_rng(0), 96, (name,))
-        np.testing.assert_array_equal(picture.apply(image, identity=True), picture.apply(image))
+    for name in set(IMAGE_NAMES) - {"crop"}:
+        change = draw_change(np.random.default_rng(0), 96, (name,))
+        np.testing.assert_array_equal(change.apply(image, identity=True), change.apply(image))
 
 
-@pytest.mark.parametrize("name", PICTURE_NAMES)
+@pytest.mark.parametrize("name", IMAGE_NAMES)
 def test_each_name_does_its_own_part(name):
-    """A picture that only that part can change, and one that it cannot."""
+    """An image that only that part can change, and one that it cannot."""
     across = np.linspace(0, 255, 96).astype(np.uint8)[None, :, None].repeat(96, 0).repeat(3, 2)
     grey = np.full((96, 96, 3), 100, np.uint8)
-    pictures = [Picture(np.random.default_rng(seed), 96, (name,)) for seed in range(20)]
-    changed = [not np.array_equal(picture.apply(across), across) for picture in pictures]
+    changes = [draw_change(np.random.default_rng(seed), 96, (name,)) for seed in range(20)]
+    changed = [not np.array_equal(change.apply(across), across) for change in changes]
     assert 3 < sum(changed) < 17 if name == "flip" else sum(changed) > 15
-    same = [np.array_equal(picture.apply(grey), grey) for picture in pictures]
+    same = [np.array_equal(change.apply(grey), grey) for change in changes]
     assert not any(same) if name == "colour" else all(same)
     if name == "flip":
-        mirrored = next(picture for picture, change in zip(pictures, changed, strict=True) if change)
-        image = random_picture(0)
+        mirrored = next(change for change, does in zip(changes, changed, strict=True) if does)
+        image = random_image(0)
         np.testing.assert_array_equal(mirrored.apply(image), image[:, ::-1])
 
 
 def test_both_frames_are_changed_alike():
     """Two frames that differ in the mouth only: the change must leave it so, whichever comes first."""
-    one = random_picture(0)
+    one = random_image(0)
     other = one.copy()
-    other[60:80, 30:66] = random_picture(1)[60:80, 30:66]
+    other[60:80, 30:66] = random_image(1)[60:80, 30:66]
     for seed in range(30):
-        picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
-        first, second = picture.apply(one), picture.apply(other)
-        np.testing.assert_array_equal(first, picture.apply(one))
+        change = draw_change(np.random.default_rng(seed), 96, IMAGE_NAMES)
+        first, second = change.apply(one), change.apply(other)
+        np.testing.assert_array_equal(first, change.apply(one))
         assert (first != second).any()
         np.testing.assert_array_equal(first[:48], second[:48])
 
 
 @pytest.mark.parametrize("size", [96, 192])
-def test_landmarks_follow_the_picture(size):
+def test_landmarks_follow_the_image(size):
     rng = np.random.default_rng(3)
     centre = np.arange(size) + 0.5
     for seed in range(40):
-        picture = Picture(np.random.default_rng(seed), size, ("flip", "crop"))
+        change = draw_change(np.random.default_rng(seed), size, ("flip", "crop"))
         points = rng.uniform(0.2 * size, 0.8 * size, (5, 2))
-        moved = picture.points(points.astype(np.float32))
+        moved = change.points(points.astype(np.float32))
         assert moved.dtype == np.float32 and moved.shape == (5, 2)
-        order = [1, 0, 2, 4, 3] if picture.flip else range(5)
+        order = [1, 0, 2, 4, 3] if change.flip else range(5)
         for point, expected in zip(points[order], moved, strict=True):
             dot = np.exp(-((centre - point[0]) ** 2 + (centre[:, None] - point[1]) ** 2) / 8)
-            image = picture.apply(np.rint(255 * dot).astype(np.uint8)[..., None].repeat(3, 2))[..., 0].astype(float)
+            image = change.apply(np.rint(255 * dot).astype(np.uint8)[..., None].repeat(3, 2))[..., 0].astype(float)
             found = np.array([(image * centre).sum(), (image * centre[:, None]).sum()]) / image.sum()
             np.testing.assert_allclose(found, expected, atol=0.1)
 
 
-def mouths(picture, run, box):
-    return augment.mouths([picture], [run], box[None], 48)[0]
+def mouths(change, run, box):
+    return augment.mouths([change], [run], box[None], 48)[0]
 
 
 def test_mouths_are_bent_and_recoloured_for_the_discriminator():
@@ -133,34 +133,34 @@ def test_mouths_are_bent_and_recoloured_for_the_discriminator():
     grey = run[..., :1].repeat(3, 3)
     ratios, mixed = [], []
     for seed in range(40):
-        picture = Picture(np.random.default_rng(seed), 96, PICTURE_NAMES)
+        change = draw_change(np.random.default_rng(seed), 96, IMAGE_NAMES)
         for first, last, matrix, even in zip(
-            box[:2][::-1], box[2:][::-1], cropping.crop_matrices(box, 96, 48, 1.0, picture.bend), plain, strict=False
+            box[:2][::-1], box[2:][::-1], cropping.crop_matrices(box, 96, 48, 1.0, change.bend), plain, strict=False
         ):
             at = matrix @ places
             assert (np.diff(at) > 0).all() and first < at[0] and at[-1] < last  # in order, from one end to the other
             np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-5)
             ratios.append(np.diff(at).max() / np.diff(even @ places).max())
-        new = mouths(picture, run, box)
+        new = mouths(change, run, box)
         assert new.shape == (48, 48, 6) and new.dtype == np.float32 and 0 <= new.min() and new.max() <= 1
-        np.testing.assert_allclose(mouths(picture, run[1:], box), new[..., 3:], atol=1e-6)  # all frames alike
-        picture.table = None
-        coloured, of_grey = mouths(picture, run, box), mouths(picture, grey, box)
+        np.testing.assert_allclose(mouths(change, run[1:], box), new[..., 3:], atol=1e-6)  # all frames alike
+        change.table = None
+        coloured, of_grey = mouths(change, run, box), mouths(change, grey, box)
         np.testing.assert_allclose(of_grey[..., 0], of_grey[..., 1], atol=1e-6)
-        picture.mix = np.eye(3, dtype=np.float32)
-        mixed.append(np.abs(mouths(picture, run, box) - coloured).mean())
-        sides = np.diff(augment.mouth_boxes([picture], box[None])[0].reshape(2, 2), axis=0)[0]
+        change.mix = np.eye(3, dtype=np.float32)
+        mixed.append(np.abs(mouths(change, run, box) - coloured).mean())
+        sides = np.diff(augment.mouth_boxes([change], box[None])[0].reshape(2, 2), axis=0)[0]
         assert (np.abs(sides / np.diff(box.reshape(2, 2), axis=0)[0] - 1) <= augment.BOX_ZOOM + 1e-5).all()
     assert 1.2 < max(ratios) < 1.4 and min(ratios) < 1.1
     assert max(mixed) > 0.05
-    quiet = Picture(np.random.default_rng(0), 96, ("gain",))
+    quiet = draw_change(np.random.default_rng(0), 96, ("gain",))
     np.testing.assert_array_equal(cropping.crop_matrices(box, 96, 48, 1.0, quiet.bend)[0], plain[0])
     np.testing.assert_allclose(mouths(quiet, run, box), cropping.mouths_of(run, *plain), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [96, 192])
-def test_mouths_are_those_of_the_changed_pictures(size):
-    """What `apply` moves is folded into the cut: the same as of the pictures that it makes,
+def test_mouths_are_those_of_the_changed_images(size):
+    """What `apply` moves is folded into the cut: the same as of the images that it makes,
     up to how it interpolates.
     """
     rng = np.random.default_rng(0)
@@ -171,17 +171,17 @@ def test_mouths_are_those_of_the_changed_pictures(size):
         ]
     )
     landmarks = regions.default_landmarks(size) + rng.uniform(-0.05, 0.05, (3, 5, 2)).astype(np.float32) * size
-    drawn = augment.Picture.draw(np.random.default_rng(1), 40, size, (*PICTURE_NAMES, "blur"))
-    boxes = np.stack([regions.mouth_box(picture.points(landmarks)) for picture in drawn])
+    drawn = augment.ImageChange.draw(np.random.default_rng(1), 40, size, (*IMAGE_NAMES, "blur"))
+    boxes = np.stack([regions.mouth_box(change.points(landmarks)) for change in drawn])
     together = augment.mouths(drawn, [run] * 40, boxes, 48)
-    for picture, box, cut in zip(drawn, augment.mouth_boxes(drawn, boxes), together, strict=True):
-        changed = np.stack([picture.apply(image) for image in run])
-        if picture.flip:  # the bend is mirrored, too
+    for change, box, cut in zip(drawn, augment.mouth_boxes(drawn, boxes), together, strict=True):
+        changed = np.stack([change.apply(image) for image in run])
+        if change.flip:  # the bend is mirrored, too
             box = np.array([size - box[2], box[1], size - box[0], box[3]])
-        rows, columns = cropping.crop_matrices(box, size, 48, picture.blur, picture.bend)
+        rows, columns = cropping.crop_matrices(box, size, 48, change.blur, change.bend)
         expected = (
-            cropping.mouths_of(changed, rows, columns[::-1, ::-1] if picture.flip else columns).reshape(-1, 3)
-            @ picture.mix
+            cropping.mouths_of(changed, rows, columns[::-1, ::-1] if change.flip else columns).reshape(-1, 3)
+            @ change.mix
         )
         assert np.abs(cut.reshape(-1, 3) - expected).mean() < 0.01
 
@@ -190,11 +190,11 @@ def test_a_flip_swaps_left_and_right():
     landmarks = regions.default_landmarks()
     flips = 0
     for seed in range(20):
-        picture = Picture(np.random.default_rng(seed), 96, ("flip",))
-        moved = picture.points(np.stack([landmarks, landmarks + 2]))
+        change = draw_change(np.random.default_rng(seed), 96, ("flip",))
+        moved = change.points(np.stack([landmarks, landmarks + 2]))
         assert (moved[:, 0, 0] < moved[:, 1, 0]).all() and (moved[:, 3, 0] < moved[:, 4, 0]).all()
-        flips += picture.flip
-        if picture.flip:
+        flips += change.flip
+        if change.flip:
             np.testing.assert_allclose(moved[1, 3], [96 - landmarks[4, 0] - 2, landmarks[4, 1] + 2], atol=1e-4)
     assert 3 < flips < 17
 
@@ -203,7 +203,7 @@ def test_a_flip_swaps_left_and_right():
 def test_the_mouth_stays_in_the_lower_half(size):
     """The topmost lips that occur, and the lowest; what the generator sees must never hold any."""
     lips = np.float32([[0.5, 0.53], [0.5, 0.53], [0.5, 0.53], [0.25, 0.85], [0.75, 0.85]]) * size
-    moved = np.stack([Picture(np.random.default_rng(seed), size, PICTURE_NAMES).points(lips) for seed in range(1000)])
+    moved = np.stack([draw_change(np.random.default_rng(seed), size, IMAGE_NAMES).points(lips) for seed in range(1000)])
     assert (moved[:, :3, 1] >= size / 2).all()
     assert (moved > 0).all() and (moved < size).all()
     spread = np.ptp(moved, axis=0) / size

@@ -23,7 +23,7 @@ from lipgan_keras.utils.errors import UserError
 
 
 def never_show(folder, numbers):
-    """Make frames of "lipgan_keras" pictures of no duration."""
+    """Give frames of a "lipgan_keras" clip no duration."""
     with np.load(folder / "landmarks.npz") as saved:
         arrays = dict(saved)
     arrays["duration"][np.isin(arrays["frames"], numbers)] = 0
@@ -34,7 +34,7 @@ def data_of(root, kind="mel", batch_size=4, **options):
     return Dataset(find(root, kind), ModelConfig("basic", kind), batch_size, **options)
 
 
-# When picture 15 is shown, by layout: N/25 is the grid, the originals number from the fifth frame, and ours says
+# When frame 15 is shown, by layout: N/25 is the grid, the originals number from the fifth frame, and ours says
 # itself.
 MIDDLE = {"lipgan_mel": 19.5 / 25, "wav2lip": 15.5 / 25, "lipgan_keras": 15 / 25 + 0.05 + 0.015}
 
@@ -51,7 +51,7 @@ MIDDLE = {"lipgan_mel": 19.5 / 25, "wav2lip": 15.5 / 25, "lipgan_keras": 15 / 25
     ],
 )
 def test_each_layout_has_its_sound_and_its_clock(tmp_path, layout, kind, rate):
-    """A click in the middle of picture 15's time is in the middle of its window, and nowhere else."""
+    """A click in the middle of frame 15's time is in the middle of its window, and nowhere else."""
     make_clip(tmp_path / "v" / "c", layout, range(3, 25), MIDDLE[layout], rate, size=120, delay=0.05)
     data = data_of(tmp_path, kind)
     (clip,) = data.clips
@@ -184,7 +184,7 @@ def test_identity_frames_are_six_frames_away(tmp_path):
 
 
 @pytest.mark.parametrize("sync", [False, True])
-def test_pictures_that_are_not_shown_are_identity_frames_only(tmp_path, sync):
+def test_frames_that_are_not_shown_are_identity_frames_only(tmp_path, sync):
     for folder in make_root(tmp_path, frames=range(20)).glob("*/*/*"):
         never_show(folder, range(14, 20))
     data = data_of(tmp_path, batch_size=8, sync=sync)
@@ -314,8 +314,8 @@ def test_batch_sizes_and_sounds_without_unsynced_pairs(tmp_path):
         data_of(tmp_path / "b").batch(0)
 
 
-def brightness(pictures):
-    return pictures[..., 40, 40, 0].astype(int)
+def brightness(images):
+    return images[..., 40, 40, 0].astype(int)
 
 
 def test_runs_go_across_no_gap(tmp_path):
@@ -426,9 +426,9 @@ def test_masks_lie_on_the_landmarks_or_a_default_region(tmp_path, layout, defaul
 
 def test_augmentation_changes_both_frames_and_the_mask_alike(tmp_path):
     folder = make_clip(tmp_path / "v" / "a", frames=range(14))
-    picture = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype="uint8")
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype="uint8")
     for n in range(14):
-        cv2.imwrite(str(folder / f"{n}.jpg"), picture)  # all frames are one picture
+        cv2.imwrite(str(folder / f"{n}.jpg"), image)  # all frames are one image
     data = data_of(tmp_path, batch_size=8, pairs=False, augmentation=("flip", "crop", "colour"))
     plain = data_of(tmp_path, batch_size=8, pairs=False).batch(0)[0]
     (batch,) = data.batch(0)
@@ -482,7 +482,7 @@ def test_damaged_arrays_are_named(tmp_path, name, damage):
     assert "\n" not in str(error.value)
 
 
-def test_damaged_pictures_and_sounds_are_named(tmp_path):
+def test_damaged_images_and_sounds_are_named(tmp_path):
     folder = make_root(tmp_path, clips=1, layout="wav2lip") / "main" / "video" / "clip0"
     shutil.copy(folder / "audio.wav", folder / "kept")
     (folder / "audio.wav").write_text("text")

@@ -39,14 +39,14 @@ def ended(process):
 @pytest.mark.parametrize("kept", ["folder", "pack"])
 @pytest.mark.slow
 def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
-    """In order, from any number on, whatever is kept; pictures that one has decoded are there for all."""
+    """In order, from any number on, whatever is kept; images that one has decoded are there for all."""
     root = make_root(tmp_path / "crops", frames=range(20))
     root = packed(root) if kept == "pack" else root
     data = data_of(root, cache_bytes=1 << 30 if kept == "folder" else 1_500_000)
     with Loader(data_of(root), 2, 1) as loader:
         expected = list(itertools.islice(loader, 9))
     with Loader(data, 2, 2, processes=True) as loader:
-        before = sum(data.pictures.there)
+        before = sum(data.images.there)
         made = list(itertools.islice(loader, 9))
         processes = list(loader.pool._processes.values())
     assert len(processes) == 2 and all(map(ended, processes))
@@ -59,9 +59,9 @@ def test_processes_make_the_batches_that_threads_make(tmp_path, kept):
     made[0][0]["faces"][:] = 7  # its own, not the room of another batch
     assert not any((batch["faces"] == 7).all() for (batch,) in made[1:])
     if kept == "folder":
-        there = np.flatnonzero(np.frombuffer(data.pictures.there, np.uint8))
-        assert len(there) > before and len(there) == data.pictures.count  # all 80 frames, of 9 batches of 10 runs
-        assert all((data.pictures.pictures[i] == data.clips[i // 20].picture(i % 20, 96)).all() for i in there)
+        there = np.flatnonzero(np.frombuffer(data.images.there, np.uint8))
+        assert len(there) > before and len(there) == data.images.count  # all 80 frames, of 9 batches of 10 runs
+        assert all((data.images.images[i] == data.clips[i // 20].image(i % 20, 96)).all() for i in there)
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_what_keeps_a_process_from_a_batch_comes_out(tmp_path):
     data = data_of(make_root(tmp_path), sync=False, augmentation=(), sound=None)
     used = Dataset(data.clips, data.config, 10, seed=3)
     used.batch(0)
-    unread = next(i for i in range(data.pictures.count) if not used.pictures.there[i])
+    unread = next(i for i in range(data.images.count) if not used.images.there[i])
     path = data.clips[unread // 14].folder / f"{unread % 14}.jpg"
     with pytest.raises(UserError, match=path.name), Loader(data, 0, 2, processes=True) as loader:
         path.write_text("text")
@@ -96,7 +96,7 @@ def test_a_process_that_dies(tmp_path):
 def test_what_a_process_is_handed_is_small(tmp_path):
     """Nothing that is kept goes along, and so little memory is taken as is written to."""
     data = data_of(make_root(tmp_path), sound=None)
-    shared, data.pictures.memory = data.pictures.memory, None  # which cannot be handed on but at a process's start
+    shared, data.images.memory = data.images.memory, None  # which cannot be handed on but at a process's start
     data.batch(0)
     assert len(ForkingPickler.dumps(data)) < 100_000
-    assert data.features.items and data.pictures.count * 96 * 96 * 3 < shared.size
+    assert data.features.items and data.images.count * 96 * 96 * 3 < shared.size

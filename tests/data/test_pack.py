@@ -28,7 +28,7 @@ ALL = {"generator": True, "pairs": True, "sync": True, "augmentation": augment.N
 
 
 def tones(folder, seed):
-    """Sound that can be compressed, and pictures that differ."""
+    """Sound that can be compressed, and images that differ."""
     rng = np.random.default_rng(seed)
     audio_file.save_wav(
         folder / "audio.wav",
@@ -87,7 +87,7 @@ def test_a_pack_unzipped_is_a_folder_of_clips(root, tmp_path):
         file.extractall(tmp_path / "out")
     for one, other in zip(find(path), find(tmp_path / "out"), strict=True):
         assert one.layout == other.layout and np.array_equal(one.wave(), other.wave())
-        assert np.array_equal(one.picture(2, 96), other.picture(2, 96))
+        assert np.array_equal(one.image(2, 96), other.image(2, 96))
     again = packed(tmp_path / "out", tmp_path / "again")
     assert [Clip(folder).layout for folder in pack.clip_folders(again)] == [clip.layout for clip in find(path)]
 
@@ -112,7 +112,7 @@ def test_sound_that_flac_does_not_hold_stays(tmp_path):
 def test_the_folder_that_is_a_clip(tmp_path):
     make_clip(tmp_path / "root", frames=range(13))
     (clip,) = find(packed(tmp_path / "root"))
-    assert clip.picture(5, 96).mean() == pytest.approx(5, abs=1) and clip.landmarks.shape == (13, 5, 2)
+    assert clip.image(5, 96).mean() == pytest.approx(5, abs=1) and clip.landmarks.shape == (13, 5, 2)
     assert np.array_equal(Clip(clip.folder).frames, clip.frames)
 
 

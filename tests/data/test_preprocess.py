@@ -18,7 +18,7 @@ import pytest
 
 from helpers import synthetic
 from helpers.checks import ROOT, TESTS, assert_one_line
-from helpers.synthetic import RATE, beeps, number, onset, picture, steady, uneven
+from helpers.synthetic import RATE, beeps, number, numbered_image, onset, steady, uneven
 from lipgan_keras.config import WINDOW_SHAPE, ModelConfig
 from lipgan_keras.data import claims
 from lipgan_keras.data import preprocess as data_preprocess
@@ -102,7 +102,7 @@ def crop(folder, n):
     return cv2.imread(str(folder / f"{n}.jpg"))
 
 
-def clip(path, seconds=0.6, fps=25, draw=picture, sound=True):
+def clip(path, seconds=0.6, fps=25, draw=numbered_image, sound=True):
     path.parent.mkdir(parents=True, exist_ok=True)
     wave = beeps([(0.2, 0.3)], seconds) if sound else None
     return synthetic.write(path, steady(fps, seconds), seconds, draw, (wave, RATE) if sound else None)
@@ -125,7 +125,7 @@ def test_the_grid_takes_the_nearest_frame(times):
         assert abs(chosen.frame.time - n / 25) == pytest.approx(np.abs(np.array(times) - n / 25).min(), abs=1e-6)
 
 
-def test_the_grid_has_no_picture_for_holes():
+def test_the_grid_has_no_frame_for_holes():
     times = [0.11, 0.15, 0.19, 1.0, 1.04]  # starts late, and freezes
     tracked = [SimpleNamespace(frame=SimpleNamespace(time=t, duration=0.04)) for t in times]
     chosen = {n: t.frame.time for n, t in data_preprocess.on_grid(tracked)}
@@ -148,7 +148,7 @@ def test_jpg_n_is_time_n_over_25(tmp_path, monkeypatch, quick, fps):
 
 
 def test_frames_without_a_face_leave_a_gap(tmp_path, quick):
-    source = clip(tmp_path / "a.mp4", 1.2, draw=lambda i: picture(i, face=not 10 <= i < 15))
+    source = clip(tmp_path / "a.mp4", 1.2, draw=lambda i: numbered_image(i, face=not 10 <= i < 15))
     assert data_preprocess.preprocess_clip(source, tmp_path / "out", 96) is None
     expected = [n for n in range(30) if not 10 <= n < 15]
     assert numbers(tmp_path / "out") == expected
@@ -206,7 +206,7 @@ def test_flash_and_beep_stay_in_their_place(flash):
 @pytest.mark.parametrize("kind", ["mel", "mfcc"])
 def test_training_hears_the_beep_at_the_flash(flash, kind):
     data = Dataset([Clip(flash.folder)], ModelConfig("basic", kind, 0.125), 4, pairs=False)
-    forehead = [data.picture(0, i)[:5].mean() for i in range(40)]
+    forehead = [data.image(0, i)[:5].mean() for i in range(40)]
     middles = np.array([data.window(0, i)[:, WINDOW_SHAPE[kind][1] // 2, 0] for i in range(40)])
     assert np.abs(middles - np.median(middles, axis=0)).sum(1).argmax() in np.flatnonzero(np.array(forehead) > 200)
 
@@ -327,7 +327,7 @@ def test_what_is_finished(tmp_path, quick):
         (lambda p: p.touch(), ""),
         (lambda p: p.write_bytes(clip(p, 1).read_bytes()[:-3000]), ""),
         (lambda p: clip(p, sound=False), "no audio"),
-        (lambda p: clip(p, draw=lambda i: picture(i, face=False)), "no face"),
+        (lambda p: clip(p, draw=lambda i: numbered_image(i, face=False)), "no face"),
         (lambda p: None, "no such file"),
     ],
     ids=["text", "empty", "truncated", "silent", "faceless", "missing"],
@@ -441,7 +441,7 @@ def test_a_video_that_kills_its_worker(five_clips, quick_script):
     root, out = five_clips
     for name in ("3.mp4", "4.mp4"):
         (root / "v" / name).unlink()
-    clip(root / "v" / "1.mp4", draw=lambda i: picture(200 + i))
+    clip(root / "v" / "1.mp4", draw=lambda i: numbered_image(200 + i))
     process = quick_script(root, out, "--num_workers", "2", DIE_AT="205")
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers.checks import assert_one_line
-from helpers.synthetic import beeps, call, detect, number, picture, steady, write
+from helpers.synthetic import beeps, call, detect, number, numbered_image, steady, write
 from lipgan_keras import audio, checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import splits
@@ -33,8 +33,8 @@ SOME = ["--metrics", "psnr", "lip_mae", "spurious_motion", "spurious_motion_wors
 
 
 def talking(i, size=(128, 128), face=True, late=0, shade=0):
-    """`synthetic.picture` with a mouth that opens and shuts."""
-    image = picture(i % 256, size, face)
+    """`synthetic.numbered_image` with a mouth that opens and shuts."""
+    image = numbered_image(i % 256, size, face)
     x, y = size[0] // 2, round(0.62 * size[1])
     cv2.ellipse(image, (x, y), (12, 3 + round(4 + 4 * np.sin(i - late))), 0, 0, 360, (20, 20, 40 + shade), -1)
     return image
@@ -74,8 +74,8 @@ def test_pairs_and_what_is_wrong_with_some(quick, tmp_path):
     video_of(truth / "short.mp4", count=40)
     video_of(generated / "short.mp4", count=25, fps=12.5, size=(256, 256), draw=lambda i: talking(2 * i, (256, 256)))
     video_of(truth / "faceless.mp4")
-    video_of(generated / "faceless.mp4", draw=lambda i: picture(i, face=False))
-    video_of(truth / "blank.mp4", draw=lambda i: picture(i, face=False))
+    video_of(generated / "faceless.mp4", draw=lambda i: numbered_image(i, face=False))
+    video_of(truth / "blank.mp4", draw=lambda i: numbered_image(i, face=False))
     video_of(generated / "blank.mp4")
     video_of(truth / "broken.mp4")
     (generated / "broken.mp4").write_bytes((generated / "a" / "same.mp4").read_bytes()[:3000])
@@ -132,14 +132,14 @@ def test_sync_by_syncnet(quick, tmp_path, monkeypatch):
 
 def test_frames_are_paired_by_time(tmp_path, monkeypatch):
     monkeypatch.setattr(detector, "detect", detect)
-    truth = video_of(tmp_path / "truth.mp4", 30, 25, draw=picture)
-    generated = video_of(tmp_path / "generated.mp4", 24, 12.5, draw=lambda i: picture(100 + i))
+    truth = video_of(tmp_path / "truth.mp4", 30, 25, draw=numbered_image)
+    generated = video_of(tmp_path / "generated.mp4", 24, 12.5, draw=lambda i: numbered_image(100 + i))
     both = [
         (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in paired_videos.pairs(generated, truth)
     ]
     # Each in the middle of its time, of two the earlier; the truth ends there
     assert both == [(i, 2 * i) for i in range(15)]
-    generated = video_of(tmp_path / "faster.mp4", 48, 40, draw=lambda i: picture(100 + i))
+    generated = video_of(tmp_path / "faster.mp4", 48, 40, draw=lambda i: numbered_image(100 + i))
     both = [
         (number(pair.generated.image) - 100, number(pair.truth.image)) for pair in paired_videos.pairs(generated, truth)
     ]
@@ -151,7 +151,7 @@ def test_chunks_go_on_but_not_across_a_gap(tmp_path, monkeypatch):
     monkeypatch.setattr(detector, "detect", detect)
 
     def draw(i):
-        return picture(i, face=False) if i in (20, 21) else talking(i)
+        return numbered_image(i, face=False) if i in (20, 21) else talking(i)
 
     truth, found = video_of(tmp_path / "truth.mp4", draw=draw), []
     generated = video_of(tmp_path / "generated.mp4", draw=lambda i: cv2.convertScaleAbs(draw(i), beta=3 * (i % 2)))
@@ -403,7 +403,7 @@ def test_what_a_clip_lacks_is_said(clips, tmp_path, monkeypatch):
     assert record["values"]["murmur"] is None and record["values"]["sensitivity_3"] == 1
 
 
-def test_pictures_that_are_not_shown_are_not_measured(clips, tmp_path, monkeypatch):
+def test_frames_that_are_not_shown_are_not_measured(clips, tmp_path, monkeypatch):
     for name in "01":
         path = clips / "main" / "speaker" / name / "landmarks.npz"
         with np.load(path) as saved:

@@ -84,7 +84,7 @@ def test_fid_grows_with_the_difference():
     assert register.METRICS["fid"].fn(statistics(features), statistics(features + 2)) == pytest.approx(20)
 
 
-def test_too_few_pictures():
+def test_too_few_images():
     one = statistics(np.ones((1, 4)))
     assert np.isnan(
         fid.fid(one, statistics(np.eye(4)[:2]))
@@ -105,11 +105,11 @@ def small(monkeypatch):
 
     def build(weights="imagenet", include_top=True, pooling=None, input_shape=None, name="small", filters=fid.FEATURES):
         assert weights is None and not include_top and pooling == "avg" and input_shape == (299, 299, 3)
-        picture = keras.Input(input_shape)
-        x = keras.layers.AveragePooling2D(23, name="reduce")(picture)
+        image = keras.Input(input_shape)
+        x = keras.layers.AveragePooling2D(23, name="reduce")(image)
         x = keras.layers.Conv2D(filters, 3, activation="relu", name="see")(x)
         return keras.Model(
-            picture, keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization(name="norm")(x)), name=name
+            image, keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization(name="norm")(x)), name=name
         )
 
     monkeypatch.setattr(keras.applications, "InceptionV3", build)

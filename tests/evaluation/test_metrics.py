@@ -93,7 +93,7 @@ def finders(monkeypatch):
     monkeypatch.setattr(landmarks68, "corners", lambda crops: np.stack([find(crop, 2) for crop in crops]))
 
 
-def picture(mouth=(48, 60), wide=12, high=8, seed=0, size=SIZE):
+def face_crop(mouth=(48, 60), wide=12, high=8, seed=0, size=SIZE):
     """A face-like crop: soft noise and a red mouth of so many pixels about a place."""
     noise = np.random.default_rng(seed).normal(0, 1, (size, size, 3))
     image = 128 + 60 * cv2.GaussianBlur(noise, (0, 0), 1.2) + 50 * np.sin(np.arange(size) / 9)[:, None, None]
@@ -148,7 +148,7 @@ EQUAL = {"psnr": 100, "psnr_mouth": 100, "ssim": 1, "ssim_mouth": 1, "lip_share"
 
 @pytest.mark.parametrize("name", PER_FRAME)
 def test_equal_videos(name):
-    images = np.stack([picture(seed=seed) for seed in range(3)])
+    images = np.stack([face_crop(seed=seed) for seed in range(3)])
     full = [cv2.copyMakeBorder(image, 50, 40, 60, 30, cv2.BORDER_REFLECT) for image in images]
     for more in ({}, {"full": (full, full), "boxes": np.tile([60.0, 50, 156, 146], (3, 1))}):
         assert measure(name, images, images, **more) == pytest.approx(EQUAL.get(name, 0), nan_ok=True)
@@ -156,13 +156,13 @@ def test_equal_videos(name):
 
 @pytest.mark.parametrize("name", PER_FRAME)
 def test_worse_is_worse(name):
-    """The more a result is blurred, or shifted, the worse each measure of the picture is."""
-    truth = np.stack([picture(seed=seed) for seed in range(2)])
+    """The more a result is blurred, or shifted, the worse each measure of the image is."""
+    truth = np.stack([face_crop(seed=seed) for seed in range(2)])
     better = {"sharpness_ratio": "higher", "mouth_flicker": "lower"}.get(name, register.METRICS[name].better)
     sign = {"higher": -1, "lower": 1}.get(better, 0)
     if name.startswith(("lmd", "lip_share")):
         changes = [shifted(truth, pixels) for pixels in (1, 2, 4)]
-    elif name.startswith("spurious"):  # a picture that jumps to and fro
+    elif name.startswith("spurious"):  # an image that jumps to and fro
         changes = [np.stack([truth[0], shifted(truth[:1], pixels)[0]]) for pixels in (1, 2, 4)]
         truth = truth[[0, 0]]
     elif name == "mouth_flicker":
@@ -186,7 +186,7 @@ def test_psnr_of_a_known_difference():
     assert value == pytest.approx(10 * np.log10(255**2 * SIZE * SIZE * 3)) and value < metrics_images.MOST_PSNR
 
 
-def test_ssim_of_flat_pictures():
+def test_ssim_of_flat_images():
     """Where nothing varies it is (2ab + c) / (a^2 + b^2 + c), c = (0.01 * 255)^2."""
     a, b = 60, 140
     flat = [np.full((1, SIZE, SIZE, 3), grey, np.uint8) for grey in (a, b)]
@@ -196,7 +196,7 @@ def test_ssim_of_flat_pictures():
 
 def test_ssim_is_that_of_its_paper():
     """Local means and variances under a Gaussian of 1.5 pixels cut to 11 x 11, without its reach at the edges."""
-    truth = picture()
+    truth = face_crop()
     other = blurred(truth[None], 1)[0]
     values = []
     for a, b in zip(np.moveaxis(truth / 1.0, -1, 0), np.moveaxis(other / 1.0, -1, 0), strict=True):
@@ -209,7 +209,7 @@ def test_ssim_is_that_of_its_paper():
 
 @pytest.mark.parametrize(("of_mouth", "of_all"), [("psnr_mouth", "psnr"), ("ssim_mouth", "ssim")])
 def test_the_mouth_alone(of_mouth, of_all):
-    truth = picture()[None]
+    truth = face_crop()[None]
     elsewhere = truth.copy()
     elsewhere[:, :25] = 255 - elsewhere[:, :25]
     assert measure(of_mouth, truth, elsewhere) == pytest.approx(EQUAL[of_mouth])
@@ -254,12 +254,12 @@ def test_a_mouth_made_at_96_pixels_is_softer_than_a_large_face():
 
 
 def test_landmark_distance_is_in_crop_pixels():
-    truth, moved = picture()[None], picture(mouth=(51, 56))[None]
+    truth, moved = face_crop()[None], face_crop(mouth=(51, 56))[None]
     for name in ("lmd", "lmd_5"):
         assert measure(name, truth, moved) == pytest.approx(5)
         assert measure(f"{name}_normalised", truth, moved) == pytest.approx(5 / position.face_width(POINTS))
-    # The same face in a picture where its crop is 192 pixels wide: 6 and 8 of its pixels.
-    full = [[np.pad(picture(mouth, size=192), ((30, 10), (40, 20), (0, 0)))] for mouth in ((48, 60), (51, 56))]
+    # The same face in an image where its crop is 192 pixels wide: 6 and 8 of its pixels.
+    full = [[np.pad(face_crop(mouth, size=192), ((30, 10), (40, 20), (0, 0)))] for mouth in ((48, 60), (51, 56))]
     box = np.array([[40.0, 30, 232, 222]])
     assert measure("lmd", truth, truth, full=tuple(full), boxes=box) == pytest.approx(5)
     assert np.isnan(measure("lmd_5", truth, truth * 0))  # no face found
@@ -268,7 +268,7 @@ def test_landmark_distance_is_in_crop_pixels():
 def test_landmarks_are_looked_for_once(monkeypatch):
     calls, find = [], landmarks68.mouth
     monkeypatch.setattr(landmarks68, "mouth", lambda *arguments: calls.append(1) or find(*arguments))
-    both = frames([picture()], [picture(mouth=(50, 60))])
+    both = frames([face_crop()], [face_crop(mouth=(50, 60))])
     position.lmd(both), position.lmd_normalised(both)
     assert len(calls) == 2
 
@@ -322,7 +322,7 @@ def test_flicker_of_lips():
 
 
 def test_spurious_motion_around_the_crop():
-    """In whole pictures it is looked for in twice the crop's box, at the crop's scale, inside the picture."""
+    """In whole images it is looked for in twice the crop's box, at the crop's scale, inside the image."""
     still = np.full((2, SIZE, SIZE, 3), 100, np.uint8)
     full = np.full((2, 400, 500, 3), 100, np.uint8)
     box = np.tile([200.0, 104, 392, 296], (2, 1))  # looked at: 104 to 488, 8 to 392
@@ -332,7 +332,7 @@ def test_spurious_motion_around_the_crop():
     looked_at = (~movement._jaw(POINTS + SIZE // 2, 2 * SIZE)).sum()
     assert measure("spurious_motion", still, still, full=(full, near), boxes=box) == pytest.approx(50 * 400 / looked_at)
     assert measure("spurious_motion", still, still, full=(full, far), boxes=box) == 0
-    high = box - [0, 100, 0, 100]  # 46 rows of the crop's lie above the picture
+    high = box - [0, 100, 0, 100]  # 46 rows of the crop's lie above the image
     near[1] = 100
     near[1, 4:24, 120:140] = 150
     looked_at = (~movement._jaw(POINTS + SIZE // 2, 2 * SIZE))[46:].sum()
@@ -340,11 +340,11 @@ def test_spurious_motion_around_the_crop():
     assert measure("spurious_motion", still, still, full=(full, near), boxes=high) == pytest.approx(expected)
 
 
-def test_chunks_that_overlap_by_a_frame_give_what_the_whole_gives():
-    truth, result = (np.stack([picture(seed=seed + first) for seed in range(7)]) for first in (0, 50))
+def test_chunks_that_overlap_give_what_the_whole_gives():
+    truth, result = (np.stack([face_crop(seed=seed + first) for seed in range(7)]) for first in (0, 50))
     for name in PER_FRAME:
         fn = register.METRICS[name].fn
-        parts = [fn(frames(truth[:4], result[:4])), fn(frames(truth[3:], result[3:]))[1:]]
+        parts = [fn(frames(truth[:4], result[:4])), fn(frames(truth[2:], result[2:]))[2:]]
         np.testing.assert_allclose(np.concatenate(parts), fn(frames(truth, result)), err_msg=name)
 
 
@@ -352,7 +352,7 @@ def talking(openings, shifts, seed=0):
     """Crops of one face that open their mouth so far, each moved by a fraction of a pixel; and their landmarks."""
     crops, points = [], []
     for opening, shift in zip(openings, shifts, strict=True):
-        crop = picture(wide=26, high=2, seed=seed)
+        crop = face_crop(wide=26, high=2, seed=seed)
         crop[(np.abs(X - 48) < 13) & (np.abs(Y - 60) < 1 + 8 * opening)] = (15, 10, 20)
         move = np.float64([[1, 0, shift], [0, 1, shift / 2]])
         crops.append(cv2.warpAffine(crop, move, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))

@@ -21,7 +21,7 @@ from lipgan_keras.evaluation import mean_opinion, report, report_clips, report_p
 from lipgan_keras.media import audio_file, probe, video_reader
 from lipgan_keras.utils.errors import UserError
 
-DARK, LIGHT = 40, 200  # of the generated pictures and of the true ones, below the cells that number them
+DARK, LIGHT = 40, 200  # of the generated frames and of the true ones, below the cells that number them
 TONES = {"truth": 500, "generated": 2000}  # Hz
 METRICS = {
     "lip_mae": {"title": "Lip MAE", "unit": "", "better": "lower", "range": [0, 1], "source": "sum(m |e|) / sum(m)"},
@@ -31,10 +31,10 @@ METRICS = {
 
 
 def numbered(side, rate):
-    """The pictures of a video: their numbers count its frames."""
+    """The images of a video: their numbers count its frames."""
 
     def draw(i):
-        image = synthetic.picture(i)
+        image = synthetic.numbered_image(i)
         image[16:] = LIGHT if side == "truth" else DARK
         return image
 

@@ -93,7 +93,7 @@ def test_golden_scores(network, golden, real_clips, monkeypatch):
     lip_features = network.lip_features
 
     def once(crops):
-        lips.append(lips[0] if lips else lip_features(crops))  # both times the same pictures
+        lips.append(lips[0] if lips else lip_features(crops))  # both times the same frames
         return lips[0]
 
     monkeypatch.setattr(network, "lip_features", once)
@@ -210,7 +210,7 @@ def test_wrong_weights_are_named(network, weights, tmp_path):
 def test_distances_are_those_of_the_definition():
     greys = shades(40)
     vectors = Vectors()
-    heard = np.roll(greys, 7)[:37]  # less sound than pictures
+    heard = np.roll(greys, 7)[:37]  # less sound than frames
     found = vectors.distances(plain(greys), sound_of(heard))
     n = 37 - 5
     padded = np.concatenate([np.zeros((15, 1024)), vectors.table[heard[:n]], np.zeros((15, 1024))])
@@ -227,7 +227,7 @@ def test_offset_and_confidence(early):
     greys = shades(120)
     found = syncnet.summary(Vectors().distances(plain(greys[20:100]), sound_of(greys[20 + early : 100 + early])))
     assert found["offset"] == early
-    # Some of the sound that belongs to the pictures lies beyond its end, where features are zeros.
+    # Some of the sound that belongs to the frames lies beyond its end, where features are zeros.
     assert found["lse_d"] == pytest.approx(abs(early) / 75 * 32, rel=0.1, abs=1e-3)
     assert found["lse_c"] == pytest.approx(np.sort(found["distances"])[15] - min(found["distances"]))
     assert found["lse_c"] > 20
@@ -253,7 +253,7 @@ def test_only_runs_that_show_the_face_count():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures
+# Images
 
 
 def shown(times, end):
@@ -284,7 +284,7 @@ def face_in(box):
 
 
 def seen(monkeypatch, boxes):
-    """Crops of pictures whose blue is the column and green the row, with a face at each box (None: without)."""
+    """Crops of images whose blue is the column and green the row, with a face at each box (None: without)."""
     image = np.zeros((200, 240, 3), np.uint8)
     image[..., 0], image[..., 1] = np.arange(240), np.arange(200)[:, None]
     held = []
@@ -310,7 +310,7 @@ def test_the_crop_is_the_authors(monkeypatch):
     np.testing.assert_array_equal(crops[8][0], image)
 
 
-def test_grey_beyond_the_picture(monkeypatch):
+def test_grey_beyond_the_image(monkeypatch):
     image = seen(monkeypatch, [(0, 150, 40, 190)] * 13)[6][0]  # s = 20: rows 150 to 206, columns -8 to 48
     assert (image[:, :28] == 110).all() and (image[-20:] == 110).all()
     assert (image[:190, 40:, 2] == 0).all()
@@ -325,17 +325,17 @@ def test_frames_without_a_face(monkeypatch):
     assert bridged == [0] * 50
 
 
-def test_few_pictures_are_held(monkeypatch):
+def test_few_images_are_held(monkeypatch):
     monkeypatch.setattr(detector, "detect", lambda images: [[face_in((8, 8, 24, 30))] for _ in images])
     alive, most = weakref.WeakSet(), 0
 
-    class Picture(np.ndarray):
+    class Image(np.ndarray):
         __hash__ = object.__hash__
 
     def read():
         nonlocal most
         for i in range(400):
-            image = np.zeros((32, 32, 3), np.uint8).view(Picture)
+            image = np.zeros((32, 32, 3), np.uint8).view(Image)
             alive.add(image)
             most = max(most, len(alive))
             yield Frame(image, i / 25, 0.04)
@@ -374,7 +374,7 @@ def test_scores_of_files(network, tmp_path, monkeypatch, capfd):
         tmp_path / "blank.mp4",
         synthetic.steady(25, 1),
         1,
-        lambda i: synthetic.picture(i, face=False),
+        lambda i: synthetic.numbered_image(i, face=False),
         audio=(synthetic.beeps([], 1), 16000),
     )
     files = [good, short, silent, blank, tmp_path / "missing.mp4"]
@@ -394,7 +394,7 @@ def test_scores_of_files(network, tmp_path, monkeypatch, capfd):
 
 def test_a_still_and_a_file_without_weights(network, tmp_path):
     photo = tmp_path / "photo.png"
-    cv2.imwrite(str(photo), synthetic.picture(0))
+    cv2.imwrite(str(photo), synthetic.numbered_image(0))
     with pytest.raises(UserError, match="photo.png.*too short"):
         network.score(photo, crop=False, sound=sound_of(shades(20)))
     with pytest.raises(UserError, match="missing.h5.*no such file"):

@@ -51,7 +51,7 @@ def test_bad_styles_and_pads_are_refused():
         cropping.crop_box(face(), pads=(-80, -80, 0, 0))
 
 
-def test_extract_of_a_whole_box_is_the_picture():
+def test_extract_of_a_whole_box_is_the_image():
     image = np.random.default_rng(0).integers(0, 255, (120, 140, 3), dtype=np.uint8)
     np.testing.assert_array_equal(cropping.extract(image, (10, 20, 106, 116)), image[20:116, 10:106])
 
@@ -67,7 +67,7 @@ def test_extract_takes_means_of_areas():
         np.testing.assert_allclose(crop[40, :, 0], centres * 255 / 399, atol=0.02)
 
 
-def test_extract_repeats_the_edge_beyond_the_picture():
+def test_extract_repeats_the_edge_beyond_the_image():
     image = np.zeros((50, 50, 3), np.uint8)
     image[:, 0], image[0, :, 1] = (9, 9, 9), 200
     crop = cropping.extract(image, (-40, -40, 8, 8), 48)

@@ -1,4 +1,4 @@
-"""The detector on a photo and on pictures of mixed sizes, and which face is taken."""
+"""The detector on a photo and on images of mixed sizes, and which face is taken."""
 
 import cv2
 import matplotlib.cbook
@@ -41,10 +41,10 @@ def test_batches_of_mixed_sizes(photo):
 
 def test_a_small_face_is_found_in_the_second_look(photo):
     height, width = 720, 1280
-    picture = np.full((height, width, 3), 90, np.uint8)
+    image = np.full((height, width, 3), 90, np.uint8)
     small = cv2.resize(photo, (82, 96), interpolation=cv2.INTER_AREA)
-    picture[300:396, 600:682] = small
-    (found,) = detector.detect([picture])[0]
+    image[300:396, 600:682] = small
+    (found,) = detector.detect([image])[0]
     assert 600 < found.landmarks[:, 0].min() and found.landmarks[:, 0].max() < 682
 
 

@@ -113,7 +113,7 @@ def test_the_mouth_of_a_photo(predictor, astronaut):
     assert position.face_width(POINTS) == pytest.approx(np.hypot(*(points[16] - points[0])), rel=0.15)
 
 
-def test_a_crop_gives_what_the_picture_gives(predictor, astronaut):
+def test_a_crop_gives_what_the_image_gives(predictor, astronaut):
     box = cropping.crop_box(Face(np.zeros(4), POINTS, 1.0))
     crop = cropping.extract(astronaut, box)
     found = landmarks68.mouth(crop, cropping.to_crop(POINTS, box))
@@ -131,7 +131,7 @@ def test_small_faces_are_enlarged(predictor, astronaut, monkeypatch):
     assert sizes == [(3 * 96, 240), (sizes[1][0], round(3 * np.ptp(landmarks68.rectangle(POINTS)[::2])))]
 
 
-def test_at_the_edge_of_a_picture(predictor, astronaut):
+def test_at_the_edge_of_an_image(predictor, astronaut):
     part = astronaut[80:160, 190:260]
     found = landmarks68.mouth(part, POINTS - (190, 80))
     assert (
@@ -140,7 +140,7 @@ def test_at_the_edge_of_a_picture(predictor, astronaut):
 
 
 def test_lmd_of_a_moved_mouth(predictor, astronaut):
-    """A picture shifted by some crop pixels is at that distance, in crops and in whole pictures."""
+    """An image shifted by some crop pixels is at that distance, in crops and in whole images."""
     box = cropping.crop_box(Face(np.zeros(4), POINTS, 1.0))
     scale = (box[2] - box[0]) / 96
     crops, full, found = [], [], []
@@ -159,21 +159,21 @@ def test_lmd_of_a_moved_mouth(predictor, astronaut):
 
 @pytest.mark.real
 def test_real_mouths(real_clips, predictor):
-    """On a speaker's frames crops and pictures agree; a mouth is nearer to itself than to others of its clip."""
+    """On a speaker's frames crops and whole images agree; a mouth is nearer to itself than to others of its clip."""
     seen = [
         t for t in tracking.track(itertools.islice(video_reader.read_frames(real_clips / "bbaf2n.mpg"), 30)) if t.faces
     ][::2]
     boxes = [t.faces[0].box for t in seen]
     five = [t.faces[0].face.landmarks for t in seen]
-    pictures = [
+    whole = [
         cropping.to_crop(landmarks68.mouth(t.frame.image, p), b) for t, p, b in zip(seen, five, boxes, strict=True)
     ]
     crops = [
         landmarks68.mouth(cropping.extract(t.frame.image, b), cropping.to_crop(p, b))
         for t, p, b in zip(seen, five, boxes, strict=True)
     ]
-    own = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(pictures, crops, strict=True)])
-    other = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(pictures, crops[7:] + crops[:7], strict=True)])
+    own = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(whole, crops, strict=True)])
+    other = np.mean([np.hypot(*(a - b).T).mean() for a, b in zip(whole, crops[7:] + crops[:7], strict=True)])
     assert own < 0.6 and other > 1.5 * own, (own, other)
 
 

@@ -21,7 +21,7 @@ def face(x=0.0, y=0.0, scale=1.0, landmarks=FRONTAL):
 
 
 def noise_frames(count, scene=lambda i: 0, fps=25):
-    """Frames whose picture is another one in each scene; no two of them are the same object."""
+    """Frames whose image is another one in each scene; no two of them are the same object."""
     scenes = {
         s: np.random.default_rng(s).integers(0, 255, (120, 160, 3), dtype=np.uint8) for s in map(scene, range(count))
     }
@@ -38,8 +38,8 @@ def track(monkeypatch):
         numbers = {id(frame): i for i, frame in enumerate(frames)}
         run.looks = []
 
-        def detect(pictures):
-            seen = [images[id(picture)] for picture in pictures]
+        def detect(looked_at):
+            seen = [images[id(image)] for image in looked_at]
             run.looks += seen
             return [faces_of(i) for i in seen]
 
@@ -100,7 +100,7 @@ def test_a_cut_resets_the_smoothing(track):
 
 @pytest.mark.parametrize("blinded", [True, False])
 def test_a_flash_of_light_is_no_cut(track, blinded):
-    """The picture changes and the face stays: no reset, and nobody else is taken."""
+    """The image changes and the face stays: no reset, and nobody else is taken."""
     frames = noise_frames(30)
     frames[15] = Frame(np.full_like(frames[0].image, 255), frames[15].time, frames[15].duration)
     other = face(60, 0, 1.3)
@@ -178,7 +178,7 @@ def test_cuts_and_jumps_are_found_to_the_frame(track, at):
 
 @pytest.mark.parametrize("at", range(17, 22))
 def test_a_cut_between_two_looks_that_agree(track, at):
-    """For one frame the picture is another, without a face."""
+    """For one frame the image is another, without a face."""
     result = track(noise_frames(40, lambda i: int(i == at)), lambda i: [] if i == at else [face()], **INFERENCE)
     assert empty(result) == {at} and set(strengths(result)) == {0, 1}
 
@@ -240,7 +240,7 @@ def test_faces_that_enter_and_leave_fade(track):
 @pytest.mark.parametrize("people", tracking.PEOPLE)
 @pytest.mark.parametrize("arguments", [{}, INFERENCE, {"every": 7, "bridge": 2, "smooth": False}, {"fade": 6}])
 def test_anything_may_happen(track, people, arguments):
-    """Faces that come, go, leap and shake their heads, in pictures that cut, flash and go black."""
+    """Faces that come, go, leap and shake their heads, in videos that cut, flash and go black."""
     for seed in range(4):
         rng = np.random.default_rng(seed)
         shots = np.cumsum(rng.random(150) < 0.08)
@@ -366,7 +366,7 @@ def test_a_fixed_box_needs_no_detector(monkeypatch):
 
 
 @pytest.mark.parametrize("box", [(50, 50, 0, 90), (50, 20, 0, 90), (0, 90, 160, 250), (-90, -10, 0, 100)])
-def test_boxes_beside_the_picture_are_refused(box):
+def test_boxes_beside_the_image_are_refused(box):
     with pytest.raises(UserError, match="--box .*: .*; give "):
         list(tracking.fixed_box(noise_frames(1), box))
 
@@ -420,9 +420,9 @@ def test_real_detection_follows_a_moving_photo(tmp_path, arguments):
     path = tmp_path / "a.mp4"
     with VideoWriter(path, 320, 280, 25) as writer:
         for i in range(24):
-            picture = np.full((280, 320, 3), 90, np.uint8)
-            picture[:, i : i + 240] = small
-            writer.write(picture, i / 25)
+            image = np.full((280, 320, 3), 90, np.uint8)
+            image[:, i : i + 240] = small
+            writer.write(image, i / 25)
     boxes = np.array([t.faces[0].box for t in tracking.track(video_reader.read_frames(path), **arguments)])
     shift = (boxes[16, :] - boxes[8, :])[[0, 2]]
     np.testing.assert_allclose(shift, 8, atol=2)

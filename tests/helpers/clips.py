@@ -13,7 +13,7 @@ POINTS = np.array([[30, 40], [66, 40], [48, 55], [34, 70], [62, 70]], "float32")
 def make_clip(
     folder, layout="lipgan_keras", frames=range(14), click=None, rate=16000, seconds=1.6, size=96, delay=0.0, seed=0
 ):
-    """A clip's folder as each program writes it. Picture N is of brightness N; the sound is noise, or one click.
+    """A clip's folder as each program writes it. Frame N is of brightness N; the sound is noise, or one click.
 
     delay: of the source frames' times against N/25, for "lipgan_keras".
     """
@@ -25,8 +25,8 @@ def make_clip(
         wave = np.zeros(int(seconds * rate), "float32")
         wave[round(click * rate)] = 1
     for n in frames:
-        picture = np.full((size, size + 5 * (layout == "wav2lip"), 3), n % 256, "uint8")
-        cv2.imwrite(str(folder / f"{n}.jpg"), picture)
+        image = np.full((size, size + 5 * (layout == "wav2lip"), 3), n % 256, "uint8")
+        cv2.imwrite(str(folder / f"{n}.jpg"), image)
     if layout == "lipgan_mfcc":
         for n in frames:
             np.savez(folder / f"{n}.npz", mfcc=np.full((12, 35), n, "float32"))

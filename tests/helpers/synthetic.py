@@ -15,10 +15,10 @@ from lipgan_keras.media.video_writer import VideoWriter
 from lipgan_keras.utils import cli
 
 RATE = 16000
-FACE, BLANK = 110, 30  # grey of a picture with and without a "face"
+FACE, BLANK = 110, 30  # grey of an image with and without a "face"
 
 
-def picture(number, size=(128, 128), face=True):
+def numbered_image(number, size=(128, 128), face=True):
     """(height, width, 3): a row of eight black or white cells at the top, the number's bits; grey below."""
     width, height = size
     image = np.full((height, width, 3), FACE if face else BLANK, np.uint8)
@@ -46,12 +46,12 @@ def uneven(seconds):
     return times
 
 
-def write(path, times, end, draw=picture, audio=None, size=(128, 128), **arguments):
+def write(path, times, end, draw=numbered_image, audio=None, size=(128, 128), **arguments):
     """An MP4 of draw(i), shown from times[i]; the last one until `end`; `audio` is (wave, rate)."""
     rate = len(times) / (end - times[0])
     with VideoWriter(path, *size, rate, audio=audio, duration=end if audio else None, **arguments) as writer:
         for i, time in enumerate(times):
-            writer.write(draw(i, size) if draw is picture else draw(i), time, ([*times, end][i + 1]) - time)
+            writer.write(draw(i, size) if draw is numbered_image else draw(i), time, ([*times, end][i + 1]) - time)
     return path
 
 
@@ -70,7 +70,7 @@ def onset(wave, rate=RATE):
 
 
 def detect(images):
-    """In place of `detector.detect`: a face that fills the middle of every picture that is not BLANK."""
+    """In place of `detector.detect`: a face that fills the middle of every image that is not BLANK."""
     clock.sleep(float(os.environ.get("SECONDS_A_FRAME", "0")) * len(images))
     found = []
     for image in images:
@@ -83,7 +83,7 @@ def detect(images):
         box = np.array(
             [width / 2 - 0.2 * side, height / 2 - 0.25 * side, width / 2 + 0.2 * side, height / 2 + 0.25 * side]
         )
-        band = image[height // 4 : height // 3]  # empty in pictures too small for a face
+        band = image[height // 4 : height // 3]  # empty in images too small for a face
         seen = band.size and abs(float(band.mean()) - BLANK) > 20
         found.append([Face(box.astype("float32"), points.astype("float32"), 0.99)] if seen else [])
     return found
@@ -111,8 +111,8 @@ class PaintedSound:
 
 
 def loudness_painted(image):
-    """What `PaintedSound` left in a picture, 0..1, where `detect` saw a face."""
-    x1, y1, x2, y2 = cropping.crop_box(detect([picture(0, image.shape[1::-1])])[0][0])
+    """What `PaintedSound` left in an image, 0..1, where `detect` saw a face."""
+    x1, y1, x2, y2 = cropping.crop_box(detect([numbered_image(0, image.shape[1::-1])])[0][0])
     x, y = int((x1 + x2) / 2), int(0.3 * y1 + 0.7 * y2)
     return float(image[y - 2 : y + 3, x - 2 : x + 3].mean()) / 255
 

@@ -36,7 +36,7 @@ def looking(degrees):
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     """Smooth colours with fine grain."""
     rng = np.random.default_rng(3)
     coarse = cv2.resize(rng.uniform(70, 180, (6, 6, 3)), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
@@ -73,21 +73,21 @@ FACES = {
 
 @pytest.mark.parametrize("region", blend.REGIONS)
 @pytest.mark.parametrize("name", FACES)
-def test_what_the_mask_leaves_out_is_the_sources(picture, region, name):
+def test_what_the_mask_leaves_out_is_the_sources(image, region, name):
     face = FACES[name]
-    before = picture.copy()
+    before = image.copy()
     crop = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    result = Composer(region)(picture, face, crop)
+    result = Composer(region)(image, face, crop)
     mask = whole(face, region)
-    assert np.array_equal(picture, before) and not np.shares_memory(result, picture)
-    assert result.dtype == np.uint8 and result.shape == picture.shape
+    assert np.array_equal(image, before) and not np.shares_memory(result, image)
+    assert result.dtype == np.uint8 and result.shape == image.shape
     assert mask.min() >= 0 and mask.max() <= 1
-    assert np.array_equal(result[mask == 0], picture[mask == 0])
+    assert np.array_equal(result[mask == 0], image[mask == 0])
     # In front of the camera, the mask holds the mouth.
     if name not in ("quite outside", "gone", "one point"):
         strongest = min(face.strength, 1)
         assert mask.max() == pytest.approx(strongest, abs=0.3 if name == "tiny" else 1e-3)
-        assert not np.array_equal(result, picture)
+        assert not np.array_equal(result, image)
     if name in ("quite outside", "gone"):
         assert not mask.any()
 
@@ -151,35 +151,35 @@ def test_a_turned_faces_mask_narrows_on_the_far_side():
 
 @pytest.mark.parametrize("region", ["mouth", "jaw"])
 @pytest.mark.parametrize("roll", [0.0, 0.35])
-def test_a_crop_of_the_picture_itself_changes_little(picture, region, roll):
+def test_a_crop_of_the_image_itself_changes_little(image, region, roll):
     face = a_face((183.4, 171.2), 150, roll)
-    crop = cropping.extract(picture, face.box, 96, face.angle)
+    crop = cropping.extract(image, face.box, 96, face.angle)
     errors = []
     for sharpen in (0.0, 1.0):
-        result = Composer(region, sharpen)(picture, face, crop)
-        errors.append(np.abs(result.astype(float) - picture)[whole(face, region) > 0.9].mean())
-    blurred = cv2.GaussianBlur(picture, (0, 0), 4)
-    assert errors[0] < 1.1 * np.abs(blurred.astype(float) - picture).mean()  # grain is lost, all is in its place
+        result = Composer(region, sharpen)(image, face, crop)
+        errors.append(np.abs(result.astype(float) - image)[whole(face, region) > 0.9].mean())
+    blurred = cv2.GaussianBlur(image, (0, 0), 4)
+    assert errors[0] < 1.1 * np.abs(blurred.astype(float) - image).mean()  # grain is lost, all is in its place
     assert errors[1] < {"mouth": 0.98, "jaw": 0.75}[region] * errors[0]  # the source's own grain, but on the lips
 
 
-def test_a_192_pixel_crop_lies_where_a_96_pixel_crop_does(picture):
+def test_a_192_pixel_crop_lies_where_a_96_pixel_crop_does(image):
     face = a_face(side=170)
-    results = [Composer("jaw", 0)(picture, face, cropping.extract(picture, face.box, size)) for size in (96, 192)]
+    results = [Composer("jaw", 0)(image, face, cropping.extract(image, face.box, size)) for size in (96, 192)]
     smooth = [cv2.GaussianBlur(r, (0, 0), 3).astype(float) for r in results]
     assert np.abs(smooth[0] - smooth[1]).max() < 3
 
 
-def test_colours_are_matched_at_the_seam(picture):
+def test_colours_are_matched_at_the_seam(image):
     face = a_face()
     tint = np.array([25, -20, 12])
-    crop = np.clip(cropping.extract(picture, face.box, 96).astype(int) + tint, 0, 255).astype(np.uint8)
+    crop = np.clip(cropping.extract(image, face.box, 96).astype(int) + tint, 0, 255).astype(np.uint8)
     for region in ("mouth", "jaw"):
         inside = whole(face, region) > 0.9
-        change = (Composer(region)(picture, face, crop).astype(float) - picture)[inside].mean(axis=0)
+        change = (Composer(region)(image, face, crop).astype(float) - image)[inside].mean(axis=0)
         assert np.abs(change).max() < 1.5
     inside = whole(face, "face") > 0
-    change = (Composer("face")(picture, face, crop).astype(float) - picture)[inside].mean(axis=0)
+    change = (Composer("face")(image, face, crop).astype(float) - image)[inside].mean(axis=0)
     assert change == pytest.approx(tint, abs=2)  # as the original
 
 
@@ -216,12 +216,12 @@ def test_a_dark_mouth_stays_dark():
     assert result[int(105 + 78 * 150 / 96), x] == pytest.approx([150, 150, 150], abs=3)
 
 
-def test_the_face_region_is_the_crop_as_it_is(picture):
+def test_the_face_region_is_the_crop_as_it_is(image):
     face = a_face(middle=(180, 170), side=96)
     crop = np.random.default_rng(1).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    expected = picture.copy()
+    expected = image.copy()
     expected[122:218, 132:228] = crop
-    assert np.array_equal(Composer("face")(picture, face, crop), expected)
+    assert np.array_equal(Composer("face")(image, face, crop), expected)
 
 
 def striped(vertical):
@@ -244,12 +244,12 @@ def test_no_ghost_of_the_sources_lips():
         assert np.abs(after).max() < 0.12 * np.abs(before).max()
 
 
-def test_sharpen_gives_a_soft_mouth_the_sources_detail(picture):
+def test_sharpen_gives_a_soft_mouth_the_sources_detail(image):
     face = a_face(side=200)
-    soft = cropping.extract(cv2.GaussianBlur(picture, (0, 0), 2), face.box, 96)
+    soft = cropping.extract(cv2.GaussianBlur(image, (0, 0), 2), face.box, 96)
     mask = whole(face, "jaw") > 0.9
     own, *made = images.sharpness(
-        [picture, *(Composer("jaw", sharpen)(picture, face, soft) for sharpen in (0, 0.5, 1))], [mask] * 4
+        [image, *(Composer("jaw", sharpen)(image, face, soft) for sharpen in (0, 0.5, 1))], [mask] * 4
     )
     assert made[0] < 0.3 * own
     assert made[0] < made[1] < made[2] and 0.6 * own < made[2] < 1.1 * own
@@ -277,15 +277,15 @@ def test_yaw():
     assert np.isfinite(blend.yaw(np.zeros((5, 2))))
 
 
-def test_a_face_turned_too_far_fades_back_to_the_source(picture):
+def test_a_face_turned_too_far_fades_back_to_the_source(image):
     crop = np.random.default_rng(2).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     turning = [looking(degrees) for degrees in range(0, 80, 2)]
     strength = [blend.turned(points) for points in turning]
     assert strength[0] == 1 and strength[-1] == 0
     assert np.all(np.diff(strength) <= 0) and np.min(np.diff(strength)) > -0.5  # no jump
     for region in blend.REGIONS:
-        assert np.array_equal(Composer(region)(picture, a_face(landmarks=turning[-1]), crop), picture)
-        assert not np.array_equal(Composer(region)(picture, a_face(landmarks=turning[5]), crop), picture)
+        assert np.array_equal(Composer(region)(image, a_face(landmarks=turning[-1]), crop), image)
+        assert not np.array_equal(Composer(region)(image, a_face(landmarks=turning[5]), crop), image)
 
 
 def test_unknown_region():
@@ -321,18 +321,18 @@ def a_person(lips=1.0, light=1.0, shift=0.0, hand=None):
     """A face of flat skin with lips, at `a_face()`; a hand of the very same skin reaches up to row `hand`."""
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     mouth = a_face().face.landmarks[3:].mean(0)
-    picture = np.full((SIZE, SIZE, 3), (110, 130, 180), np.float32) + 6 * np.sin(x / 9)[..., None]
+    image = np.full((SIZE, SIZE, 3), (110, 130, 180), np.float32) + 6 * np.sin(x / 9)[..., None]
     inside = np.square((x - mouth[0]) / 22) + np.square((y - mouth[1]) / (7 * lips)) < 1
-    picture[inside] = (80, 70, 160)
-    picture[inside & (np.abs(y - mouth[1]) < 7 * lips - 6)] = (20, 20, 40)  # the inside of an open mouth
+    image[inside] = (80, 70, 160)
+    image[inside & (np.abs(y - mouth[1]) < 7 * lips - 6)] = (20, 20, 40)  # the inside of an open mouth
     if hand is not None:
-        picture[(y > hand) & (np.abs(x - mouth[0]) < 70)] = (110, 130, 180)
-    return np.clip(np.roll(picture, round(shift), 1) * light, 0, 255).astype(np.uint8)
+        image[(y > hand) & (np.abs(x - mouth[0]) < 70)] = (110, 130, 180)
+    return np.clip(np.roll(image, round(shift), 1) * light, 0, 255).astype(np.uint8)
 
 
-def answers(pictures, fps=25, faces_of=lambda i: a_face()):
+def answers(frames, fps=25, faces_of=lambda i: a_face()):
     uncovered = OcclusionDetector()
-    return [uncovered(picture, faces_of(i), i / fps) for i, picture in enumerate(pictures)]
+    return [uncovered(frame, faces_of(i), i / fps) for i, frame in enumerate(frames)]
 
 
 def test_mouths_that_move_in_changing_light_are_never_taken_for_covered():
@@ -349,8 +349,8 @@ def test_nothing_is_drawn_on_a_hand(speed):
     """Of the person's own colour, that comes soon or slowly, and stays for 3 s."""
     mouth = a_face().face.landmarks[3:].mean(0)[1]
     way = [mouth + 70 - speed * i for i in range(int(105 / speed))]
-    pictures = [a_person() for _ in range(25)] + [a_person(hand=row) for row in way + [mouth - 35] * 75 + way[::-1]]
-    found = answers([*pictures, *[a_person() for _ in range(10)]])
+    frames = [a_person() for _ in range(25)] + [a_person(hand=row) for row in way + [mouth - 35] * 75 + way[::-1]]
+    found = answers([*frames, *[a_person() for _ in range(10)]])
     assert found[:25] == [1] * 25 and found[-1] == 1
     assert max(found[25 + len(way) : 100 + len(way)]) == 0
     back = np.diff(found[100 + len(way) :])

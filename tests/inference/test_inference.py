@@ -16,7 +16,18 @@ import pytest
 
 from helpers import synthetic
 from helpers.checks import ROOT, TESTS, assert_one_line
-from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, loudness_painted, number, onset, picture, steady, uneven
+from helpers.synthetic import (
+    BLANK,
+    RATE,
+    PaintedSound,
+    beeps,
+    loudness_painted,
+    number,
+    numbered_image,
+    onset,
+    steady,
+    uneven,
+)
 from lipgan_keras import LipSync, audio, checkpoints, networks
 from lipgan_keras.audio import WindowClock
 from lipgan_keras.config import ModelConfig
@@ -57,7 +68,7 @@ def media(tmp_path_factory):
     """A folder with face.mp4 (1 s, 25 frames, beep at 0.4 s), face.png, speech.wav (2.3 s)."""
     folder = tmp_path_factory.mktemp("media")
     synthetic.write(folder / "face.mp4", steady(25, 1), 1, audio=(beeps([(0.4, 0.5)], 1), RATE))
-    cv2.imwrite(str(folder / "face.png"), picture(77))
+    cv2.imwrite(str(folder / "face.png"), numbered_image(77))
     audio_file.save_wav(folder / "speech.wav", beeps([(0.5, 0.7), (1.3, 1.5)], 2.3))
     return folder
 
@@ -68,7 +79,7 @@ def talk(face, sound, out, audio_offset_ms=None, batch_size=16, **options):
 
 
 def check_length(path, seconds, fps=25):
-    """The file lasts `seconds`, picture and sound, within one frame; returns its frames."""
+    """The file lasts `seconds`, video and sound, within one frame; returns its frames."""
     frames = list(video_reader.read_frames(path))
     assert frames[0].time == 0
     assert frames[-1].time + frames[-1].duration == pytest.approx(seconds, abs=0.01)
@@ -135,7 +146,7 @@ WINDOWS = {
     "29.97": (steady(29.97, 2.6), {}),
     "uneven": (uneven(2.6), {}),
     "forward and back": (steady(25, 0.8), {}),
-    "late picture": ([0.21 + t for t in steady(25, 2.4)], {}),
+    "late video": ([0.21 + t for t in steady(25, 2.4)], {}),
     "still": (None, {}),
     "still at 50": (None, {"fps": 50}),
     "static": (steady(30, 1), {"static": True}),
@@ -149,8 +160,8 @@ def test_every_mouth_hears_the_middle_of_its_frame(tmp_path, media, quick, name)
     face, sound = media / "face.png", tmp_path / "a.wav"
     if times:
         face = synthetic.write(tmp_path / "a.mp4", times, times[-1] + 0.04, audio=(beeps(BEEPS, 2.6), RATE))
-    if name == "late picture":
-        sound = face  # whose sound starts 0.21 s before its picture
+    if name == "late video":
+        sound = face  # whose sound starts 0.21 s before its video
     talk(face, sound, tmp_path / "b.mp4", **options)
     frames = check_length(tmp_path / "b.mp4", len(audio_file.load_audio(sound)) / RATE)
     error = centroids(frames) - np.mean(BEEPS, axis=1)
@@ -186,14 +197,14 @@ def test_mfcc_windows(tmp_path, media, quick):
 
 
 def test_batches_do_not_matter(tmp_path, media, quick):
-    pictures = []
+    images = []
     for size in (1, 7, 256):
         quick.batches.clear()
         talk(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", batch_size=size)
         assert max(quick.batches) == min(size, 58) and sum(quick.batches) == 58
-        pictures.append(np.stack([frame.image for frame in video_reader.read_frames(tmp_path / "b.mp4")]))
-    np.testing.assert_array_equal(pictures[0], pictures[1])
-    np.testing.assert_array_equal(pictures[0], pictures[2])
+        images.append(np.stack([frame.image for frame in video_reader.read_frames(tmp_path / "b.mp4")]))
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[0], images[2])
 
 
 # Length and order
@@ -260,7 +271,7 @@ def test_one_frame_video(tmp_path, media, quick):
 
 
 def test_static_uses_the_first_frame_with_a_face(tmp_path, media, quick):
-    source = synthetic.write(tmp_path / "a.mp4", steady(30, 1), 1, lambda i: picture(i, face=i > 3))
+    source = synthetic.write(tmp_path / "a.mp4", steady(30, 1), 1, lambda i: numbered_image(i, face=i > 3))
     summary = talk(source, media / "speech.wav", tmp_path / "b.mp4", static=True, fps=20)
     frames = check_length(tmp_path / "b.mp4", 2.3, 20)
     assert {number(f.image) for f in frames} == {4} and len(frames) == 46 and summary.frames_without_face == 0
@@ -271,7 +282,7 @@ def test_static_uses_the_first_frame_with_a_face(tmp_path, media, quick):
 
 def test_frames_without_a_face_pass_through(tmp_path, media, quick):
     def draw(i):
-        return picture(i, face=not 8 <= i < 15)
+        return numbered_image(i, face=not 8 <= i < 15)
 
     source = synthetic.write(tmp_path / "a.mp4", steady(25, 1), 1, draw)
     summary = talk(source, media / "speech.wav", tmp_path / "b.mp4")
@@ -303,7 +314,7 @@ def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monk
 
 
 def test_no_face_while_the_sound_lasts(tmp_path, media, quick):
-    source = synthetic.write(tmp_path / "a.mp4", steady(25, 4), 4, lambda i: picture(i, face=i > 80))
+    source = synthetic.write(tmp_path / "a.mp4", steady(25, 4), 4, lambda i: numbered_image(i, face=i > 80))
     (tmp_path / "b.mp4").write_bytes(b"the old one")
     with pytest.raises(UserError, match="no face"):
         talk(source, media / "speech.wav", tmp_path / "b.mp4")
@@ -311,12 +322,12 @@ def test_no_face_while_the_sound_lasts(tmp_path, media, quick):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
-# Pictures of all kinds
+# Images of all kinds
 
 
 def test_rotated_phone_video(tmp_path, media, quick):
     upright = synthetic.write(
-        tmp_path / "a.mp4", steady(25, 0.6), 0.6, lambda i: np.rot90(picture(i, (96, 160))), size=(160, 96)
+        tmp_path / "a.mp4", steady(25, 0.6), 0.6, lambda i: np.rot90(numbered_image(i, (96, 160))), size=(160, 96)
     )
     data = bytearray(upright.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
@@ -329,7 +340,7 @@ def test_rotated_phone_video(tmp_path, media, quick):
 
 
 def test_odd_sizes_and_pads(tmp_path, media, quick):
-    cv2.imwrite(str(tmp_path / "a.png"), picture(5, (133, 101)))
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_image(5, (133, 101)))
     talk(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.2, pads=(3, 30, 0, 5))
     frames = check_length(tmp_path / "b.mp4", 0.2)
     assert frames[0].image.shape == (102, 134, 3) and number(frames[0].image[:101, :133]) == 5

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import synthetic
 from helpers.checks import assert_one_line
-from helpers.synthetic import RATE, PaintedSound, beeps, number, picture, steady
+from helpers.synthetic import RATE, PaintedSound, beeps, number, numbered_image, steady
 from lipgan_keras import LipSync, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
@@ -39,17 +39,17 @@ def media(tmp_path_factory):
     """A folder with face.mp4 (1 s at 25 fps), face.png and speech.wav (0.8 s)."""
     folder = tmp_path_factory.mktemp("media")
     synthetic.write(folder / "face.mp4", steady(25, 1), 1)
-    cv2.imwrite(str(folder / "face.png"), picture(77))
+    cv2.imwrite(str(folder / "face.png"), numbered_image(77))
     audio_file.save_wav(folder / "speech.wav", beeps([(0.2, 0.4)], 0.8))
     return folder
 
 
 @pytest.fixture
 def written(monkeypatch):
-    """The pictures that were given to the encoder."""
-    pictures, write = [], VideoWriter.write
-    monkeypatch.setattr(VideoWriter, "write", lambda self, image, *a: pictures.append(image) or write(self, image, *a))
-    return pictures
+    """The images that were given to the encoder."""
+    images, write = [], VideoWriter.write
+    monkeypatch.setattr(VideoWriter, "write", lambda self, image, *a: images.append(image) or write(self, image, *a))
+    return images
 
 
 # Only what must change
@@ -177,7 +177,7 @@ def test_a_slide_show_has_as_many_mouths_as_any_video(tmp_path, painter):
 
 
 def test_the_face_is_looked_for_in_the_part(tmp_path, media, painter):
-    source = synthetic.write(tmp_path / "a.mp4", steady(25, 8), 8, lambda i: picture(i, face=100 <= i < 115))
+    source = synthetic.write(tmp_path / "a.mp4", steady(25, 8), 8, lambda i: numbered_image(i, face=100 <= i < 115))
     LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4", start=4, end=4.6)
     for options, words in (
         ({"start": 5}, r"no face found in 48 frames from 5\.0 to 5\.8 s"),
@@ -202,7 +202,7 @@ def test_resize_factor(tmp_path, media, painter):
 
 
 def test_a_video_that_breaks_in_the_middle(tmp_path, media, painter, monkeypatch):
-    """What could be decoded is kept, and sound and picture end there."""
+    """What could be decoded is kept, and sound and video end there."""
     read = video_reader.read_frames
 
     def breaking(path, start=0.0):
@@ -240,16 +240,16 @@ def test_box_in_place_of_a_detector(tmp_path, media, painter, written, monkeypat
         )
         image = written[7]
         assert abs(int(image[95, 60, 0]) - synthetic.FACE) > 5  # painted
-        assert np.abs(image[:20].astype(int) - picture(number(image))[:20]).mean() < 3
+        assert np.abs(image[:20].astype(int) - numbered_image(number(image))[:20]).mean() < 3
     with pytest.raises(UserError, match="--box 20 200 10 110"):
         LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", box=(20, 200, 10, 110))
 
 
 def test_box_and_pads_count_in_pixels_of_the_source(tmp_path, media, painter, written):
-    cv2.imwrite(str(tmp_path / "a.png"), picture(3, (256, 256)))
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_image(3, (256, 256)))
     options = {"box": (40, 240, 20, 220), "region": "face", "pads": (0, 0, 0, 20)}
     LipSync(painter).run(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", resize_factor=2, **options)
-    rows, columns = np.nonzero((written[7].astype(int) != picture(3)).any(axis=-1))
+    rows, columns = np.nonzero((written[7].astype(int) != numbered_image(3)).any(axis=-1))
     assert (
         written[7].shape == (128, 128, 3) and columns.min() >= 9 and 117 <= columns.max() <= 121 and rows.max() >= 118
     )
@@ -260,7 +260,7 @@ def test_box_and_pads_count_in_pixels_of_the_source(tmp_path, media, painter, wr
 
 
 def two_faces(images):
-    """A face in the left half of each picture and a larger one in the right."""
+    """A face in the left half of each image and a larger one in the right."""
     found = []
     for image in images:
         width = image.shape[1]
@@ -278,14 +278,14 @@ def two_faces(images):
 @pytest.mark.parametrize(
     "index, left, right", [(None, False, True), (0, True, False), (1, False, True), ("all", True, True)]
 )
-@pytest.mark.parametrize("face", ["video", "picture"])
+@pytest.mark.parametrize("face", ["video", "image"])
 def test_face_index(tmp_path, media, painter, written, monkeypatch, face, index, left, right):
     monkeypatch.setattr(detector, "detect", two_faces)
     size = (256, 128)
     source = tmp_path / "a.png"
-    cv2.imwrite(str(source), picture(3, size))
+    cv2.imwrite(str(source), numbered_image(3, size))
     if face == "video":
-        source = synthetic.write(tmp_path / "a.mp4", steady(25, 1), 1, lambda i: picture(i, size), size=size)
+        source = synthetic.write(tmp_path / "a.mp4", steady(25, 1), 1, lambda i: numbered_image(i, size), size=size)
     written.clear()
     LipSync(painter).run(source, media / "speech.wav", tmp_path / "b.mp4", face_index=index, region="face")
     change = np.abs(written[7][64:].astype(int) - synthetic.FACE).max(axis=(0, 2)) > 10
@@ -299,7 +299,7 @@ def test_a_face_index_that_is_not_there(tmp_path, media, painter):
 
 
 def test_a_small_face_is_said(tmp_path, media, painter, capfd):
-    cv2.imwrite(str(tmp_path / "a.png"), picture(1, (64, 64)))
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_image(1, (64, 64)))
     LipSync(painter).run(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4")
     assert "a face of 26 pixels" in capfd.readouterr().err
 
@@ -324,7 +324,7 @@ def test_label(tmp_path, media, painter, written):
     for label in (False, True):
         LipSync(painter).run(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", label=label)
     corner = [image[110:, :80] for image in (written[3], written[-3])]
-    assert (corner[0] == picture(77)[110:, :80]).all() and (corner[1] > 200).any() and (corner[1] < 30).any()
+    assert (corner[0] == numbered_image(77)[110:, :80]).all() and (corner[1] > 200).any() and (corner[1] < 30).any()
 
 
 def test_preview(tmp_path, media, painter):
@@ -359,7 +359,7 @@ def table(path, rows):
 
 def test_batch(tmp_path, media, painter, capfd):
     odd = tmp_path / '-it\'s "ünïcödé" 名.png'
-    cv2.imwrite(str(tmp_path / "a.png"), picture(1))
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_image(1))
     (tmp_path / "a.png").rename(odd)
     rows = [
         (media / "face.png", media / "speech.wav", "one.mp4"),
@@ -373,7 +373,7 @@ def test_batch(tmp_path, media, painter, capfd):
     assert "none.png: no such file" in first.stdout and "1 of 4 could not be made" in first.stderr.splitlines()[-1]
     for name in ("one.mp4", f"{odd.stem}.mp4", "results/face_speech.mp4"):
         assert len(list(video_reader.read_frames(tmp_path / name))) == 20
-    cv2.imwrite(str(tmp_path / "none.png"), picture(2))
+    cv2.imwrite(str(tmp_path / "none.png"), numbered_image(2))
     before = (tmp_path / "one.mp4").stat().st_mtime_ns
     again = run(capfd, "--batch", pairs, "--results_dir", tmp_path / "results")
     assert again.returncode == 0 and "1 made, 3 skipped (there already), 0 failed" in again.stdout
@@ -442,7 +442,7 @@ def test_flags_out_of_range(tmp_path, media, painter, capfd):
     assert not (tmp_path / "b.mp4").exists()
 
 
-def test_odd_sizes_of_pictures(tmp_path, media, painter):
+def test_odd_sizes_of_images(tmp_path, media, painter):
     cv2.imwrite(str(tmp_path / "dot.png"), np.full((1, 1, 3), 110, np.uint8))
     with pytest.raises(UserError, match=r"dot\.png"):
         LipSync(painter).run(tmp_path / "dot.png", media / "speech.wav", tmp_path / "b.mp4")

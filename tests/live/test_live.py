@@ -15,7 +15,7 @@ import pytest
 
 from helpers import synthetic
 from helpers.checks import assert_one_line
-from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, call, loudness_painted, onset, picture
+from helpers.synthetic import BLANK, RATE, PaintedSound, beeps, call, loudness_painted, numbered_image, onset
 from lipgan_keras import audio, checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import detector
@@ -50,7 +50,7 @@ def painter(monkeypatch):
 
 @pytest.fixture
 def photo(tmp_path):
-    cv2.imwrite(str(tmp_path / "face.png"), picture(77))
+    cv2.imwrite(str(tmp_path / "face.png"), numbered_image(77))
     return tmp_path / "face.png"
 
 
@@ -200,7 +200,7 @@ def test_sources_that_wait_are_told_from_those_that_do_not(tmp_path):
 
 
 def check(path, wave, config=CONFIG):
-    """Frames lie on the 25 fps grid and say what is heard in their middles; sound and picture are whole and as long."""
+    """Frames lie on the 25 fps grid and say what is heard in their middles; sound and video are whole and as long."""
     frames = list(video_reader.read_frames(path))
     seconds = len(wave) / RATE
     assert frames[0].time == 0
@@ -287,7 +287,7 @@ def test_raw_video_repeats_what_was_left_out(tmp_path):
 
 
 def test_a_player_that_is_closed_or_does_not_read_ends_the_show():
-    image = picture(1)
+    image = numbered_image(1)
     for closed in (True, False):
         reader, writer = os.pipe()
         stop = threading.Event()
@@ -344,12 +344,12 @@ def test_an_error_while_generating_ends_it_and_leaves_no_file(tmp_path, photo, p
 def test_a_window_shows_the_frames_and_closing_it_ends_the_show(photo, painter, stdin, monkeypatch):
     """With a stand-in for tkinter, as there need be no display."""
     stdin(speech(30))
-    pictures, closing = [], []
+    images, closing = [], []
 
     class Anything:
         def __init__(self, *arguments, **keywords):
             if keywords.get("format") == "PPM":
-                pictures.append(cv2.imdecode(np.frombuffer(keywords["data"], np.uint8), cv2.IMREAD_COLOR))
+                images.append(cv2.imdecode(np.frombuffer(keywords["data"], np.uint8), cv2.IMREAD_COLOR))
 
         def __getattr__(self, name):
             return lambda *arguments, **keywords: None
@@ -358,18 +358,18 @@ def test_a_window_shows_the_frames_and_closing_it_ends_the_show(photo, painter, 
             closing.append(action)
 
         def update(self):
-            if len(pictures) == 10:
+            if len(images) == 10:
                 closing[-1]()
 
     monkeypatch.setitem(sys.modules, "tkinter", types.SimpleNamespace(Tk=Anything, Label=Anything, PhotoImage=Anything))
     summary = talk(photo, "-", "window")
-    assert len(pictures) == 10 and summary.shown == 9  # the first one is the mouth at rest
-    assert all(synthetic.number(image) == 77 for image in pictures)
-    assert loudness_painted(pictures[0]) < 0.02
+    assert len(images) == 10 and summary.shown == 9  # the first one is the mouth at rest
+    assert all(synthetic.number(image) == 77 for image in images)
+    assert loudness_painted(images[0]) < 0.02
 
 
 def test_bad_input_in_one_line(tmp_path, photo, painter, stdin, monkeypatch, capfd):
-    cv2.imwrite(str(tmp_path / "blank.png"), picture(1, face=False))
+    cv2.imwrite(str(tmp_path / "blank.png"), numbered_image(1, face=False))
     (tmp_path / "text.wav").write_text("hello")
     monkeypatch.delenv("DISPLAY", raising=False)
     out, both = tmp_path / "b.mp4", tmp_path / "face.mp4"
@@ -406,8 +406,8 @@ def test_without_the_checkpoint_that_ships(tmp_path, photo, monkeypatch, capfd):
     assert_one_line(result, "gone.h5", "--checkpoint_path")
 
 
-def test_large_picture_is_reduced_and_a_box_goes_with_it(tmp_path, painter, stdin):
-    cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(picture(5, face=False), (2560, 1920)))
+def test_large_image_is_reduced_and_a_box_goes_with_it(tmp_path, painter, stdin):
+    cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(numbered_image(5, face=False), (2560, 1920)))
     stdin(speech(0.2, [(0, 0.2)]))
     talk(tmp_path / "large.png", "-", tmp_path / "b.mp4", box=(800, 1600, 800, 1600))
     image = next(video_reader.read_frames(tmp_path / "b.mp4")).image

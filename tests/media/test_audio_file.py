@@ -23,15 +23,15 @@ def onset(wave, rate=SAMPLE_RATE):
     return np.argmax(np.abs(wave) > 0.3 * np.abs(wave).max()) / rate
 
 
-def write_sound(path, wave, codec, rate=44100, layout="mono", starts=(0.0,), picture=False):
+def write_sound(path, wave, codec, rate=44100, layout="mono", starts=(0.0,), with_video=False):
     """One piece of `wave` at each of `starts` seconds; optionally with a video stream that starts at 0."""
     with av.open(str(path), "w") as container:
-        if picture:
+        if with_video:
             video = container.add_stream("mpeg4", rate=25)
             video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
         stream = container.add_stream(codec, rate=rate, layout=layout)
         packets = []
-        if picture:
+        if with_video:
             for _ in range(50):
                 packets += video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24"))
             packets += video.encode()
@@ -77,9 +77,9 @@ def test_every_container_keeps_time(tmp_path, name, codec, rate, layout):
 
 
 @pytest.mark.parametrize("name, codec", [("a.mp4", "aac"), ("a.mkv", "aac"), ("b.mkv", "libopus")])
-def test_sound_with_a_picture_and_sound_that_starts_late(tmp_path, name, codec):
+def test_sound_with_a_video_and_sound_that_starts_late(tmp_path, name, codec):
     for start in (0.0, 0.5):
-        write_sound(tmp_path / name, tone_at(0.3, 1.0, 48000), codec, 48000, starts=[start], picture=True)
+        write_sound(tmp_path / name, tone_at(0.3, 1.0, 48000), codec, 48000, starts=[start], with_video=True)
         wave = audio_file.load_audio(tmp_path / name)
         assert abs(onset(wave) - (start + 0.3)) < 0.01
         assert np.abs(wave[: int(16000 * (start + 0.25))]).max() < 0.01

@@ -38,7 +38,7 @@ def bars(width, height):
 
 
 def numbered(i, width=64, height=48):
-    """A picture whose greys say which one it is, 0 to 143."""
+    """An image whose greys say which one it is, 0 to 143."""
     image = np.full((height, width, 3), 20 + 18 * (i // 12), np.uint8)
     image[height // 2 :] = 20 + 18 * (i % 12)
     return image
@@ -98,7 +98,7 @@ def encode(path, images, codec, pix_fmt, fps=25, options=None, colorspace=None, 
 
 
 def set_matrix(path, a, b, c, d):
-    """Set the display matrix of the picture track in an MP4."""
+    """Set the display matrix of the video track in an MP4."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40  # version 0: flags, times, id, duration, layer, volume
     identity = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
@@ -164,9 +164,9 @@ def test_mp4_plays_in_browsers(tmp_path):
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(path)) as container:
-        picture, sound = container.streams.video[0], container.streams.audio[0]
-        assert (picture.codec_context.name, picture.codec_context.pix_fmt) == ("h264", "yuv420p")
-        context = picture.codec_context
+        video, sound = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
+        context = video.codec_context
         assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
         assert sound.codec_context.name == "aac"
 
@@ -200,17 +200,17 @@ def test_sound_keeps_its_time_and_length(tmp_path, rate, kept):
 
 
 def test_sound_from_a_file_on_its_own_clock(tmp_path):
-    """The sound starts 0.5 s after the picture, in stereo; it is to stay there, cut or padded."""
+    """The sound starts 0.5 s after the video, in stereo; it is to stay there, cut or padded."""
     rate, source = 32000, tmp_path / "a.mkv"
     wave = np.stack([beep(0.5, 1.0, rate), np.zeros(rate, np.float32)])
     with av.open(str(source), "w") as container:
-        picture = container.add_stream("libx264", rate=25)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         sound = container.add_stream("pcm_s16le", rate=rate, layout="stereo")
         for i in range(40):
             frame = av.VideoFrame.from_ndarray(numbered(i), "bgr24")
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode(None))
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
         for i in range(0, rate, 1000):
             samples = np.round(wave[:, i : i + 1000] * 32767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T.reshape(1, -1)), "s16", "stereo")
@@ -244,7 +244,7 @@ def test_gaps_in_the_sound_become_silence(tmp_path):
 
 
 def test_sound_is_muxed_along(tmp_path):
-    """A player need not read far ahead: sound and picture of one time lie within a second of each other."""
+    """A player need not read far ahead: sound and image of one time lie within a second of each other."""
     path = write(tmp_path / "a.mp4", 500, audio=(np.random.default_rng(0).normal(0, 0.1, 16000 * 20), 16000))
     with av.open(str(path)) as container:
         last = {"audio": 0.0, "video": 0.0}
@@ -555,7 +555,7 @@ def test_sample_frames(tmp_path):
 def test_time_stamps_that_run_backwards_are_mended(tmp_path):
     path = write(tmp_path / "a.mp4", 30)
     with demux.open_media(path) as (container, stream):
-        pictures = list(demux.timed_pictures(path, container, stream))
+        frames = list(demux.timed_frames(path, container, stream))
 
         class Stub:
             key_frame, pict_type, is_corrupt, dts, duration, time_base = True, 1, False, None, 0, Fraction(1, 25)
@@ -564,8 +564,8 @@ def test_time_stamps_that_run_backwards_are_mended(tmp_path):
                 self.pts = pts
 
         def times(stamps, monkeypatch):
-            monkeypatch.setattr(demux, "decoded_pictures", lambda *_: (Stub(s) for s in stamps))
-            return [time for time, _, _ in demux.timed_pictures(path, container, stream)]
+            monkeypatch.setattr(demux, "decoded_frames", lambda *_: (Stub(s) for s in stamps))
+            return [time for time, _, _ in demux.timed_frames(path, container, stream)]
 
         with pytest.MonkeyPatch.context() as patch:
             assert times([0, 1, None, 3], patch) == pytest.approx([0, 0.04, 0.08, 0.12])
@@ -573,7 +573,7 @@ def test_time_stamps_that_run_backwards_are_mended(tmp_path):
             found = times([0, 1, 1, 2, 3], patch)
             assert (np.diff(found) > 0).all() and found == pytest.approx([0, 0.04, 0.041, 0.08, 0.12])
             assert times([0, 50, 51, 0, 1], patch) == pytest.approx([0, 2, 2.04, 2.08, 2.12])  # the clock starts anew
-    assert len(pictures) == 30
+    assert len(frames) == 30
 
 
 def test_a_change_of_size_is_scaled_to_the_first(tmp_path):
@@ -640,7 +640,7 @@ def test_sound_only_is_named(tmp_path):
 
 
 def test_mp4_without_its_index_is_cut_off(tmp_path):
-    """As a camera leaves it that lost power: pictures, but no moov yet."""
+    """As a camera leaves it that lost power: frames, but no moov yet."""
     path = tmp_path / "a.mp4"
     encode(path, [numbered(i) for i in range(30)], "libx264", "yuv420p")  # not faststart: moov comes last
     data = path.read_bytes()

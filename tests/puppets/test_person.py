@@ -1,4 +1,4 @@
-"""Made-up people: shape, colours, pose and camera change the picture, and the points go along."""
+"""Made-up people: shape, colours, pose and camera change the image, and the points go along."""
 
 import copy
 import dataclasses
@@ -21,17 +21,17 @@ def puppet():
 
 
 def dots(points, shape=(200, 190, 3)):
-    """A black picture with a white dot at each point."""
-    picture = np.zeros(shape, np.uint8)
+    """A black image with a white dot at each point."""
+    image = np.zeros(shape, np.uint8)
     for x, y in points:
-        cv2.circle(picture, (round(x), round(y)), 3, (255, 255, 255), -1, cv2.LINE_AA)
-    return picture
+        cv2.circle(image, (round(x), round(y)), 3, (255, 255, 255), -1, cv2.LINE_AA)
+    return image
 
 
-def dot_near(picture, point, reach=9):
+def dot_near(image, point, reach=9):
     """The bright dot's middle, pixels (centres at whole numbers)."""
     x, y = np.rint(point).astype(int)
-    part = picture[y - reach : y + reach + 1, x - reach : x + reach + 1].max(2).astype(float)
+    part = image[y - reach : y + reach + 1, x - reach : x + reach + 1].max(2).astype(float)
     assert part.max() > 100
     part = np.maximum(part - 40, 0)
     rows, columns = np.mgrid[y - reach : y + reach + 1, x - reach : x + reach + 1]

@@ -1,4 +1,4 @@
-"""Puppets: the sound carries the mouth, the picture shows it, and the files keep both in time."""
+"""Puppets: the sound carries the mouth, the image shows it, and the files keep both in time."""
 
 import dataclasses
 import json
@@ -245,7 +245,7 @@ def test_crops_are_what_training_reads(crops):
     for clip in clips[:2]:
         assert clip.layout == "lipgan_keras" and list(clip.frames) == list(range(40))
         np.testing.assert_allclose(clip.start * 25, np.arange(40), atol=1e-6)
-        assert clip.picture(3, 96).shape == (96, 96, 3) and clip.saved_size == 96
+        assert clip.image(3, 96).shape == (96, 96, 3) and clip.saved_size == 96
         assert np.abs(clip.landmarks - regions.default_landmarks()).max() < 15
         assert np.all(np.abs(clip.landmarks[:, 3:].mean(1) - regions.default_landmarks()[3:].mean(0)) < 5)
         assert len(clip.wave()) == 25600 and clip.features("mel").shape[0] == 80
@@ -313,7 +313,7 @@ def mouth_seen(clip, i):
     """Its width over the distance of the eyes, and its brightest pixels."""
     eyes, corners = (clip.landmarks[i, a] - clip.landmarks[i, b] for a, b in ((1, 0), (4, 3)))
     (x1, x2), y = clip.landmarks[i, 3:, 0].astype(int), int(clip.landmarks[i, 3:, 1].mean())
-    grey = clip.picture(i, 96)[y - 3 : y + 8, x1:x2].mean(-1)
+    grey = clip.image(i, 96)[y - 3 : y + 8, x1:x2].mean(-1)
     return np.hypot(*corners) / np.hypot(*eyes), np.percentile(grey, 90)
 
 
@@ -346,8 +346,8 @@ def test_the_opening_can_be_seen(crops):
         with np.load(f"{path}.npz") as truth:
             opening = truth["opening"]
         if opening.std() > 0.1:
-            pictures = np.stack([clip.picture(i, 96) for i in range(len(opening))])
-            seen.append(np.corrcoef(aperture.mouth_aperture(pictures, clip.landmarks), opening)[0, 1])
+            images = np.stack([clip.image(i, 96) for i in range(len(opening))])
+            seen.append(np.corrcoef(aperture.mouth_aperture(images, clip.landmarks), opening)[0, 1])
     assert len(seen) >= 8 and np.mean(seen) > 0.9 and min(seen) > 0.5
 
 

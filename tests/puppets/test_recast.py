@@ -49,7 +49,7 @@ def test_landmarks_go_where_the_face_goes(seed, mirrored):
     points = landmarks_of_a_jaw()
     frames, moved, _ = plain(seed, mirrored).frames(dotted(points), points)
     assert moved.shape == points.shape and moved.dtype == np.float32
-    assert (moved[:, 0, 0] < moved[:, 1, 0]).all() and (moved[:, 3, 0] < moved[:, 4, 0]).all()  # in the picture's order
+    assert (moved[:, 0, 0] < moved[:, 1, 0]).all() and (moved[:, 3, 0] < moved[:, 4, 0]).all()  # in the image's order
     for i in (0, 7, 16):
         for x, y in moved[i]:
             column, row = int(x - 0.5), int(y - 0.5)
@@ -110,7 +110,7 @@ def test_recasting_a_folder(tmp_path, capsys):
         assert clip.speaker == source.speaker == "video"
         assert clip.frames.tolist() == source.frames.tolist() and (clip.start == source.start).all()
         assert clip.has_sound and len(clip.wave()) == len(source.wave())
-        assert clip.picture(0, 96).shape == (96, 96, 3)
+        assert clip.image(0, 96).shape == (96, 96, 3)
 
     # What is there is kept, and nobody is made of a made-up person.
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*.npz")}
@@ -192,7 +192,7 @@ def test_some_people_listen_when_they_have_spoken(tmp_path, monkeypatch):
             assert (np.diff(clip.frames) == 1).all() and np.diff(clip.start) == pytest.approx(0.04, abs=0.011)
             assert len(clip.frames) > FRAMES + 25 and len(clip.wave()) == pytest.approx(len(clip.frames) * 640, abs=640)
             # What follows shows frames of the pause, whose brightness rises and falls.
-            shades = [clip.picture(i, 96).mean() for i in range(FRAMES, len(clip.frames))]
+            shades = [clip.image(i, 96).mean() for i in range(FRAMES, len(clip.frames))]
             forth = np.arange(13, 23)
             shown = np.resize(np.concatenate([forth, forth[::-1] + 1]), len(shades))
             assert np.corrcoef(shades, shown)[0, 1] > 0.6

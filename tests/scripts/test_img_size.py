@@ -128,14 +128,14 @@ def test_a_bare_weights_file_tells_its_size(tmp_path, audio, img_size):
         assert (config.img_size, config.audio, config.width) == (img_size, audio, 0.125)
 
 
-def test_landmarks_are_scaled_with_the_picture(tmp_path):
+def test_landmarks_are_scaled_with_the_image(tmp_path):
     make_clip(tmp_path / "video" / "clip", size=192)
     with np.load(tmp_path / "video" / "clip" / "landmarks.npz") as saved:
         arrays = dict(saved)
     (clip,) = clip_folder.find_clips(tmp_path, "mel", progress=False)
     assert arrays["img_size"] == clip.saved_size == 192
     for size in IMG_SIZES:
-        assert clip.picture(3, size).shape == (size, size, 3)
+        assert clip.image(3, size).shape == (size, size, 3)
         points = clip.points(3, size)
         assert points.dtype == np.float32
         np.testing.assert_allclose(points, arrays["landmarks"][3] * size / 192, rtol=1e-6)
@@ -144,7 +144,7 @@ def test_landmarks_are_scaled_with_the_picture(tmp_path):
 
 
 @pytest.mark.parametrize(("saved_size", "said"), [(96, True), (192, False)])
-def test_training_says_that_pictures_are_enlarged(tmp_path, capsys, saved_size, said):
+def test_training_says_that_images_are_enlarged(tmp_path, capsys, saved_size, said):
     clip = Clip(make_clip(tmp_path / "clip", size=saved_size))
     trainer._warn(SimpleNamespace(data_root=tmp_path, img_size=192, augment=[]), [clip])
     assert ("1 of 1 clips are enlarged from 96 pixels" in capsys.readouterr().out) == said

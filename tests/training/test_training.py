@@ -48,7 +48,7 @@ VALIDATION = ["val_mae", "val_lip_mae", "val_lip_mae_wrong_sound", "val_disc_acc
 
 @pytest.fixture(scope="module")
 def root(made_once):
-    # No black pictures, on which the paper's instance normalisation has gradients beyond float32.
+    # No black images, on which the paper's instance normalisation has gradients beyond float32.
     return made_once("clips_to_train_on", lambda folder: make_root(folder, frames=range(20, 34)))
 
 
@@ -151,20 +151,20 @@ def test_what_a_run_leaves(unbroken):
     assert [row["step"] for row in rows] == [4, 8, 12] and list(rows[0]) == ["step", *LOSSES, *VALIDATION]
     assert all(np.isfinite(list(row.values())).all() for row in rows)
 
-    scalars, pictures = {}, []
+    scalars, images = {}, []
     for event in events_of(unbroken):
         for value in event.summary.value:
             if value.HasField("image"):
-                pictures.append((event.step, value.image))
+                images.append((event.step, value.image))
             else:
                 scalars[event.step, value.tag] = value.simple_value
     expected = {(row["step"], name): value for row in rows for name, value in row.items() if name != "step"}
     assert scalars == pytest.approx(expected, rel=1e-6)
-    assert [step for step, _ in pictures] == [4, 8, 12]
+    assert [step for step, _ in images] == [4, 8, 12]
 
     grid = cv2.imread(str(unbroken / "samples" / "step_00000012.png"))
     assert grid.shape == (8 * 96, 4 * 96, 3)
-    assert np.array_equal(cv2.imdecode(np.frombuffer(pictures[-1][1].encoded_image_string, "uint8"), 1), grid)
+    assert np.array_equal(cv2.imdecode(np.frombuffer(images[-1][1].encoded_image_string, "uint8"), 1), grid)
     identity, masked, truth, output = np.split(grid[:96], 4, axis=1)
     assert np.array_equal(masked[:48], truth[:48]) and not masked[48:].any()
     assert truth.std() == 0 and abs(int(identity[0, 0, 0]) - int(truth[0, 0, 0])) >= 6 and output.std() > 0
@@ -739,7 +739,7 @@ def small_files():
 
 
 def test_a_full_disc(train, unbroken, tmp_path, small_files, eagerly):
-    """Not enough for the checkpoint; not even for the picture grid and the events."""
+    """Not enough for the checkpoint; not even for the image grid and the events."""
     logdir = tmp_path / "log"
     shutil.copytree(unbroken, logdir)
     for size in (1_000_000, 100_000):
@@ -800,7 +800,7 @@ def test_odd_flags(train, tmp_path, capsys, flag, value):
 
 
 def test_validation_measures_lips_under_both_sounds(tmp_path):
-    """A generator whose picture is the sound's loudness: right under the right sound, wrong under another's."""
+    """A generator whose image is the sound's loudness: right under the right sound, wrong under another's."""
 
     class Loudness:
         def predict_on_batch(self, inputs):

@@ -121,7 +121,7 @@ def sharpness_ratio(frames: Frames) -> np.ndarray:
     ratios = []
     for i, points in enumerate(frames.landmarks):
         size = metrics_register.SIZE
-        if frames.has_pictures:
+        if frames.has_full_images:
             box = frames.boxes[i]
             size = int(np.clip(round(float(box[2] - box[0])), metrics_register.SIZE, LARGEST))
             pair = [cropping.extract(full[i], box, size) for full in (frames.full_generated, frames.full_truth)]
@@ -136,6 +136,6 @@ def sharpness_ratio(frames: Frames) -> np.ndarray:
         reach = int(np.ceil(4 * sigma))  # of the blur
         y1, x1 = np.maximum(inside.min(0) - reach, 0)
         y2, x2 = inside.max(0) + reach + 1
-        generated, truth = sharpness([picture[y1:y2, x1:x2] for picture in pair], [mask[y1:y2, x1:x2]] * 2, sigma)
+        generated, truth = sharpness([crop[y1:y2, x1:x2] for crop in pair], [mask[y1:y2, x1:x2]] * 2, sigma)
         ratios.append(generated / truth if truth > 0 else np.nan)
     return np.array(ratios)

@@ -43,17 +43,17 @@ def spurious_motion_worst(frames: Frames) -> np.ndarray:
 
 
 def _spurious_motion(frames):
-    margin = metrics_register.SIZE // 2 if frames.has_pictures else 0
+    margin = metrics_register.SIZE // 2 if frames.has_full_images else 0
     size = metrics_register.SIZE + 2 * margin
     values = [np.nan] * min(len(frames), 1)
     for i in range(1, len(frames)):
         weight = ~_jaw(frames.landmarks[i] + margin, size)
-        if frames.has_pictures:
+        if frames.has_full_images:
             half = (frames.boxes[i][2:] - frames.boxes[i][:2]) / 2
             box = frames.boxes[i] + np.concatenate([-half, half])
             weight &= _within(frames.full_truth[i].shape, box, size)
             full = frames.full_truth, frames.full_generated
-            pairs = [[cropping.extract(pictures[j], box, size) for j in (i - 1, i)] for pictures in full]
+            pairs = [[cropping.extract(images[j], box, size) for j in (i - 1, i)] for images in full]
         else:
             pairs = [crops[i - 1 : i + 1] for crops in (frames.truth, frames.generated)]
         then, now = ([cv2.cvtColor(pair[j], cv2.COLOR_BGR2GRAY).astype("float32") for pair in pairs] for j in (0, 1))

@@ -78,14 +78,14 @@ def lmd_5_normalised(frames: Frames) -> np.ndarray:
 def _lmd(frames):
     from ...face import landmarks68
 
-    if frames.has_pictures:
+    if frames.has_full_images:
         sides = frames.boxes[:, 2] - frames.boxes[:, 0]
         points = frames.landmarks * (sides / metrics_register.SIZE)[:, None, None] + frames.boxes[:, None, :2]
         pairs, scales = zip(frames.full_truth, frames.full_generated, strict=True), metrics_register.SIZE / sides
     else:
         points, scales = frames.landmarks, np.ones(len(frames))
         pairs = zip(frames.truth, frames.generated, strict=True)
-    found = [[landmarks68.mouth(picture, five) for picture in pair] for pair, five in zip(pairs, points, strict=True)]
+    found = [[landmarks68.mouth(image, five) for image in pair] for pair, five in zip(pairs, points, strict=True)]
     return _distances(found) * scales
 
 

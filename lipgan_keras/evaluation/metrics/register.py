@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+OVERLAP = 2  # frames before a frame that its measures may need
 SIZE = 96  # of the crops that are compared; landmarks, masks and distances are in their pixels
 
 
@@ -16,8 +17,8 @@ SIZE = 96  # of the crops that are compared; landmarks, masks and distances are 
 class Frames:
     """n consecutive frames of a pair of videos: a chunk.
 
-    After a gap, such as a frame without a face, a new chunk begins. Movement needs the frame before: where a chunk goes
-    on without a gap, its first frame is the last one of the chunk before, and its first values are left out.
+    After a gap, such as a frame without a face, a new chunk begins. Movement needs the frames before: where a chunk
+    goes on without a gap, its first OVERLAP frames are the last of the chunk before, and their values are left out.
 
     Attributes:
         truth: (n,96,96,3) uint8 BGR, crops of the true frames, or of the source's where there is no truth.
@@ -41,7 +42,7 @@ class Frames:
         return len(self.truth)
 
     @property
-    def has_pictures(self) -> bool:
+    def has_full_images(self) -> bool:
         return self.full_truth is not None and self.full_generated is not None and self.boxes is not None
 
     def once(self, name: str, make: Callable[["Frames"], np.ndarray]) -> np.ndarray:
