@@ -36,6 +36,7 @@ VISEMES = {
 }
 TURNS = ((-45, 0), (-30, 0), (-15, 0), (0, 0), (15, 0), (30, 0), (45, 0), (0, 12), (0, -12))
 PEOPLE = 6
+SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)  # of the rectangle in which dlib looks
 FRAMES = 60  # of which openings are compared
 
 
@@ -57,12 +58,17 @@ def row(head: Head, turn: tuple[float, float] = (0, 0)) -> np.ndarray:
 
 
 def landmark_errors(head: Head) -> dict[str, float]:
-    """In % of the face's width, the mouth's mean, for each viseme."""
+    """In % of the face's width, the mouth's mean, for each viseme. dlib's points jump with the rectangle that it is
+    given; therefore the median over SCALES is taken.
+    """
     width = float(np.ptp(head.truth({})["landmarks68"][:17, 0]))
     errors = {}
     for name, controls in VISEMES.items():
         truth = head.truth(controls)
-        seen = landmarks68.mouth(head.render(controls), truth["landmarks"] + 0.5) - 0.5
+        image, five = head.render(controls), truth["landmarks"] + 0.5
+        middle = five.mean(0)
+        seen = [landmarks68.mouth(image, middle + scale * (five - middle)) for scale in SCALES]
+        seen = np.median(seen, axis=0) - 0.5
         errors[name] = 100 * float(np.hypot(*(seen - truth["landmarks68"][48:]).T).mean()) / width
     return errors
 

@@ -1,5 +1,5 @@
 """In: photos of faces or clips of people, and speech.
 Out: talking-face clips whose mouths are known.
 Rooms: camera, clips, demo, face, face_model, fitting, head, heads, person, phones, photos, preprocessing, raster,
-recast, speech, utterance, visemes.
+recast, skin, speech, utterance, visemes.
 """

@@ -17,6 +17,7 @@ from scipy.ndimage import distance_transform_edt
 from . import face_model, fitting, raster
 from .face_model import GUMS, HEAD, SKIN, SOCKET, TEETH, FaceModel, Lips
 from .fitting import Fit
+from .skin import Light, hair_at
 
 SIDE = 2.3  # of the default box, in widths of the face
 _FINER = 2  # pixels that are drawn for one of the frame, along each axis
@@ -25,6 +26,7 @@ _PIVOT = np.array([[0.0, -3.0, 0.0]])  # point of the model about which a head t
 _SHUT = 0.02  # of the face's width: lips this far apart are seen to be parted
 # MTCNN's eyes, nose and mouth corners minus the model's, in widths of the face: the mean over 81 frames of nine people.
 _SEEN = np.array([[-0.013, -0.014], [0.0, -0.015], [-0.001, 0.005], [-0.004, -0.009], [-0.004, -0.009]])
+_FLAT = 0.35  # of the depth behind the jaw's outline is kept: of a head's sides a photo shows a narrow strip
 _BACK = 0.12  # units of the model by which teeth and gums stay behind the lips
 
 
@@ -32,30 +34,6 @@ def _step(values, low, high):
     """A smooth step from 0 at `low` to 1 at `high`. It falls where `high` is below `low`."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
-
-
-class Light:
-    """How bright skin is in a photo, by the direction that it faces: a constant and a direction.
-
-    Args:
-        normals: (n, 3) of skin, y down.
-        grey: (n,) 0..255.
-    """
-
-    _USUAL = np.array([0.62, 0.0, -0.22, 0.30])  # from above and in front; y points down
-
-    def __init__(self, normals: np.ndarray, grey: np.ndarray):
-        facing = np.column_stack([np.ones(len(normals)), normals])
-        level = max(float(np.mean(grey)) / float(np.mean(facing @ self._USUAL)), 1.0)
-        values = np.clip(grey / level, 0.2, 1.8) - facing @ self._USUAL
-        prior = 0.25 * len(grey) * np.diag([0.1, 1, 1, 1])
-        change = np.linalg.solve(facing.T @ facing + prior, facing.T @ values)
-        self._weights = self._USUAL + np.clip(change, -0.25, 0.25)
-
-    def gain(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """The factor (n,) by which skin gets brighter as its normals go from `before` to `after`, (n, 3) each."""
-        was, now = (np.maximum(self._weights[0] + normals @ self._weights[1:], 0.25) for normals in (before, after))
-        return np.clip(now / was, 0.55, 1.35)
 
 
 class _Pose:
@@ -115,6 +93,7 @@ class Head:
             return offsets @ to_photo.T
 
         source[:, :2] += self._off(source)
+        source[:, 2] = self._flattened(source)
         inside = np.unique(model.triangles[np.isin(model.kinds, (GUMS, TEETH))])
         source[inside, 2] -= _BACK * fit.scale
         self._source = source
@@ -141,6 +120,16 @@ class Head:
         off[:17] *= 0.6
         field = RBFInterpolator(marks / fit.width, off, kernel="linear", smoothing=0.02)
         return np.clip(field(source[:, :2] / fit.width), -0.04 * fit.width, 0.04 * fit.width)
+
+    def _flattened(self, source):
+        """(V,) the depth, of which there is less behind the jaw's outline. A turned head shows its sides, where the
+        photo's few pixels would be smeared.
+        """
+        outline = float(source[self.model.landmarks[[2, 14]], 2].mean())
+        behind = np.maximum(outline - source[:, 2], 0)
+        smooth = 0.06 * self.fit.width
+        kept = _FLAT * behind + (1 - _FLAT) * smooth * (1 - np.exp(-behind / smooth))
+        return np.where(behind > 0, outline - kept, source[:, 2])
 
     def _spread_out(self, model):
         """The photo as a sheet."""
@@ -199,6 +188,7 @@ class Head:
         lips = visible & (self.lips.region > 0.9) & (normals[:, 2] > 0.6)
         skin, lip = (np.median(colours[chosen], 0) if chosen.any() else np.full(3, 128.0) for chosen in (cheeks, lips))
         self._light = Light(normals[cheeks], colours[cheeks] @ [0.114, 0.587, 0.299])
+        self._side *= 1 - hair_at(photo, source[:, :2], skin, self.fit.width) * _step(height, 1.3, 0.9)
         level = float(skin @ [0.114, 0.587, 0.299])
         tint = np.clip(((skin + 1) / (level + 1) / np.array([0.74, 0.98, 1.22])) ** 0.8, 0.5, 1.35)
         self._inside_light = np.clip((level / 150) ** 0.85, 0.3, 1.25) * tint
@@ -294,9 +284,9 @@ class Head:
 
     def _drawn(self, pose, at, seen):
         below = self._draw_sheet(pose, *at)
-        picture = self._paint(pose, *seen, below, at[0])
-        picture = cv2.resize(picture, None, fx=1 / _FINER, fy=1 / _FINER, interpolation=cv2.INTER_AREA)
-        return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        image = self._paint(pose, *seen, below, at[0])
+        image = cv2.resize(image, None, fx=1 / _FINER, fy=1 / _FINER, interpolation=cv2.INTER_AREA)
+        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
     def landmarks(self, controls: Mapping[str, float], turn: Sequence[float] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks (68, 2), and five (5, 2) as MTCNN sees them, float64, in pixels of the photo. This is fast."""

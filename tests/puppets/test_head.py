@@ -12,7 +12,7 @@ from lipgan_keras.face import aperture, detector, landmarks68
 from lipgan_keras.face.photos import shipped_photos
 from lipgan_keras.media import video_reader
 from lipgan_keras.puppets import clips as puppets_clips
-from lipgan_keras.puppets import face_model, fitting, heads, raster, utterance
+from lipgan_keras.puppets import face_model, fitting, heads, raster, skin, utterance
 from lipgan_keras.puppets.face_model import CONTROLS, FaceModel
 from lipgan_keras.puppets.head import Head
 from lipgan_keras.puppets.phones import Phone
@@ -285,6 +285,25 @@ def test_head_turns(head):
     assert head.truth({}, (0, 20))["landmarks68"][30, 1] > straight[30, 1] + 1
     frame, turned = head.render({}), head.render({}, (25, 0))
     np.testing.assert_allclose(turned[:, [0, -1]].astype(int), frame[:, [0, -1]], atol=3)
+
+
+def test_sides_of_a_head_are_flattened_and_its_front_is_not(head):
+    points = np.zeros_like(head._source)
+    points[:, 2] = np.linspace(1, -2, len(points)) * head.fit.width
+    points[head.model.landmarks[[2, 14]], 2] = 0  # the jaw's outline
+    depth, order = head._flattened(points), points[:, 2].argsort(kind="stable")
+    assert (np.diff(depth[order]) >= 0).all()  # what was in front stays in front
+    np.testing.assert_array_equal(depth[points[:, 2] > 0], points[points[:, 2] > 0, 2])
+    assert 0.3 < depth[-1] / points[-1, 2] < 0.45
+
+
+def test_hair_beside_a_face_is_told_from_skin():
+    photo = np.full((60, 90, 3), (110, 140, 200), np.uint8)
+    photo[:, :30] = (30, 40, 50)  # hair
+    photo[:, 60:] = (200, 170, 60)  # a bright background
+    points = np.array([[10, 30], [45, 30], [80, 30], [500, 30]])
+    found = skin.hair_at(photo, points, np.array([110, 140, 200]), 60.0)
+    np.testing.assert_allclose(found, [1, 0, 0, 0], atol=0.05)
 
 
 @pytest.fixture
