@@ -271,12 +271,12 @@ class LipGAN(keras.Model):
 
         return update(loss, self.sync.trainable_variables, self.optimizers["sync"], self.sync.variables)
 
-    def _pasted(self, batch, pictures):
+    def _pasted(self, batch, images):
         """The lower half of images below the upper half of their targets, as it will be seen: so the visual-quality
         discriminator can tell it by a seam, and where it is less sharp than the face around it.
         """
-        half = lower_half(pictures.shape[1])
-        return ops.concatenate([batch["targets"][:, :half], pictures[:, half:]], axis=1)
+        half = lower_half(images.shape[1])
+        return ops.concatenate([batch["targets"][:, :half], images[:, half:]], axis=1)
 
     def _train_quality(self, batch, fakes):
         weights = self._quality_weights(batch["masks"])
