@@ -198,3 +198,9 @@ def test_some_people_listen_when_they_have_spoken(tmp_path, monkeypatch):
             assert np.corrcoef(shades, shown)[0, 1] > 0.6
             heard_then = clip.wave()[(FRAMES + 1) * 640 :]
             assert kind == "silence" or np.std(heard_then) > 0.005
+
+    # And some do nothing else, where they are asked for.
+    assert recast.recast(root, 2, listen=50) == 2
+    listeners = [clip for clip in find(root) if "-listener" in clip.name]
+    assert [len(clip.frames) for clip in listeners] == [FRAMES + 50] * 2
+    assert {clip.source for clip in listeners} == {"video/clip0"}
