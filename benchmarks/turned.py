@@ -1,7 +1,10 @@
-"""Error against yaw, for the angle at which compositing gives up: python benchmarks/turned.py CLIPS CHECKPOINT PICTURE
+"""Error against yaw, for the angle at which compositing gives up: docs/compositing.md
 
-CLIPS is a folder of videos of people who face the camera. `turn` of lip_masks.py shows their frames from the side, so
-that the angle and the place of every landmark are known. Prints a table, and draws it over frames: docs/compositing.md.
+    python benchmarks/turned.py FACE_MODEL CHECKPOINT PICTURE VIDEO_OR_PHOTO ...
+
+A 3D face model moves each face while flite says a sentence, and turns it aside (see docs/puppets.md), so that the
+angle, the lips and the place of every landmark are known. People on whom CHECKPOINT was not trained tell most. Prints a
+table, and draws it over frames; the last rows are frames of the first videos as they are. Needs flite and dlib.
 """
 
 import io
@@ -10,29 +13,32 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from lip_masks import turn
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lipgan_keras import audio, checkpoints
 from lipgan_keras.audio import WindowClock
 from lipgan_keras.data import scoring
+from lipgan_keras.data.preprocess import VIDEO_SUFFIXES
 from lipgan_keras.face import cropping, detector, tracking
-from lipgan_keras.face import regions as face_regions
 from lipgan_keras.face.regions import assemble
 from lipgan_keras.face.tracking import TrackedFace
 from lipgan_keras.inference import blend
 from lipgan_keras.inference.blend import Composer
 from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.puppets.heads import HeadLook, HeadTake
+from lipgan_keras.puppets.speech import FPS
+from lipgan_keras.puppets.utterance import plain_utterance
 from lipgan_keras.utils import cli
 
-ANGLES = range(-60, 61, 10)
-UNIT = 64  # pixels between eyes and mouth
-PAIRS, APART = 3, 15  # of each clip, frames from the identity frame
-SHOWN = (0, 15, 30, 45, 60)
+ANGLES = (-45, -38, -30, -20, -10, 0, 10, 20, 30, 38, 45)  # further a photo from the front shows too little
+SIZE = 320  # pixels of the drawn frames
+SECONDS = 4.0
+TEXTS = ("Who knows why the music was so loud this morning?", "We will move the piano to the other room on Friday.")
+PAIRS, APART = 8, 15  # of each face, frames from the identity frame
+SHOWN = (0, 15, 30, 38, 45)
 SHOWN_REGIONS = (("face", 0), ("mouth", 1), ("jaw", 0), ("jaw", 1))
 CELL = 180
-WINDOW = np.array([1.2, 1.3, 3.6, 3.7]) * UNIT  # of the turned view
 
 
 class Unfaded(Composer):
@@ -42,104 +48,101 @@ class Unfaded(Composer):
         return 1.0
 
 
-def turned_corners(image: np.ndarray, points: np.ndarray, degrees: float) -> np.ndarray:
-    """(2,2): where `turn` puts the mouth's corners. Follows a dot on each; NaN where it is not seen."""
-    dots = [np.zeros(image.shape[:2], np.uint8) for _ in range(3)]
-    radius = max(2, round(0.06 * float(np.hypot(*(points[3:].mean(0) - points[:2].mean(0))))))
-    for dot, point in zip(dots, points[3:], strict=False):
-        cv2.circle(dot, tuple(int(v) for v in point), radius, 255, -1)
-    seen = turn(np.stack(dots, axis=-1), points, degrees, UNIT) > 160
-    places = [np.argwhere(seen[..., i]) for i in range(2)]
-    return np.array([place.mean(0)[::-1] + 0.5 if len(place) else (np.nan, np.nan) for place in places])
+class Speaker:
+    """A 3D head of a photo or video that says a sentence."""
 
+    def __init__(self, path: Path, model: str, number: int):
+        rng = np.random.default_rng(number)
+        self.name = path.stem
+        self.sound = plain_utterance(SECONDS, (), rng, TEXTS)
+        self.take = HeadTake(HeadLook.load(path, model), self.sound, rng, varied=False, size=SIZE, made_up=False)
+        self.most_open = int(np.argmax(self.sound.opening))
 
-def look(image: np.ndarray, points: np.ndarray, degrees: float) -> tuple[np.ndarray, TrackedFace | None]:
-    """The frame seen from the side, and the face that is found there."""
-    view = turn(image, points, degrees, UNIT)
-    face = detector.select(detector.detect([view])[0])
-    return view, face and TrackedFace(0, 0, face, cropping.crop_box(face))
+    def view(self, number: int, degrees: float):
+        """Frame `number` from the side: image, truth (see `Head.truth`), and the face found there, or None."""
+        image, truth = self.take.head.render_with_truth(self.take.controls[number], (degrees, 0))
+        face = detector.select(detector.detect([image])[0])
+        return image, truth, face and TrackedFace(0, 0, face, cropping.crop_box(face))
+
+    def window(self, config, number: int) -> np.ndarray:
+        """What is heard in that frame, (1, ...)."""
+        sound = audio.features(self.sound.wave, config.audio)
+        return WindowClock.of(config).windows(sound, number / FPS, (number + 1) / FPS)
 
 
 def speak(generator, config, identity, target, window) -> np.ndarray:
-    """The crop of `target`, its mouth masked, with that of `identity` beside it, said by the generator."""
+    """The crop of `target`, its mouth masked, with that of `identity` beside it, said by the generator.
+
+    Args:
+        identity, target: (image, face) each.
+    """
     (view, face), (other, its) = target, identity
     crops = [cropping.extract(v, f.box, config.img_size) for v, f in ((other, its), (view, face))]
     output = generator.predict_on_batch([assemble(*crops)[0][None], window])[0]
     return np.clip(np.rint(output * 255), 0, 255).astype(np.uint8)
 
 
-def lip_error(crop, view, face) -> float:
-    """Mean absolute error of a crop in the lips, grey levels."""
-    crops = [c.astype(np.float64) for c in (cropping.extract(view, face.box, len(crop)), crop)]
-    mask = face_regions.lip_mask(cropping.to_crop(face.face.landmarks, face.box, len(crop)), len(crop))
+def lip_error(crop, view, face, lips) -> float:
+    """Mean absolute error of a crop in the lips (H, W) that the view shows, grey levels."""
+    size = len(crop)
+    mask = cropping.extract(np.uint8(255 * lips), face.box, size) / np.float32(255)
+    crops = [c.astype(np.float64) for c in (cropping.extract(view, face.box, size), crop)]
     return float(scoring.lip_mae(mask[None], crops[0][None], crops[1][None])[0])
 
 
-def measure(clips, checkpoint):
-    """Rows of (angle, estimate, place error, lip error of the generator, of the other frame's mouth);
-    none: not found.
-    """
-    generator, config = checkpoints.load_generator(checkpoint)
-    rows, shown = [], []
-    for path in sorted(Path(clips).glob("*.mpg")):
-        seen = list(tracking.follow(video_reader.read_frames(path)))
-        sound = audio.features(audio_file.load_audio(path), config.audio)
-        for i in np.linspace(APART, len(seen) - 1, PAIRS).astype(int):
-            (frame, one), (before, other) = seen[i], seen[i - APART]
-            points, others = one.face.landmarks.astype(np.float64), other.face.landmarks.astype(np.float64)
-            window = WindowClock.of(config).windows(sound, frame.time, frame.time + frame.duration)
-            for angle in ANGLES:
-                target, identity = look(frame.image, points, angle), look(before.image, others, angle)
-                view, face = target
-                if face is None or identity[1] is None:
-                    rows.append((angle, *[np.nan] * 4))
-                    continue
-                truth = turned_corners(frame.image, points, angle)
-                away = np.hypot(*(face.face.landmarks[3:] - truth).T)  # the far corner may lie behind the cheek
-                place = float(np.nanmax(away)) / (2 * UNIT) if np.isfinite(away).any() else np.nan
-                crop = speak(generator, config, identity, target, window)
-                matrix = cropping.pose(identity[1].face.landmarks, face.face.landmarks)
-                frozen = cv2.warpAffine(identity[0], matrix, view.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-                errors = [lip_error(c, view, face) for c in (crop, cropping.extract(frozen, face.box, len(crop)))]
-                rows.append((angle, blend.yaw(face.face.landmarks), 100 * place, *errors))
-            print(path.name, i, flush=True)
-        middle, later = seen[len(seen) // 2], seen[len(seen) // 3]
-        shown.append((generator, config, middle, later, sound))
-    return np.array(rows, float), shown
+def row_of(generator, config, speaker, number, angle):
+    """(angle, estimate, place error, lip error of the generator, of the other frame's mouth); NaN: not found."""
+    image, truth, face = speaker.view(number, angle)
+    other, _, its = speaker.view(number - APART, angle)
+    if face is None or its is None:
+        return (angle, *[np.nan] * 4)
+    corners = truth["landmarks68"][[48, 54]] + 0.5
+    width = float(np.ptp(speaker.take.head.truth({})["landmarks68"][:17, 0]))
+    place = float(np.hypot(*(face.face.landmarks[3:] - corners).T).max()) / width
+    crop = speak(generator, config, (other, its), (image, face), speaker.window(config, number))
+    frozen = cropping.extract(other, face.box, len(crop))  # the head is where it was
+    errors = [lip_error(c, image, face, truth["lips"]) for c in (crop, frozen)]
+    return (angle, blend.yaw(face.face.landmarks), 100 * place, *errors)
 
 
-def strips(generator, config, one, other, sound):
+def measure(speakers, generator, config):
+    """`row_of` all speakers, angles, and PAIRS frames of each."""
+    rows = []
+    for speaker in speakers:
+        for number in np.linspace(APART, len(speaker.take.controls) - 1, PAIRS).astype(int):
+            rows += [row_of(generator, config, speaker, int(number), angle) for angle in ANGLES]
+        print(speaker.name, flush=True)
+    return np.array(rows, float)
+
+
+def strips(generator, config, speaker):
     """Three rows of SHOWN angles: the source, the mouth pasted at any angle, and as it is done."""
     columns = []
+    number = max(speaker.most_open, APART)
     for angle in SHOWN:
-        target, identity = (look(f.image, t.face.landmarks.astype(float), angle) for f, t in (one, other))
-        view, face = target
-        if face is None or identity[1] is None:
-            columns.append(np.tile(cropping.extract(view, WINDOW, CELL), (3, 1, 1)))
+        # The source says something else: its mouth is that of the identity frame.
+        image, _, face = speaker.view(number - APART, angle)
+        if face is None:
+            columns.append(np.tile(cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA), (3, 1, 1)))
             continue
-        window = audio.windows(sound, [other[0].time], config.audio)
-        crop = speak(generator, config, identity, target, window)
-        pictures = [view, Unfaded()(view, face, crop), Composer()(view, face, crop)]
-        cells = [cropping.extract(p, WINDOW, CELL) for p in pictures]
+        crop = speak(generator, config, (image, face), (image, face), speaker.window(config, number))
+        pictures = [image, Unfaded()(image, face, crop), Composer()(image, face, crop)]
+        cells = [cv2.resize(p, (CELL, CELL), interpolation=cv2.INTER_AREA) for p in pictures]
         label = f"{blend.yaw(face.face.landmarks):.0f}  {blend.turned(face.face.landmarks):.2f}"
         cv2.putText(cells[2], label, (4, CELL - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
         columns.append(np.concatenate(cells))
     return np.concatenate(columns, axis=1)
 
 
-def regions(generator, config, one, other, sound):
-    """A frame and its masks, then replaced as the original does it,
+def regions(generator, config, path):
+    """A frame of a video and its masks, then replaced as the original does it,
     and in either region without and with sharpening.
     """
-    frame, face = one
-    image = frame.image
-    crop = speak(
-        generator,
-        config,
-        (other[0].image, other[1]),
-        (image, face),
-        audio.windows(sound, [other[0].time], config.audio),
-    )
+    seen = list(tracking.follow(video_reader.read_frames(path)))
+    (frame, face), other = seen[len(seen) // 2], seen[len(seen) // 3]
+    sound = audio.features(audio_file.load_audio(path), config.audio)
+    image, window = frame.image, audio.windows(sound, [other[0].time], config.audio)
+    crop = speak(generator, config, (other[0].image, other[1]), (image, face), window)
     drawn = image.copy()
     for region, colour in (("mouth", (60, 60, 255)), ("jaw", (80, 255, 80))):
         (x1, y1, x2, y2), mask = Composer(region).mask(image.shape[:2], face)
@@ -178,7 +181,7 @@ def plot(means, rows, width):
     lines = left.get_lines()[:2] + across.get_lines()
     left.legend(lines, [line.get_label() for line in lines], fontsize=7, loc="upper left")
     right.plot(rows[:, 0] + np.random.default_rng(0).uniform(-2, 2, len(rows)), rows[:, 1], "C0.", markersize=3)
-    right.plot([-60, 60], [-60, 60], "k-", linewidth=0.5)
+    right.plot([-45, 45], [-45, 45], "k-", linewidth=0.5)
     for limit in (-blend.LIMIT, blend.LIMIT):
         right.axhline(limit, color="C2", linewidth=1)
     right.set(xlabel="yaw, degrees", ylabel="estimate", ylim=(-90, 90))
@@ -187,13 +190,18 @@ def plot(means, rows, width):
     return cv2.imdecode(np.frombuffer(data.getvalue(), np.uint8), cv2.IMREAD_COLOR)
 
 
-def main(clips, checkpoint, picture):
-    rows, shown = measure(clips, checkpoint)
+def main(model, checkpoint, picture, *paths):
+    generator, config = checkpoints.load_generator(checkpoint)
+    speakers = [Speaker(Path(path), model, number) for number, path in enumerate(paths)]
+    rows = measure(speakers, generator, config)
     means = table(rows)
     print("yaw  found  estimate  corner %  generated  other frame")
     for row in means:
         print(f"{row[0]:3.0f} {row[1]:6.2f} {row[2]:9.1f} {row[3]:9.1f} {row[4]:10.1f} {row[5]:12.1f}")
-    frames = np.concatenate([strips(*shown[0]), strips(*shown[4])] + [regions(*shown[i]) for i in (0, 3, 6)])
+    videos = [path for path in paths if Path(path).suffix.lower() in VIDEO_SUFFIXES]
+    frames = [strips(generator, config, speaker) for speaker in speakers[:2]]
+    frames += [regions(generator, config, path) for path in videos[:3]]
+    frames = np.concatenate(frames)
     image = np.concatenate([plot(means, rows, frames.shape[1]), frames])
     data = io.BytesIO()
     Image.fromarray(image[..., ::-1]).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
@@ -203,4 +211,6 @@ def main(clips, checkpoint, picture):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     cli.run(lambda: main(*sys.argv[1:]))
