@@ -113,7 +113,7 @@ def at_25_fps(frames: Iterable[Frame]) -> Iterator[Frame]:
 
 
 @dataclasses.dataclass
-class _Sight:
+class _FollowedFrame:
     """A frame on its way: the image until it is cut, the stretch without a jump that its face belongs to, if any."""
 
     image: np.ndarray | None
@@ -131,10 +131,10 @@ def face_crops(frames: Iterable[Frame]) -> Iterator[tuple[np.ndarray | None, int
     Yields:
         (224,224,3) BGR uint8 and the stretch; None and None for a frame without a face.
     """
-    ends = [_Sight(None)] * (MEDIAN // 2)
-    line: collections.deque[_Sight] = collections.deque(maxlen=MEDIAN)
-    for sight in itertools.chain(ends, _sights(frames), ends):
-        line.append(sight)
+    ends = [_FollowedFrame(None)] * (MEDIAN // 2)
+    line: collections.deque[_FollowedFrame] = collections.deque(maxlen=MEDIAN)
+    for followed in itertools.chain(ends, _followed(frames), ends):
+        line.append(followed)
         if len(line) < MEDIAN:
             continue
         middle = line[MEDIAN // 2]
@@ -143,14 +143,14 @@ def face_crops(frames: Iterable[Frame]) -> Iterator[tuple[np.ndarray | None, int
         yield (_crop(image, half, x, y), middle.stretch) if half >= 1 else (None, None)
 
 
-def _sights(frames) -> Iterator[_Sight]:
+def _followed(frames) -> Iterator[_FollowedFrame]:
     for tracked in tracking.track(frames, bridge=BRIDGE, smooth=False):
-        sight = _Sight(tracked.frame.image)
+        followed = _FollowedFrame(tracked.frame.image)
         for face in tracked.faces:
             x1, y1, x2, y2 = face.face.box.astype(np.float64)
-            sight.stretch = face.track
-            sight.place = np.array([max(x2 - x1, y2 - y1) / 2, (x1 + x2) / 2, (y1 + y2) / 2])
-        yield sight
+            followed.stretch = face.track
+            followed.place = np.array([max(x2 - x1, y2 - y1) / 2, (x1 + x2) / 2, (y1 + y2) / 2])
+        yield followed
 
 
 def _crop(image, half, x, y) -> np.ndarray:
