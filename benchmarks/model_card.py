@@ -56,6 +56,9 @@ def main():
     parser.add_argument(
         "--clips", default=os.environ.get("LIPGAN_CLIPS"), help="folder of GRID clips (default: LIPGAN_CLIPS)"
     )
+    parser.add_argument(
+        "--strangers", type=cli.existing, help="folder of <speaker>/<clip> of more people to show (default: none)"
+    )
     parser.add_argument("--workdir", default="logs/default", help="test data, and what is measured")
     parser.add_argument(
         "--checkpoint_path", type=cli.existing, default=str(checkpoints.SHIPPED), help="(default: the one that ships)"
@@ -88,13 +91,14 @@ def main():
         "real": in_a_process(wrong_sounds, checkpoint, work),
         "evaluate": json.loads((out / "results.json").read_text("utf-8")),
         "raw": in_a_process(cost_of_half, checkpoint, args.raw, work) if args.raw else None,
+        "strangers": sorted(path.name for path in Path(args.strangers).iterdir()) if args.strangers else [],
         "judge": checkpoints.read_config(args.judge).step if args.judge else None,
     }
     with files.replacing(work / "card.json") as temporary:
         temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     picture = report.with_suffix(".jpg")
     with files.replacing(picture) as temporary:
-        cv2.imwrite(str(temporary), sheet(checkpoint, work), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        cv2.imwrite(str(temporary), sheet(checkpoint, work, args.strangers), [cv2.IMWRITE_JPEG_QUALITY, 88])
     write_between(report, (BEGIN, END), sections(figures, picture.name), "# The checkpoint that ships\n\n")
     print(f"{report}, {picture}")
 
@@ -214,9 +218,9 @@ def _later(speaker, shift):
 # ---------------------------------------------------------------------------------------------------------------- look
 
 
-def sheet(checkpoint: Path, work: Path) -> np.ndarray:
+def sheet(checkpoint: Path, work: Path, strangers: str | None = None) -> np.ndarray:
     """Rows of frames: faces that the generator was not trained on, as it makes them speak;
-    the real clip also as it was.
+    the real clip also as it was. At the top the first clip of each of `strangers`.
     """
     from lipgan_keras import LipSync
     from lipgan_keras.face import photos, tracking
@@ -238,6 +242,10 @@ def sheet(checkpoint: Path, work: Path) -> np.ndarray:
             "drawing": cv2.pencilSketch(astronaut, sigma_s=40, sigma_r=0.08, shade_factor=0.06)[0],
         }
         made = Path(folder) / "made.mp4"
+        for speaker in sorted(Path(strangers).iterdir()) if strangers else ():
+            lipsync.run(min(speaker.iterdir()), second, made)
+            seen, opening = strip.look(made)
+            rows.append(strip.row([seen[i] for i in strip.extremes(opening)]))
         for name in ("photo", "real", "turned", "painting", "drawing"):
             face = second
             if name != "real":
@@ -260,6 +268,7 @@ def sections(figures, picture):
     """Markdown, paragraph by paragraph."""
     puppets, real, still, results = (figures[name] for name in ("puppets", "real", "stillness", "evaluate"))
     flags = "".join(f" --{name} {name.upper()}" for name in ("raw", "judge") if figures[name])
+    flags += " --strangers SPEAKERS" * bool(figures["strangers"])
     yield f"```\npython benchmarks/model_card.py --clips GRID{flags}\n```"
     yield (
         f"### Puppets of a face that was not trained on\n\n{puppets['clips']} puppets of the astronaut, each with a "
@@ -340,11 +349,13 @@ def sections(figures, picture):
             f"Half precision (RAW: the checkpoint that it was exported of) changes the PSNR by {-figures['raw']:+.4f} "
             "dB there."
         )
+    more = "".join(f"{name}, " for name in figures["strangers"])
     yield (
-        f"### The look\n\n![Faces that speak]({picture})\n\n*From the top: a photo; a real clip as it was, and below "
-        f"it as it says the other clip's sentence; a frame of it turned by {TURNED} degrees; a painting and a drawing "
-        "made of the photo. Of eight pieces of the sentence in turn the frame with the mouth most closed and the one "
-        "with it widest open. The clips are of the GRID corpus (Cooke, Barker, Cunningham, Shao 2006; CC BY 4.0).*"
+        f"### The look\n\n![Faces that speak]({picture})\n\n*From the top: {more}a photo; a real clip as it was, and "
+        f"below it as it says the other clip's sentence; a frame of it turned by {TURNED} degrees; a painting and a "
+        "drawing made of the photo. Of eight pieces of the sentence in turn the frame with the mouth most closed and "
+        "the one with it widest open. The clips are of the GRID corpus (Cooke, Barker, Cunningham, Shao 2006; CC BY "
+        "4.0).*"
     )
 
 
