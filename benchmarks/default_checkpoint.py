@@ -75,7 +75,7 @@ SYNC_FRAMES = 9  # that the lip-sync discriminator sees at once in the last run;
 # 2109.01903): on the speakers that are held out its lip error is lower, its mouth sharper, and music moves it less.
 LATER = 0.75  # share of those after
 KEPT_OUT = ("s30", "s34")  # of SPEAKERS, to watch the training by
-LISTENERS, LISTEN = 30, 120  # people of each speaker who listen, and the frames for which they do
+LISTENERS, LISTEN = 30, 120  # people of each speaker who listen, 15 at least, and the frames for which they do
 RECAST, FEWEST = 72, 6  # people made of each speaker, at least; of each clip at least 6, and 40 at most
 SYNTHESISED, HEADS = 60, 18  # puppets of 5 s that babble, and 3D heads of 3 s that say SENTENCES
 PUPPET_PHOTOS = ("s20", "s22")  # of whose first clips these are made, and of matplotlib's photo
@@ -111,9 +111,6 @@ def main():
     )
     parser.add_argument("--face_model", required=True, type=cli.existing, help="3D face model, see docs/puppets.md")
     parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
-    parser.add_argument(
-        "--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)"
-    )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=500, help="steps between checkpoints")
     parser.add_argument(
         "--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data"
@@ -130,8 +127,8 @@ def main():
         flags = [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before] if before else []
         train(work, checkpoint, work / "crops", work / "lists" / people, steps, ["--warmup", "200", *flags])
-    checkpoint, whole = train_on_speakers(work, args, checkpoint)
-    out = Path(args.out) if whole else work / "unfinished.h5"
+    checkpoint = train_on_speakers(work, args, checkpoint)
+    out = Path(args.out)
     earlier = work / "earlier.h5"
     run("-m", "lipgan_keras.checkpoints", "export", work / list(RUNS)[-1] / "checkpoint.h5", earlier, "--float16")
     with files.replacing(out) as temporary:
@@ -144,8 +141,8 @@ def main():
         temporary.write_text(json.dumps(figures | {"time": spent(work)}, indent=1) + "\n", encoding="utf-8")
 
 
-def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, bool]:
-    """The last runs; returns the checkpoint, and whether all is done."""
+def train_on_speakers(work: Path, args, checkpoint: Path) -> Path:
+    """The last runs; returns the checkpoint."""
     began = time.time()
     try:
         make_speakers(work, Path(args.speakers), args.face_model, args.num_workers)
@@ -159,9 +156,8 @@ def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, bool]:
                 before = in_a_process(widen_sync, before, work / "widened.h5", SYNC_FRAMES)
         flags = [*ON_SPEAKERS, *flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before]
-        last = min(steps, args.stop_at or steps) if (name, lists) == SPEAKER_RUNS[-1][:2] else steps
-        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, last, flags)
-    return checkpoint, last >= steps
+        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, steps, flags)
+    return checkpoint
 
 
 def mix(earlier: Path, later: Path) -> None:
@@ -235,7 +231,7 @@ class Listeners:
     def __init__(self, clips):
         from lipgan_keras.puppets.recast import longest_pause
 
-        clips = [clip for clip in clips if longest_pause(clip.wave(), clip.start, clip.end)[1]]
+        clips = [clip for clip in clips if longest_pause(clip.wave(), clip.frames, clip.start, clip.end)[1]]
         self.count = {}
         for speaker in {clip.speaker for clip in clips} - set(KEPT_OUT):
             names = [clip.name for clip in clips if clip.speaker == speaker]

@@ -4,7 +4,7 @@
 
 GRID is what benchmarks/default_checkpoint.py takes. Judged is on what no part of the training saw: puppets of the
 astronaut with sounds of their own, and the real clips `lrwp9a` and `pwij3p`. The test data are made where they are not
-there yet.
+there yet. The puppets that speak English and German need flite and espeak-ng.
 """
 
 import json
@@ -35,6 +35,7 @@ from default_checkpoint import make_test_data
 from lip_masks import turn
 
 from lipgan_keras import checkpoints
+from lipgan_keras.data.preprocess import VIDEO_SUFFIXES
 from lipgan_keras.evaluation import jobs
 from lipgan_keras.utils import cli, files
 from lipgan_keras.utils.cli import ArgumentParser
@@ -91,7 +92,7 @@ def main():
         "real": in_a_process(wrong_sounds, checkpoint, work),
         "evaluate": json.loads((out / "results.json").read_text("utf-8")),
         "raw": in_a_process(cost_of_half, checkpoint, args.raw, work) if args.raw else None,
-        "strangers": sorted(path.name for path in Path(args.strangers).iterdir()) if args.strangers else [],
+        "strangers": [path.parent.name for path in first_clips(args.strangers)],
         "judge": checkpoints.read_config(args.judge).step if args.judge else None,
     }
     with files.replacing(work / "card.json") as temporary:
@@ -218,6 +219,13 @@ def _later(speaker, shift):
 # ---------------------------------------------------------------------------------------------------------------- look
 
 
+def first_clips(speakers: str | None) -> list[Path]:
+    """The first video of each folder in `speakers`; None: nobody's."""
+    folders = sorted(path for path in Path(speakers).iterdir() if path.is_dir()) if speakers else []
+    videos = [sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) for folder in folders]
+    return [found[0] for found in videos if found]
+
+
 def sheet(checkpoint: Path, work: Path, strangers: str | None = None) -> np.ndarray:
     """Rows of frames: faces that the generator was not trained on, as it makes them speak;
     the real clip also as it was. At the top the first clip of each of `strangers`.
@@ -242,8 +250,8 @@ def sheet(checkpoint: Path, work: Path, strangers: str | None = None) -> np.ndar
             "drawing": cv2.pencilSketch(astronaut, sigma_s=40, sigma_r=0.08, shade_factor=0.06)[0],
         }
         made = Path(folder) / "made.mp4"
-        for speaker in sorted(Path(strangers).iterdir()) if strangers else ():
-            lipsync.run(min(speaker.iterdir()), second, made)
+        for clip in first_clips(strangers):
+            lipsync.run(clip, second, made)
             seen, opening = strip.look(made)
             rows.append(strip.row([seen[i] for i in strip.extremes(opening)]))
         for name in ("photo", "real", "turned", "painting", "drawing"):

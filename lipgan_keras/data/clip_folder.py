@@ -44,6 +44,7 @@ class Clip:
         start, end: (n,) float seconds on the audio's clock, when each frame is shown.
         shown: how many frames are. Those after them, of no duration, are other images of the face: for identity
             frames.
+        spoken: (n,) bool, False in frames of a made-up person who listens; see `puppets.recast`.
         front_ends: those of "mel" and "mfcc" that the clip can train.
         landmarks: (n,5,2) float32 in pixels of the saved images, or None where the folder has none.
         saved_size: side of the saved images in pixels, or None where the folder does not say it.
@@ -82,6 +83,7 @@ class Clip:
         self.start = (self.frames + shift) / FPS
         self.end = self.start + 1 / FPS
         self.shown = len(self.frames)
+        self.spoken = np.ones(self.shown, bool)
         if self.layout == "lipgan_keras":
             self._read_landmarks()
 
@@ -122,6 +124,12 @@ class Clip:
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
         self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
+        self.spoken = np.ones(len(rows), bool)
+        if "spoken" in names:
+            (spoken,), _ = _read_npz(path, ("spoken",), lambda path: self.read(path.name))
+            if spoken.shape != (n,):
+                raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
+            self.spoken = spoken[rows] > 0
         if self.kind == "real" and "made_with" in names:  # see `puppets.clips`
             self.kind = "puppet"
 

@@ -281,13 +281,16 @@ class Dataset:
         """(n,n) bool: which of n runs (clip, first frame) are in sync with which other's sound.
 
         Judged by the audio before augmentation: it is the same at nearly the same time of one soundtrack, which clips
-        may share, or because it is the same in itself, as two pauses are.
+        may share, or because it is the same in itself, as two pauses are. Of people who listen the mouth is at rest,
+        whatever they hear: each is in sync with what the others hear.
         """
         tracks = np.array([self.soundtrack(clip) for clip, _ in runs])
         times = np.array([self.clips[clip].start[first] for clip, first in runs])
         near = (tracks[:, None] == tracks) & (np.abs(times[:, None] - times) < (SAME_SOUND - 0.5) / FPS)
         first, last = np.array([self._window_labels(clip)[[first, first + frames - 1]] for clip, first in runs]).T
-        return near | (first[:, None] == first) & (last[:, None] == last)  # the others lie between
+        resting = [not self.clips[clip].spoken[first : first + frames].any() for clip, first in runs]
+        same = (first[:, None] == first) & (last[:, None] == last)  # the others lie between
+        return near | same | np.outer(resting, resting)
 
     def _window_labels(self, clip):
         """(n,) a number for each shown frame of a clip,

@@ -27,7 +27,7 @@ TOP = 0.5 + 1.5 / 96  # the generator copies what is above 0.5, and its first ne
 TOP_FADE, EDGE, EDGE_FADE = 0.04, 0.015, 0.05
 
 NOSE = 2.5  # tangent of the yaw for each distance of the eyes that the nose is beside them
-LIMIT, FADE = 45.0, 15.0  # degrees; up to 45 a generated mouth is nearer to the true one than any other of the clip
+LIMIT, FADE = 45.0, 15.0  # degrees; up to 45 a generated mouth is nearer to the true one than that of another frame
 
 UNLIKE = 20.0  # grey levels by which a rim pixel may differ from the others before it counts half
 ALIKE = 7.0  # grey levels within which the source's own detail fits the new image

@@ -44,7 +44,7 @@ from .utterance import Speech, draw_utterance, plain_utterance
 
 _VERSION = 2  # of the clips; others are made anew
 _CLEAR = "clear 3"  # the way in which clear ones are drawn
-_HEADS = "heads 1"  # the way in which those of a face model are made
+_HEADS = "heads 2"  # the way in which those of a face model are made
 _GRINS = 0.7  # share of the clear ones' crops that have images with a grin, one for each
 _EVERY = 3  # frames
 

@@ -111,6 +111,8 @@ class HeadTake:
         frames = len(self.controls)
         self.turns = _turns(frames, rng, 1.0 if varied else 0.3)
         self.made_up = MadeUp(rng) if made_up else None
+        if self.made_up is not None:
+            self.made_up.listens = False
         self.numbers = {} if self.made_up is None else {"made_up": self.made_up.numbers}
         self.opening = sound.opening
 

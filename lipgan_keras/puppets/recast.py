@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import librosa
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
 from ..config import FPS, SAMPLE_RATE
@@ -39,7 +39,7 @@ _STEADY = 12.0  # frames: the standard deviation over which the distance from ey
 _VOICE = 0.30  # octaves by which a voice is shifted at most
 _LISTENERS, _LISTENS = 0.4, 38  # share of the people who listen, and the frames for which they do
 _MUSIC = 0.75  # share of music among what listeners hear who only listen
-_PAUSE_DB, _PAUSE_MARGIN, _SHORTEST = 26.0, 3, 5  # below speech; frames to the next sound; frames of a pause
+_PAUSE_DB, _MARGIN, _SHORTEST = 26.0, 0.12, 5  # below speech; seconds to the next speech; frames of a pause
 _FFT = 512  # samples: 32 ms, so that a voice that is stretched keeps the edges of its closures
 
 
@@ -161,24 +161,28 @@ class MadeUp:
         return librosa.util.fix_length(shifted, size=len(wave)).clip(-1, 1).astype(np.float32)
 
 
-def longest_pause(wave: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[int, int]:
-    """The longest run of frames in which nobody speaks: the first one, and how many; (0, 0) where there is none.
+def longest_pause(wave: np.ndarray, frames: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[int, int]:
+    """The longest run of frames in a row in which nobody speaks: the first one, and how many; (0, 0) for none.
 
-    Frames count whose audio is _PAUSE_DB below the clip's loud frames, and so is that of the _PAUSE_MARGIN frames
-    before and after: there the mouth opens before it is heard.
+    A frame counts whose audio is _PAUSE_DB below the loud parts of the clip, and so is the audio _MARGIN s before and
+    after it: there the mouth opens before it is heard. Frames beyond the audio's end do not count.
 
     Args:
         wave: (samples,) float32, 16 kHz.
+        frames: (n,) numbers, rising.
         start, end: (n,) seconds of each frame.
     """
-    bounds = np.rint(np.stack([start, end], 1) * SAMPLE_RATE).astype(int).clip(0, len(wave))
-    powers = np.array([np.square(wave[a:b]).mean() if b > a else 0.0 for a, b in bounds])
-    loud = np.percentile(powers, 95)
-    quiet = maximum_filter1d(powers, 2 * _PAUSE_MARGIN + 1, mode="nearest") < loud * 10 ** (-_PAUSE_DB / 10)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet, [0]])))
-    runs = [(int(b - a), int(a)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    length, first = max(runs, key=lambda run: run[0], default=(0, 0))
-    return (first, length) if length >= _SHORTEST else (0, 0)
+    block = round(SAMPLE_RATE / FPS)
+    powers = np.square(wave[: len(wave) // block * block].reshape(-1, block)).mean(1)
+    if not len(powers):
+        return 0, 0
+    loud = np.concatenate([[0], np.cumsum(powers >= np.percentile(powers, 95) * 10 ** (-_PAUSE_DB / 10))])
+    bounds = np.stack([np.floor((start - _MARGIN) * FPS + 1e-6), np.ceil((end + _MARGIN) * FPS - 1e-6)])
+    first, last = bounds.clip(0, len(powers)).astype(int)
+    quiet = (loud[last] == loud[first]) & (last > first) & (end <= len(powers) / FPS + 1e-6)
+    groups = np.cumsum(np.concatenate([[0], (np.diff(frames) != 1) | (quiet[1:] != quiet[:-1])]))
+    best = max((np.flatnonzero(groups == group) for group in np.unique(groups[quiet])), key=len, default=[])
+    return (int(best[0]), len(best)) if len(best) >= _SHORTEST else (0, 0)
 
 
 def steady_axes(landmarks: np.ndarray) -> list[Axes]:
@@ -211,14 +215,17 @@ def recast(
         num_workers: processes.
         seed: decides who they are.
         listen: makes people who all listen, to music mostly, for so many frames; their clips are
-            `<clip>-listener<k>/`. None: some listen for a while.
+            `<clip>-listener<k>/`, and clips without a pause have none. None: some listen for a while.
 
     Returns:
         How many clips were made.
 
     Raises:
         UserError: no such folder, or no clip that can be recast.
+        ValueError: `listen` below 1.
     """
+    if listen is not None and listen < 1:
+        raise ValueError(f"listen {listen}: no number of frames")
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
@@ -276,20 +283,23 @@ def _write(clip, folder, seed, person, listen):
     if listen:
         made_up.listens, made_up.hears = True, "music" if rng.random() < _MUSIC else "silence"
     wave = clip.wave()
-    first, length = longest_pause(wave, clip.start, clip.end) if made_up.listens else (0, 0)
-    count = (listen or _LISTENS) if length else 0
-    shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, count)])
+    first, length = longest_pause(wave, clip.frames, clip.start, clip.end) if made_up.listens else (0, 0)
+    if listen and not length:
+        return f"{clip.folder}: nobody pauses in it, so nobody who listens can be made of it"
+    made_up.listens = length > 0
+    more = np.arange((listen or _LISTENS) if length else 0)
+    shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, len(more))])
     images = [clip.image(i, clip.saved_size) for i in shown]
-    images, landmarks, _ = made_up.frames(images, clip.landmarks[shown, :5])
-    more = np.arange(1, count + 1)
-    numbers = np.concatenate([clip.frames, clip.frames[-1] + more])
-    time = np.concatenate([clip.start, clip.end[-1] + (more - 1) / FPS])
+    images, landmarks, _ = made_up.frames(images, clip.landmarks[shown])
+    # One number and its time are left out, so that no run of frames crosses the jump.
+    numbers = np.concatenate([clip.frames, clip.frames[-1] + 2 + more])
+    time = np.concatenate([clip.start, clip.start[-1] + (2 + more) / FPS])
     for number, image in zip(numbers.tolist(), images, strict=True):
         preprocess.write_jpeg(folder / f"{number}.jpg", image)
     said = made_up.say(wave)
-    if count:
-        before = librosa.util.fix_length(said, size=round(float(clip.end[-1]) * SAMPLE_RATE))
-        said = np.concatenate([before, without_speech(made_up.hears, count / FPS, rng)])
+    if length:
+        before = librosa.util.fix_length(said, size=round(float(time[len(clip.frames)]) * SAMPLE_RATE))
+        said = np.concatenate([before, without_speech(made_up.hears, len(more) / FPS, rng)])
     preprocess.write_sound(folder, said)
     (folder / pack.SOURCE).write_text(f"{clip.name}\n", encoding="utf-8")
     np.savez(
@@ -297,7 +307,8 @@ def _write(clip, folder, seed, person, listen):
         frames=numbers,
         landmarks=landmarks,
         time=time,
-        duration=np.concatenate([clip.end - clip.start, np.full(count, 1 / FPS)]),
+        duration=np.concatenate([clip.end - clip.start, np.full(len(more), 1 / FPS)]),
+        spoken=np.uint8(np.arange(len(numbers)) < len(clip.frames)),
         img_size=clip.saved_size,
         drawn=json.dumps([_VERSION, seed, made_up.numbers]),
     )

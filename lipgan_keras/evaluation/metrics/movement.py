@@ -75,8 +75,9 @@ def mouth_flicker(frames: Frames) -> np.ndarray:
 
     The second difference over time is 0 for what stays and for what changes evenly. It is large for what goes to and
     fro. Its mean size inside the lips is taken, weighted by the lip mask of the middle frame, and that of the true
-    frames is subtracted. Above 0 the result flickers; below 0 it moves more evenly than a mouth does. NaN for the first
-    two frames.
+    frames is subtracted. Above 0 the result flickers; below 0 it moves more evenly than a mouth does. Truth that
+    is shown at a lower frame rate stands still between its frames, which counts as flicker of it. NaN for the first two
+    frames.
     """
     values = np.full(len(frames), np.nan)
     if len(frames) < 3:
