@@ -15,7 +15,6 @@ the same: that was made while the puppets learned, see RUNS.
 """
 
 import collections
-import dataclasses
 import json
 import os
 import shutil
@@ -60,23 +59,19 @@ RUNS = {
     "lips": ("clear", 3e-4, 1000, ["--seed", "7", *JOINT]),
     "grins": ("clear", 3e-4, 2000, ["--seed", "8", *JOINT]),
 }
-# Runs on speakers, each from the one before. The second and third are one training, to which puppets are added. In the
-# last some people listen to music, and the lip-sync discriminator sees more frames at once.
+# Runs on speakers, each from the one before; the last two are one training, to which puppets are added.
 ON_SPEAKERS = ["--freeze_norm", "--balance", "speakers", "--sync_weight", "0.0001", "--warmup", "100"]
 SHARP = ["--seed", "21", "--quality_weight", "0.003", "--quality_start", "0"]
 SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
     ("sharp", "speakers", 3e-4, 2000, SHARP),
-    ("sharp", "mixed", 2e-4, 3000, SHARP),
-    ("listeners", "listeners", 3e-4, 1900, [*SHARP, "--seed", "41", "--ema", "0.995", "--lr_schedule", "cosine"]),
+    ("sharp", "mixed", 2e-4, 3300, SHARP),
 ]
-SYNC_FRAMES = 9  # that the lip-sync discriminator sees at once in the last run; 5 before
 # What ships is a mean of the generator's weights before and after these runs, as in Wortsman et al. 2022 (arXiv
 # 2109.01903): on the speakers that are held out its lip error is lower, its mouth sharper, and music moves it less.
 LATER = 0.75  # share of those after
 KEPT_OUT = ("s30", "s34")  # of SPEAKERS, to watch the training by
-LISTENERS, LISTEN = 30, 120  # people of each speaker who listen, 15 at least, and the frames for which they do
-RECAST, FEWEST = 72, 6  # people made of each speaker, at least; of each clip at least 6, and 40 at most
+RECAST = 72  # people made of each speaker, at least; one of each clip, 40 of one clip at most
 SYNTHESISED, HEADS = 60, 18  # puppets of 5 s that babble, and 3D heads of 3 s that say SENTENCES
 PUPPET_PHOTOS = ("s20", "s22")  # of whose first clips these are made, and of matplotlib's photo
 SENTENCES = (
@@ -111,6 +106,9 @@ def main():
     )
     parser.add_argument("--face_model", required=True, type=cli.existing, help="3D face model, see docs/puppets.md")
     parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
+    parser.add_argument(
+        "--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)"
+    )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=500, help="steps between checkpoints")
     parser.add_argument(
         "--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data"
@@ -127,8 +125,8 @@ def main():
         flags = [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before] if before else []
         train(work, checkpoint, work / "crops", work / "lists" / people, steps, ["--warmup", "200", *flags])
-    checkpoint = train_on_speakers(work, args, checkpoint)
-    out = Path(args.out)
+    checkpoint, whole = train_on_speakers(work, args, checkpoint)
+    out = Path(args.out) if whole else work / "unfinished.h5"
     earlier = work / "earlier.h5"
     run("-m", "lipgan_keras.checkpoints", "export", work / list(RUNS)[-1] / "checkpoint.h5", earlier, "--float16")
     with files.replacing(out) as temporary:
@@ -141,8 +139,8 @@ def main():
         temporary.write_text(json.dumps(figures | {"time": spent(work)}, indent=1) + "\n", encoding="utf-8")
 
 
-def train_on_speakers(work: Path, args, checkpoint: Path) -> Path:
-    """The last runs; returns the checkpoint."""
+def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, bool]:
+    """The last runs; returns the checkpoint, and whether all is done."""
     began = time.time()
     try:
         make_speakers(work, Path(args.speakers), args.face_model, args.num_workers)
@@ -152,12 +150,11 @@ def train_on_speakers(work: Path, args, checkpoint: Path) -> Path:
     for name, lists, lr, steps, flags in SPEAKER_RUNS:
         if checkpoint.parent.name != name:
             before, checkpoint = checkpoint, work / name / "checkpoint.h5"
-            if name == "listeners":
-                before = in_a_process(widen_sync, before, work / "widened.h5", SYNC_FRAMES)
         flags = [*ON_SPEAKERS, *flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before]
-        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, steps, flags)
-    return checkpoint
+        last = min(steps, args.stop_at or steps) if (name, lists) == SPEAKER_RUNS[-1][:2] else steps
+        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, last, flags)
+    return checkpoint, last >= steps
 
 
 def mix(earlier: Path, later: Path) -> None:
@@ -171,32 +168,6 @@ def mix(earlier: Path, later: Path) -> None:
             after["generator"][name][...] = mean.astype(after["generator"][name].dtype)
 
 
-def widen_sync(checkpoint: Path, out: Path, frames: int) -> Path:
-    """Generator and lip-sync discriminator of a checkpoint, the latter for more frames: what it knows of the old number
-    of frames it knows of those in the middle. Returns `out`; what is there is kept.
-    """
-    from lipgan_keras import checkpoints, networks
-
-    if out.is_file():
-        return out
-    config = checkpoints.read_config(checkpoint)
-    wider = dataclasses.replace(config, sync_frames=frames)
-    generator, old, new = networks.build(config), networks.build(config, "sync"), networks.build(wider, "sync")
-    for model in (generator, old):
-        checkpoints.load_weights(model, checkpoint)
-    for before, after in zip(old.weights, new.weights, strict=True):
-        values = np.array(before.numpy())
-        if values.shape != tuple(after.shape):  # the first kernels: frames one after the other in their inputs
-            width = values.shape[2] // config.sync_frames
-            first = (frames - config.sync_frames) // 2 * width
-            placed = np.zeros(after.shape, values.dtype)
-            placed[:, :, first : first + values.shape[2]] = values
-            values = placed
-        after.assign(values)
-    checkpoints.save_checkpoint(out, {"generator": generator, "sync": new}, wider)
-    return out
-
-
 def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> None:
     """Crops of the speakers, of people made of them, and of some puppets, and the lists of these."""
     from lipgan_keras.data import clip_folder
@@ -208,38 +179,16 @@ def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> 
     run("preprocess.py", "--videos_data_root", speakers, "--final_data_root", crops, "--num_workers", workers)
     real = [clip for clip in clip_folder.find_clips(crops, "mel") if clip.kind == "real"]
     count = collections.Counter(clip.speaker for clip in real)
-    recast(crops, lambda clip: max(FEWEST, min(40, -(-RECAST // count[clip.speaker]))), workers)
-    recast(crops, Listeners(real), workers, listen=LISTEN)
+    recast(crops, lambda clip: max(1, min(40, -(-RECAST // count[clip.speaker]))), workers)
     photos = [shipped_photos()["grace_hopper"], *(min((speakers / name).iterdir()) for name in PUPPET_PHOTOS)]
     options = {"photos": photos, "crops": True, "num_workers": workers}
     puppets = puppets_clips.make_clips(crops / "synth", SYNTHESISED, seed=41, seconds=5.0, clear=True, **options)
     options |= {"texts": SENTENCES, "face_model": face_model}
     puppets += puppets_clips.make_clips(crops / "heads", HEADS, seed=42, seconds=3.0, varied=True, **options)
-    puppets = sorted(path.relative_to(crops).as_posix() for path in puppets)
     held_out = sorted(clip.name for clip in real if clip.speaker in KEPT_OUT)
-    people = [clip for clip in clip_folder.find_clips(crops, "mel") if clip.kind != "puppet"]
-    people = sorted(clip.name for clip in people if clip.speaker not in KEPT_OUT)
-    training = [name for name in people if "-listener" not in name]
+    training = sorted(clip.name for clip in real if clip.speaker not in KEPT_OUT)
     write_list(lists, "speakers", training, held_out)
-    write_list(lists, "mixed", training + puppets, held_out)
-    write_list(lists, "listeners", people + puppets, held_out)
-
-
-class Listeners:
-    """How many people who listen are made of each clip: of clips with a pause, evenly spread over a speaker's."""
-
-    def __init__(self, clips):
-        from lipgan_keras.puppets.recast import longest_pause
-
-        clips = [clip for clip in clips if longest_pause(clip.wave(), clip.frames, clip.start, clip.end)[1]]
-        self.count = {}
-        for speaker in {clip.speaker for clip in clips} - set(KEPT_OUT):
-            names = [clip.name for clip in clips if clip.speaker == speaker]
-            chosen = names[:: -(-len(names) // LISTENERS)]
-            self.count |= dict.fromkeys(chosen, max(1, min(LISTENERS // 2, LISTENERS // len(chosen))))
-
-    def __call__(self, clip) -> int:
-        return self.count.get(clip.name, 0)
+    write_list(lists, "mixed", training + sorted(path.relative_to(crops).as_posix() for path in puppets), held_out)
 
 
 def make_data(work: Path, clips: str | None, workers: int) -> None:

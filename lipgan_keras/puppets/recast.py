@@ -38,7 +38,6 @@ _VERSION = 2  # of the people
 _STEADY = 12.0  # frames: the standard deviation over which the distance from eyes to mouth is averaged
 _VOICE = 0.30  # octaves by which a voice is shifted at most
 _LISTENERS, _LISTENS = 0.4, 38  # share of the people who listen, and the frames for which they do
-_MUSIC = 0.75  # share of music among what listeners hear who only listen
 _PAUSE_DB, _MARGIN, _SHORTEST = 26.0, 0.12, 5  # below speech; seconds to the next speech; frames of a pause
 _FFT = 512  # samples: 32 ms, so that a voice that is stretched keeps the edges of its closures
 
@@ -204,7 +203,6 @@ def recast(
     people: int | Callable[[Clip], int],
     num_workers: int = 1,
     seed: int = 0,
-    listen: int | None = None,
 ) -> int:
     """Make up people out of every real clip below a folder; those that are there are kept.
 
@@ -214,18 +212,13 @@ def recast(
         people: how many of each clip, or what says so.
         num_workers: processes.
         seed: decides who they are.
-        listen: makes people who all listen, to music mostly, for so many frames; their clips are
-            `<clip>-listener<k>/`, and clips without a pause have none. None: some listen for a while.
 
     Returns:
         How many clips were made.
 
     Raises:
         UserError: no such folder, or no clip that can be recast.
-        ValueError: `listen` below 1.
     """
-    if listen is not None and listen < 1:
-        raise ValueError(f"listen {listen}: no number of frames")
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
@@ -234,7 +227,7 @@ def recast(
     if not usable:
         raise UserError(f"{root}: none of its clips has landmarks and sound, which --recast needs; preprocess videos")
     jobs = [
-        (clip.folder, _target(root, clip.folder, number, listen), clip.saved_size, number)
+        (clip.folder, _target(root, clip.folder, number), clip.saved_size, number)
         for clip in usable
         for number in range(1, (people if isinstance(people, int) else people(clip)) + 1)
     ]
@@ -245,7 +238,7 @@ def recast(
     with (
         tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
         contextlib.closing(
-            preprocess.run_claimed(functools.partial(_make, root, seed, listen), todo, workers, here=True)
+            preprocess.run_claimed(functools.partial(_make, root, seed), todo, workers, here=True)
         ) as results,
     ):
         for _, size in results:
@@ -263,31 +256,27 @@ def recast(
     return made
 
 
-def _target(root, folder, number, listen):
+def _target(root, folder, number):
     path = root / FOLDER / folder.relative_to(root)
-    return path.with_name(f"{path.name}-{'listener' if listen else 'recast'}{number}")
+    return path.with_name(f"{path.name}-recast{number}")
 
 
-def _make(root, seed, listen, job) -> int | str:
+def _make(root, seed, job) -> int | str:
     """Make one clip's folder; returns its size in bytes, or why it was not made."""
     source, target, img_size, number = job
     reason = preprocess.make_once(
-        source, target, img_size, lambda folder: _write(Clip(source, root), folder, seed, number, listen)
+        source, target, img_size, lambda folder: _write(Clip(source, root), folder, seed, number)
     )
     return reason or sum(entry.stat().st_size for entry in os.scandir(target))
 
 
-def _write(clip, folder, seed, person, listen):
-    rng = np.random.default_rng([seed, hash_of(clip.name), person, *([listen] if listen else [])])
+def _write(clip, folder, seed, person):
+    rng = np.random.default_rng([seed, hash_of(clip.name), person])
     made_up = MadeUp(rng)
-    if listen:
-        made_up.listens, made_up.hears = True, "music" if rng.random() < _MUSIC else "silence"
     wave = clip.wave()
     first, length = longest_pause(wave, clip.frames, clip.start, clip.end) if made_up.listens else (0, 0)
-    if listen and not length:
-        return f"{clip.folder}: nobody pauses in it, so nobody who listens can be made of it"
     made_up.listens = length > 0
-    more = np.arange((listen or _LISTENS) if length else 0)
+    more = np.arange(_LISTENS if length else 0)
     shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, len(more))])
     images = [clip.image(i, clip.saved_size) for i in shown]
     images, landmarks, _ = made_up.frames(images, clip.landmarks[shown])
