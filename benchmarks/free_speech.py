@@ -134,16 +134,14 @@ def track(phones, seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def german(folder: Path) -> list[Path]:
-    """GERMAN as audio files with tracks beside them."""
+def german(folder: Path) -> Path:
+    """GERMAN, one sentence after the other, as an audio file with its track beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    espeak, files = Espeak(), []
-    for number, text in enumerate(GERMAN):
-        wave, phones = espeak.say(text)
-        files.append(folder / f"{number:02}.wav")
-        audio_file.save_wav(files[-1], wave, espeak.rate)
-        files[-1].with_suffix(".txt").write_text(track(phones, len(wave) / espeak.rate), encoding="utf-8")
-    return files
+    espeak, file = Espeak(), folder / "german.wav"
+    wave, phones = espeak.say(" ".join(GERMAN))
+    audio_file.save_wav(file, wave, espeak.rate)
+    file.with_suffix(".txt").write_text(track(phones, len(wave) / espeak.rate), encoding="utf-8")
+    return file
 
 
 def make(work: Path, workers: int) -> dict[str, Path]:
@@ -155,9 +153,10 @@ def make(work: Path, workers: int) -> dict[str, Path]:
     for seed, (name, folder) in enumerate(folders.items(), 11):
         if (folder / "lists" / "puppets" / "val.txt").is_file():
             continue
-        said = {"texts": ENGLISH} if name == "english" else {"speech": german(folder / "speech")}
+        said = {"texts": ENGLISH} if name == "english" else {"speech": [german(folder / "speech")]}
         clips = puppets_clips.make_clips(folder / "videos", CLIPS, seed=seed, **options, **said)
         roots = ["--videos_data_root", folder / "videos", "--final_data_root", folder / "crops"]
         run("preprocess.py", *roots, "--num_workers", workers)
-        write_list(folder / "lists", "puppets", [], list_lines(clips))
+        names = list_lines(clips)
+        write_list(folder / "lists", "puppets", names, names)  # a list to train on must name some
     return folders

@@ -108,13 +108,16 @@ def main():
 
 
 def stillness(checkpoint: Path, work: Path) -> dict:
-    """How far mouths move in silence, as a share of how far they move in speech; [mean, low, high] over the puppets.
+    """How far mouths move in silence and under music, as a share of how far they move in speech; [mean, low, high] over
+    the puppets.
 
     Movement is the deviation over time of `aperture.mouth_aperture`. `photo`: the puppet's first frame, as where a
     photo speaks. `video`: its frames, which speak themselves, so that what they tell of their mouths counts too; of it
     `still` is what is measured of a mouth that does not move, the first frame's, moved with the head.
     """
     from lipgan_keras import audio
+    from lipgan_keras.config import SAMPLE_RATE
+    from lipgan_keras.data import music as data_music
     from lipgan_keras.evaluation import statistics
     from lipgan_keras.face import aperture
     from lipgan_keras.media import audio_file
@@ -128,6 +131,7 @@ def stillness(checkpoint: Path, work: Path) -> dict:
             "speech": speech,
             "silence": 0 * speech,
             "quiet": HUSH * rng.standard_normal(len(speech)).astype(np.float32),
+            "music": 0.5 * data_music.music(len(speech) / SAMPLE_RATE, rng)[: len(speech)],
         }
         at_rest = np.broadcast_to(speaker.identity, truth.shape)
         for face, pictures, corners in (
@@ -321,7 +325,9 @@ def sections(figures, picture):
         f"In silence the mouth of a photo (a puppet's first frame) moves {percent(still['photo, silence'])} as far as "
         f"under speech, and {percent(still['photo, quiet'])} in the noise of a quiet room (-60 dB). That of a video "
         f"whose own mouth speaks moves {percent(still['video, silence'])} as far, {percent(still['video, quiet'])} in "
-        f"the noise; of a mouth that does not move at all {percent(still['video, still'])} are measured."
+        f"the noise; of a mouth that does not move at all {percent(still['video, still'])} are measured. Music alone "
+        f"moves the photo's mouth {percent(still['photo, music'])} as far as speech, and the video's "
+        f"{percent(still['video, music'])}: what moves it there is what the video's own face tells."
     )
     yield (
         f"### Real strangers\n\nThe two clips of GRID, {real['frames']} frames; the generator sees the clip's first "
