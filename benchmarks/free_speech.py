@@ -48,9 +48,9 @@ GERMAN = (
 # The phone of ARPAbet that looks most like a phone of German, by espeak-ng's IPA without the marks of length. Its
 # affricates and diphthongs are one phone each; two that follow one another share the time.
 LIKE = {
-    **{"a": "aa", "ɑ": "aa", "ɐ": "ah", "ɜ": "ah", "ə": "ax", "ɛ": "eh", "e": "ih", "ɪ": "ih", "i": "iy", "ɔ": "ao"},
-    **{"o": "uh", "ʊ": "uh", "u": "uw", "y": "uw", "ʏ": "uh", "ø": "uh", "œ": "ao", "aɪ": "ay", "aʊ": "aw"},
-    **{"ɔø": "oy", "ɔɪ": "oy", "ɔy": "oy", "ɔʏ": "oy"},
+    **{"a": "aa", "ɑ": "aa", "ɐ": "ah", "ɜ": "ah", "ə": "ax", "ɛ": "eh", "e": "ih", "ɪ": "ih", "i": "iy"},
+    **{"ɔ": "ao", "o": "uh", "ʊ": "uh", "u": "uw", "y": "uw", "ʏ": "uh", "ø": "uh", "œ": "ao"},
+    **{"aɪ": "ay", "aʊ": "aw", "ɔø": "oy", "ɔɪ": "oy", "ɔy": "oy", "ɔʏ": "oy"},
     **{name: name for name in "p b t d k f v s z m n l".split()},
     **{"ɡ": "g", "g": "g", "ŋ": "ng", "ʃ": "sh", "ʒ": "zh", "ç": "y", "x": "hh", "h": "hh", "j": "y", "r": "g"},
     **{"ɾ": "g", "ʁ": "g", "tʃ": "ch", "dʒ": "jh", "ts": ("t", "s"), "pf": ("p", "f")},

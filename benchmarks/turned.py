@@ -51,12 +51,14 @@ class Unfaded(Composer):
 class Speaker:
     """A 3D head of a photo or video that says a sentence."""
 
-    def __init__(self, path: Path, model: str, number: int):
+    def __init__(self, path: Path, model: str, number: int, config):
         rng = np.random.default_rng(number)
         self.name = path.stem
         self.sound = plain_utterance(SECONDS, (), rng, TEXTS)
         self.take = HeadTake(HeadLook.load(path, model), self.sound, rng, varied=False, size=SIZE, made_up=False)
+        self.width = float(np.ptp(self.take.head.truth({})["landmarks68"][:17, 0]))  # of the face, pixels
         self.most_open = int(np.argmax(self.sound.opening))
+        self.clock, self.features = WindowClock.of(config), audio.features(self.sound.wave, config.audio)
 
     def view(self, number: int, degrees: float):
         """Frame `number` from the side: image, truth (see `Head.truth`), and the face found there, or None."""
@@ -64,10 +66,9 @@ class Speaker:
         face = detector.select(detector.detect([image])[0])
         return image, truth, face and TrackedFace(0, 0, face, cropping.crop_box(face))
 
-    def window(self, config, number: int) -> np.ndarray:
+    def window(self, number: int) -> np.ndarray:
         """What is heard in that frame, (1, ...)."""
-        sound = audio.features(self.sound.wave, config.audio)
-        return WindowClock.of(config).windows(sound, number / FPS, (number + 1) / FPS)
+        return self.clock.windows(self.features, number / FPS, (number + 1) / FPS)
 
 
 def speak(generator, config, identity, target, window) -> np.ndarray:
@@ -97,9 +98,8 @@ def row_of(generator, config, speaker, number, angle):
     if face is None or its is None:
         return (angle, *[np.nan] * 4)
     corners = truth["landmarks68"][[48, 54]] + 0.5
-    width = float(np.ptp(speaker.take.head.truth({})["landmarks68"][:17, 0]))
-    place = float(np.hypot(*(face.face.landmarks[3:] - corners).T).max()) / width
-    crop = speak(generator, config, (other, its), (image, face), speaker.window(config, number))
+    place = float(np.hypot(*(face.face.landmarks[3:] - corners).T).max()) / speaker.width
+    crop = speak(generator, config, (other, its), (image, face), speaker.window(number))
     frozen = cropping.extract(other, face.box, len(crop))  # the head is where it was
     errors = [lip_error(c, image, face, truth["lips"]) for c in (crop, frozen)]
     return (angle, blend.yaw(face.face.landmarks), 100 * place, *errors)
@@ -125,7 +125,7 @@ def strips(generator, config, speaker):
         if face is None:
             columns.append(np.tile(cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA), (3, 1, 1)))
             continue
-        crop = speak(generator, config, (image, face), (image, face), speaker.window(config, number))
+        crop = speak(generator, config, (image, face), (image, face), speaker.window(number))
         pictures = [image, Unfaded()(image, face, crop), Composer()(image, face, crop)]
         cells = [cv2.resize(p, (CELL, CELL), interpolation=cv2.INTER_AREA) for p in pictures]
         label = f"{blend.yaw(face.face.landmarks):.0f}  {blend.turned(face.face.landmarks):.2f}"
@@ -192,7 +192,7 @@ def plot(means, rows, width):
 
 def main(model, checkpoint, picture, *paths):
     generator, config = checkpoints.load_generator(checkpoint)
-    speakers = [Speaker(Path(path), model, number) for number, path in enumerate(paths)]
+    speakers = [Speaker(Path(path), model, number, config) for number, path in enumerate(paths)]
     rows = measure(speakers, generator, config)
     means = table(rows)
     print("yaw  found  estimate  corner %  generated  other frame")

@@ -114,22 +114,17 @@ class Clip:
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
         wanted = ("frames", "landmarks", "time", "duration", "img_size")
-        arrays, names = _read_npz(path, wanted, lambda path: self.read(path.name))
-        frames, landmarks, time, duration, size = arrays
+        arrays, names = _read_npz(path, wanted, lambda path: self.read(path.name), ("spoken",))
+        frames, landmarks, time, duration, size, *more = arrays
         n = frames.size
-        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), ()] or not size > 0:
+        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), (), *[(n,)] * len(more)] or not size > 0:
             raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
         self.frames, _, rows = np.intersect1d(self.frames, frames.astype(np.int64), return_indices=True)
         self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
         self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
-        self.spoken = np.ones(len(rows), bool)
-        if "spoken" in names:
-            (spoken,), _ = _read_npz(path, ("spoken",), lambda path: self.read(path.name))
-            if spoken.shape != (n,):
-                raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
-            self.spoken = spoken[rows] > 0
+        self.spoken = more[0][rows] > 0 if more else np.ones(len(rows), bool)
         if self.kind == "real" and "made_with" in names:  # see `puppets.clips`
             self.kind = "puppet"
 
@@ -199,8 +194,8 @@ def _load_npz(path, *keys, read=Path.read_bytes):
     return _read_npz(path, keys, read)[0]
 
 
-def _read_npz(path, keys, read):
-    """The same, and the names of all arrays that are in it."""
+def _read_npz(path, keys, read, optional=()):
+    """The same, behind them those of `optional` that are there; and the names of all arrays that are in it."""
     with pack.npz_errors(path):
         data = read(path)
         for again in reversed(range(5)):
@@ -208,7 +203,8 @@ def _read_npz(path, keys, read):
                 with _READING, np.load(io.BytesIO(data), allow_pickle=False) as saved:
                     names = saved.files
                     missing = [key for key in keys if key not in names]
-                    arrays = [saved[key] for key in keys if not missing]
+                    wanted = [*keys, *(key for key in optional if key in names)]
+                    arrays = [saved[key] for key in wanted if not missing]
                 break
             except SystemError:
                 if not again:

@@ -3,8 +3,8 @@
 What changes a photo into another person (`person`) is applied to every frame of a preprocessed clip: one change of
 shape, colours, skin, light and camera for all of them, half of the people in a mirror. The voice is shifted by a factor
 that takes pitch and formants along, and keeps its timing. Some people listen when they have spoken: the frames of a
-pause follow, under music, noise or silence, so that a generator learns that music moves no lips. A recast clip names
-its source in source.txt, so that it is held out where that one is.
+pause follow, under music, noise or silence. A recast clip names its source in source.txt, so that it is held out where
+that one is.
 
     preprocess.py --videos_data_root GRID --final_data_root grid/ --recast 4
 """
@@ -278,8 +278,8 @@ def _write(clip, folder, seed, person):
     made_up.listens = length > 0
     more = np.arange(_LISTENS if length else 0)
     shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, len(more))])
-    images = [clip.image(i, clip.saved_size) for i in shown]
-    images, landmarks, _ = made_up.frames(images, clip.landmarks[shown])
+    images = [clip.image(i, clip.saved_size) for i in range(len(clip.frames))]
+    images, landmarks, _ = made_up.frames([images[i] for i in shown], clip.landmarks[shown])
     # One number and its time are left out, so that no run of frames crosses the jump.
     numbers = np.concatenate([clip.frames, clip.frames[-1] + 2 + more])
     time = np.concatenate([clip.start, clip.start[-1] + (2 + more) / FPS])

@@ -148,10 +148,10 @@ def draw_utterance(
     elif chance < 0.95 and len(texts):
         kind = "said"
     numbers = {"sound": kind}
-    hush = _hush(samples, rng)
     if kind in ("silence", "music"):
         still = np.zeros(frames, np.float32)
-        return _of(_without_speech(kind, hush, rng), articulation_of(still, still), numbers)
+        return _of(without_speech(kind, samples / SAMPLE_RATE, rng), articulation_of(still, still), numbers)
+    hush = _hush(samples, rng)
     # Now and then nobody speaks for a while, before or after.
     first, last = 0, frames
     if frames >= 50 and rng.random() < 0.25:
@@ -184,23 +184,19 @@ def without_speech(kind: str, seconds: float, rng: np.random.Generator) -> np.nd
         seconds: the length.
         rng: decides.
     """
-    return _without_speech(kind, _hush(round(seconds * SAMPLE_RATE), rng), rng)
+    samples = round(seconds * SAMPLE_RATE)
+    wave = _hush(samples, rng)
+    if kind == "music":
+        gain = np.float32(rng.uniform(0.1, 0.9))
+        wave += gain * librosa.util.fix_length(music.music(seconds, rng), size=samples)
+    elif rng.random() < 0.5:
+        gain = np.float32(10 ** rng.uniform(-3, -1))
+        wave += gain * librosa.util.fix_length(data_noise.coloured_noise(seconds, rng), size=samples)
+    return np.clip(wave, -1, 1)
 
 
 def _hush(samples, rng):
     return (10 ** rng.uniform(-4.5, -2.5) * rng.standard_normal(samples)).astype(np.float32)
-
-
-def _without_speech(kind, hush, rng):
-    wave, samples = hush, len(hush)
-    seconds = samples / SAMPLE_RATE
-    if kind == "music":
-        gain = np.float32(rng.uniform(0.1, 0.9))
-        wave = hush + gain * librosa.util.fix_length(music.music(seconds, rng), size=samples)
-    elif rng.random() < 0.5:
-        gain = np.float32(10 ** rng.uniform(-3, -1))
-        wave = hush + gain * librosa.util.fix_length(data_noise.coloured_noise(seconds, rng), size=samples)
-    return np.clip(wave, -1, 1)
 
 
 def _of(wave, moves, numbers):
