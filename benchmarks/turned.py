@@ -3,7 +3,8 @@
     python benchmarks/turned.py FACE_MODEL CHECKPOINT PICTURE VIDEO_OR_PHOTO ...
 
 A 3D face model moves each face while flite says a sentence, and turns it aside (see docs/puppets.md), so that the
-angle, the lips and the place of every landmark are known. People on whom CHECKPOINT was not trained tell most. Prints a
+angle, the lips and the place of every landmark are known. People on whom CHECKPOINT was not trained tell most,
+but those that judge it, such as GRID's s2, s23 and s33, are not for this. Prints a
 table, and draws it over frames; the last rows are frames of the first videos as they are. Needs flite and dlib.
 """
 

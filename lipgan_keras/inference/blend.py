@@ -164,7 +164,7 @@ def yaw(landmarks: np.ndarray) -> float:
 
     Returns:
         Degrees, -90..90: 0 faces the camera, positive is turned to the right in the image. On six 3D heads right to
-        3 degrees in the median up to 45 (benchmarks/turned.py).
+        4 degrees in the median up to 45 (benchmarks/turned.py).
     """
     landmarks = np.asarray(landmarks, np.float64)
     eyes, _, across, _, _ = face_axes(landmarks)
