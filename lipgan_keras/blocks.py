@@ -15,22 +15,19 @@ face encoder goes with any decoder. docs/blocks.md shows how to write a block of
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from .config import BLOCKS, IMG_SIZE, IMG_SIZES, WINDOW_SHAPE, ModelConfig
 from .utils import cli, cost, files, plugin
 from .utils.backend import keras
 from .utils.errors import UserError
+from .utils.layers import Blend, Positions, Warp
 
 layers, ops = keras.layers, keras.ops
 
 REGISTRY = {kind: {} for kind in BLOCKS}
 FILES = {}  # {(kind, name): where the block comes from}
-# What `Blocks` numbers itself, from 1 as Keras 2.2.4 did; Keras numbers what a block leaves unnamed from here on.
-NUMBERED = "activation add batch_normalization concatenate conv2d conv2d_transpose zero_padding2d flatten leaky_re_lu"
-NUMBERED += " depthwise_conv2d dense layer_normalization multi_head_attention positions"
-FIRST_FREE = 1000
 
 
 def face_encoder(name: str) -> Callable:
@@ -159,13 +156,6 @@ def digest(config: ModelConfig) -> str:
     return files.digest(*sorted({FILES[block] for block in config.other_blocks.items()}))
 
 
-def keep_names_apart(kinds: Iterable[str]) -> None:
-    """Move Keras's numbers for unnamed layers out of the way of those that `Blocks` gives."""
-    for kind in kinds:
-        while keras.backend.get_uid(kind) < FIRST_FREE:
-            pass
-
-
 @face_encoder("mobilenet")
 def mobilenet(b, face):
     """Inverted residual blocks of depthwise-separable convolutions (Sandler et al. 2018, arXiv 1801.04381), with the
@@ -186,19 +176,6 @@ def mobilenet(b, face):
         x = b.conv(depthwise(x, s=2), n, k=1)
         x = layers.Add(name=b.name("add"))([x, separable(x, n)])
     return [*maps, x], b.conv(depthwise(x, pad="valid"), 512, k=1)
-
-
-@keras.saving.register_keras_serializable("lipgan_keras")
-class Positions(keras.layers.Layer):
-    """Adds a learned vector to each of the T places of (B,T,n)."""
-
-    def build(self, input_shape):
-        self.table = self.add_weight(
-            name="table", shape=input_shape[1:], initializer=keras.initializers.RandomNormal(0, 0.02)
-        )
-
-    def call(self, x):
-        return x + ops.cast(self.table, x.dtype)
 
 
 @audio_encoder("attention")
@@ -261,6 +238,35 @@ def film(b, maps, face_embedding, audio_embedding):
     return b.prediction(b.conv(x, 16))
 
 
+@decoder("warp")
+def warp(b, maps, face_embedding, audio_embedding):
+    """The paper's decoder, which paints what the identity frame does not show; where it shows it, its own pixels,
+    moved. Flow and mask are those of Siarohin et al. 2019 (arXiv 2003.00196).
+    """
+
+    def head(x, n):
+        return layers.Conv2D(n, 3, padding="same", kernel_initializer="zeros", name=b.name("conv2d"))(x)
+
+    b.residual = False
+    x, features = b.upsampled(maps, face_embedding, audio_embedding)
+    painted = b.prediction(x, "painted")
+    flow = head(b.conv(features[b.img_size // 2], 64), 2)
+    flow = layers.UpSampling2D(2, interpolation="bilinear", name="flow")(flow)
+    moved = Warp(dtype="float32", name="moved")([b.face, flow])
+    mask = layers.Activation("sigmoid", dtype="float32", name="mask")(head(x, 1))
+    return Blend(dtype="float32", name="prediction")([painted, moved, mask])
+
+
+def motion(generator: keras.Model) -> dict:
+    """What a generator says of the identity frame's pixels that it moves: tensors by name; {} where it moves none.
+
+    Those of the decoder `warp`: "moved" (B,S,S,3), all of the frame; "flow" (B,S,S,2), from a pixel to where it is
+    taken from, x and y in eighths of the side; "mask" (B,S,S,1) in 0..1, the share that is moved and not painted.
+    """
+    found = {layer.name: layer.output for layer in generator.layers if layer.name in ("moved", "flow", "mask")}
+    return found if len(found) == 3 else {}
+
+
 def main(make) -> None:
     """List all blocks: what `python -m lipgan_keras.networks` does. `make` is `networks.Blocks`."""
     parser = cli.ArgumentParser(
@@ -281,9 +287,10 @@ def main(make) -> None:
     heard = build("audio_encoder", "residual", make(args.width, args.img_size), window)
     for kind, inputs in (("face_encoder", [face]), ("audio_encoder", [window]), ("decoder", [*maps, seen, heard])):
         for name in names(kind):
-            given = [keras.Input(one.shape[1:]) for one in inputs]
+            given, b = [keras.Input(one.shape[1:]) for one in inputs], make(args.width, args.img_size)
             told = [given[:-2], *given[-2:]] if kind == "decoder" else given
-            model = keras.Model(given, keras.tree.flatten(build(kind, name, make(args.width, args.img_size), *told)))
+            b.face = keras.Input(face.shape[1:])
+            model = keras.Model([*given, b.face], keras.tree.flatten(build(kind, name, b, *told)))
             operations, seconds = cost.measure(model)
             size = f"{model.count_params():>12,} parameters {operations / 1e6:>10,.2f} MFLOPs"
             print(f"{name:<12} {kind:<13} {size} {seconds * 1e3:>8.2f} ms")

@@ -18,12 +18,13 @@ FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
 ADVERSARIAL_WEIGHT = 0.01  # of the discriminator's loss in the generator's: the released code's, the paper has none
 VARIANTS = ("residual", "basic")
 ALIGNMENTS = ("centred", "released")  # see `audio.WindowClock`
-CROPS = ("lipgan_keras", "dlib")  # styles of the face crop, see `face.cropping`
+CROPS = ("steady", "lipgan_keras", "dlib")  # styles of the face crop, see `face.cropping`
+OWN_CROPS = CROPS[:2]  # that preprocessing makes
 # The blocks that come with the project, by kind; `blocks` and `networks` register them. Each variant names one of each.
 BLOCKS = {
     "face_encoder": (*VARIANTS, "mobilenet"),
     "audio_encoder": (*VARIANTS, "attention"),
-    "decoder": (*VARIANTS, "film"),
+    "decoder": (*VARIANTS, "film", "warp"),
 }
 
 
@@ -44,7 +45,7 @@ class ModelConfig:
         alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
             the indexing of the original's mel inference (see `audio.WindowClock`).
         audio_offset_ms: added to the window's place; positive is a later window.
-        crop: the face crop that the model was trained on, "lipgan_keras" or "dlib" (see `cropping.crop_box`).
+        crop: the face crop that the model was trained on, one of CROPS (see `cropping.crop_box`).
         step: training steps that the weights have seen.
         sync_frames: consecutive frames that the lip-sync discriminator sees, where there is one.
         sync_width: factor on its channel counts.

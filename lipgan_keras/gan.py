@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import losses
+from . import blocks, losses
 from .config import ADVERSARIAL_WEIGHT, lower_half
 from .unsynced import pairs, same_windows, unsynced_order
 from .utils import backend
@@ -41,6 +41,9 @@ class Weights:
         lips: weight of a pixel inside the lips, against 1 outside.
         lip_share: in place of it: the share of the reconstruction loss that the lips shall have, 0..1.
         disc, sync, quality: of the discriminators' losses, beside a reconstruction loss that counts 1.
+        moved, painted: for a generator that moves the identity frame's pixels (see `blocks.motion`): of the
+            reconstruction loss of these alone, so that lips learn to move before the mask shows it; and of the share of
+            the lower half that is painted, which then is what no pixel of the identity frame shows.
     """
 
     lips: float = 1.0
@@ -48,6 +51,8 @@ class Weights:
     disc: float = ADVERSARIAL_WEIGHT
     sync: float = 0.0
     quality: float = 0.0
+    moved: float = 0.5
+    painted: float = 0.005
 
 
 class LipGAN(keras.Model):
@@ -58,6 +63,7 @@ class LipGAN(keras.Model):
         lip_share       the share of the lips in the reconstruction loss;
         lip_weight      what `Weights.lip_share` makes of it, where that is set;
         total           the generator's loss;
+        moved, painted  see `Weights`, of a generator that moves pixels;
         disc, unsync, sync, adv     contrastive discriminator: loss on the fakes, on real faces with another's sound, on
             real pairs; and the loss that the generator sees;
         match, match_adv            lip-sync discriminator: its loss on real mouths, and the generator's;
@@ -124,6 +130,9 @@ class LipGAN(keras.Model):
         if sync is not None:
             self.mouth_tower = keras.Model(sync.inputs[0], sync.outputs[0])
             self.sound_tower = keras.Model(sync.inputs[1], sync.outputs[1])
+        self.moving: keras.Model = None
+        if generator is not None and (parts := blocks.motion(generator)):
+            self.moving = keras.Model(generator.inputs, [generator.output, parts["moved"], parts["mask"]])
         # Running means of the loss inside and outside of the lips.
         self.lip_means = self.add_weight(name="lip_means", shape=(2,), initializer="zeros", trainable=False)
         # Keras carries the state of one optimizer through a JAX step; this makes the others' part of the model.
@@ -297,8 +306,14 @@ class LipGAN(keras.Model):
 
     def _train_generator(self, batch):
         def loss():
-            prediction = self.generator([batch["faces"], batch["audio"]], training=True)
-            total, logs = self._reconstruction(batch, prediction)
+            if self.moving is None:
+                prediction = self.generator([batch["faces"], batch["audio"]], training=True)
+                total, logs = self._reconstruction(batch, prediction)
+            else:
+                prediction, *parts = self.moving([batch["faces"], batch["audio"]], training=True)
+                total, logs = self._reconstruction(batch, prediction)
+                logs |= self._motion(batch, *parts)
+                total = total + self.weighting.moved * logs["moved"] + self.weighting.painted * logs["painted"]
             if self.discriminator is not None:
                 distance = self.discriminator([prediction, batch["audio"]], training=False)
                 logs["adv"] = losses.contrastive(0.0, distance)
@@ -334,6 +349,13 @@ class LipGAN(keras.Model):
         if share is None and weight == 1:
             return mae, logs
         return losses.lip_weighted_mae(targets, prediction, masks, weight), logs
+
+    def _motion(self, batch, moved, mask):
+        hidden = mask[:, lower_half(mask.shape[1]) :]
+        return {
+            "moved": losses.lip_weighted_mae(batch["targets"], moved, batch["masks"], self.weighting.lips),
+            "painted": 1.0 - ops.mean(hidden),
+        }
 
     def _match(self, batch, prediction):
         """What the lip-sync discriminator says of the generated mouths, each run of which is to find its own audio."""

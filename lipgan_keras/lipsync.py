@@ -20,6 +20,7 @@ from .audio import WindowClock
 from .config import ModelConfig
 from .face import cropping
 from .face.regions import assemble
+from .inference import detail
 from .inference import engine as inference_engine
 from .inference import output as inference_output
 from .inference import source as inference_source
@@ -140,8 +141,9 @@ class LipSync:
         composer = Composer(options.region, options.sharpen)
         return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead)
 
-    def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list[np.ndarray]]]:
-        """Shots, each with the generated crops of its faces."""
+    def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
+        """Shots, each with the generated crops of its faces, and how pixels were moved for them."""
+        generate = getattr(generator, "generate", None) or (lambda faces, sound: (generator(faces, sound), None))
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
             inputs, heard = [], []
             for shot in batch:
@@ -150,13 +152,13 @@ class LipSync:
                     # As in the original, the identity frame is the frame itself, unmasked.
                     inputs.append(assemble(crop, crop)[0])
                     heard.append((shot.time, shot.time + shot.duration))
-            crops = []
+            made: Iterator = iter(())
             if inputs:
                 windows = WindowClock.of(self.config).windows_of(source.wave, *np.transpose(heard))
-                output = generator(np.stack(inputs), windows)
-                crops = list(np.clip(np.rint(output * 255), 0, 255).astype("uint8"))
+                images, motion = generate(np.stack(inputs), windows)
+                made = zip(images, itertools.repeat(None) if motion is None else motion, strict=False)
             for shot in batch:
-                yield shot, [crops.pop(0) for _ in shot.faces]
+                yield shot, [next(made) for _ in shot.faces]
 
 
 def _writer(path, source, audio):
@@ -172,9 +174,10 @@ def _writer(path, source, audio):
 
 
 def _paste(spoken, composer, occlusion, label) -> Iterator[tuple[OutputFrame, np.ndarray]]:
-    for shot, crops in spoken:
+    for shot, made in spoken:
         image = shot.frame.image
-        for one, crop in zip(shot.faces, crops, strict=True):
+        for one, (crop, motion) in zip(shot.faces, made, strict=True):
+            crop = detail.crop_of(shot.frame.image, one, crop, motion)
             if occlusion:
                 one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)

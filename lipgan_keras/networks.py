@@ -16,6 +16,7 @@ from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE, Mod
 from .utils import cli
 from .utils.backend import keras
 from .utils.errors import UserError
+from .utils.layers import NUMBERED, keep_names_apart
 
 layers, ops = keras.layers, keras.ops
 
@@ -28,12 +29,13 @@ class Blocks:
     def __init__(self, width: float, img_size: int = IMG_SIZE):
         self.width = width
         self.img_size = img_size
+        self.face = None  # the generator's input (S,S,6), for decoders
         self.residual = False  # whether `rb` adds its blocks
         self.counts = Counter()
-        blocks.keep_names_apart(blocks.NUMBERED.split())
+        keep_names_apart(NUMBERED.split())
 
     def name(self, kind: str) -> str:
-        blocks.keep_names_apart([kind])
+        keep_names_apart([kind])
         self.counts[kind] += 1
         return f"{kind}_{self.counts[kind]}"
 
@@ -63,10 +65,14 @@ class Blocks:
             x = layers.Activation("relu", name=self.name("activation"))(x)
         return x
 
-    def prediction(self, x):
+    def upsampled(self, maps, face_embedding, audio_embedding):
+        """The paper's decoder up to its last layers, see below."""
+        return upsampled(self, maps, face_embedding, audio_embedding)
+
+    def prediction(self, x, name="prediction"):
         """The decoder's last layers: an image (S,S,3) in 0..1."""
         x = layers.Conv2D(3, 1, name=self.name("conv2d"))(x)
-        return layers.Activation("sigmoid", dtype="float32", name="prediction")(x)
+        return layers.Activation("sigmoid", dtype="float32", name=name)(x)
 
     def disc(self, x, n, k=3, s=1, pad="same"):
         x = self.plain_conv(x, n, k, s, pad)
@@ -153,6 +159,11 @@ def mfcc_encoder(b: Blocks, mfcc):
 
 def decoder(b: Blocks, maps, face_embedding, audio_embedding):
     """The face encoder's maps and both embeddings (1x1) -> (96,96,3) or (192,192,3) in 0..1."""
+    return b.prediction(upsampled(b, maps, face_embedding, audio_embedding)[0])
+
+
+def upsampled(b: Blocks, maps, face_embedding, audio_embedding):
+    """What the decoder paints the image with, (S,S,n), and {side: (side,side,n)} of what led to it."""
     skips = blocks.by_side(maps)
 
     def join(x):
@@ -160,12 +171,13 @@ def decoder(b: Blocks, maps, face_embedding, audio_embedding):
         return x if skip is None else layers.Concatenate(name=b.name("concatenate"))([skip, x])
 
     x = layers.Concatenate(name=b.name("concatenate"))([face_embedding, audio_embedding])
-    x = join(b.conv_transpose(x, 512, s=3))
+    x, features = join(b.conv_transpose(x, 512, s=3)), {}
     for n in (512, 256, 128, 64):
         x = join(b.rb(b.conv_transpose(x, n), n, 2))
     for n in (32,) if b.img_size == IMG_SIZE else (32, 16):
+        features[x.shape[1]] = x
         x = join(b.conv_transpose(x, n))
-    return b.prediction(b.conv(b.conv(x, 16), 16))
+    return b.conv(b.conv(x, 16), 16), features
 
 
 def _variant(block, variant):
@@ -226,6 +238,7 @@ def build_generator(
     b = Blocks(width, img_size)
     face = keras.Input((img_size, img_size, 6), name="input_face")
     sound = keras.Input((*WINDOW_SHAPE[audio], 1), name="input_audio")
+    b.face = face
     maps, face_embedding = blocks.build("face_encoder", face_encoder or variant, b, face)
     audio_embedding = blocks.build("audio_encoder", audio_encoder or variant, b, sound)
     image = blocks.build("decoder", decoder or variant, b, maps, face_embedding, audio_embedding)

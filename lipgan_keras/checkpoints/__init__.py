@@ -113,12 +113,15 @@ def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
     return SHIPPED if path is None else path
 
 
-def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
+def load_weights(model: keras.Model, path: str | os.PathLike, grown: bool = False) -> ModelConfig:
     """Read into `model` (any of `networks`) the weights of a project or Keras 2.2.4 checkpoint.
 
     Layers of one kind, which is their name without the number at its end, are matched in the order of these numbers,
     which need not start at 1 and may have gaps: Keras numbers unnamed layers through all models of a process. Nothing
     is changed if the file does not fit.
+
+    Args:
+        grown: whether the model may have more layers than the file, behind its own; they stay as they are.
 
     Returns:
         The file's configuration; for a Keras 2.2.4 file what its shapes tell.
@@ -131,10 +134,11 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> ModelConfig:
         config = _config(file, path)
         stored = _stored_weights(file, path, model.name)
         wanted = model_weights(model)
-        refuse_misfit(model.name, wanted, stored, path, config if "lipgan_keras" in file.attrs else None)
+        refuse_misfit(model.name, wanted, stored, path, config if "lipgan_keras" in file.attrs else None, grown)
         values = [
             (variable, _read(stored[theirs][name], path))
             for ours, theirs in paired_layers(wanted, stored)
+            if theirs
             for name, variable in wanted[ours].items()
         ]
     for variable, value in values:

@@ -53,12 +53,14 @@ def _recognise(shapes):
     return ModelConfig(variant, audio, width, img_size), network
 
 
-def refuse_misfit(network, wanted, stored, path, config=None):
-    """Raise a UserError where layers or shapes differ; `config` is what a file of this project says of itself."""
+def refuse_misfit(network, wanted, stored, path, config=None, grown=False):
+    """Raise a UserError where layers or shapes differ; `config` is what a file of this project says of itself, and
+    `grown` allows layers that the file has not.
+    """
     ours = {layer: _shapes(w) for layer, w in wanted.items()}
     theirs = {layer: _shapes(w) for layer, w in stored.items()}
     for mine, other in paired_layers(ours, theirs):
-        if ours.get(mine) != theirs.get(other):
+        if ours.get(mine) != theirs.get(other) and not (grown and other is None):
             break
     else:
         return

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..face import cropping
 
-NAMES = ("flip", "crop", "colour", "blur", "gain", "noise")
-
+USUAL = ("flip", "crop", "colour", "blur", "gain", "noise")  # of the recipes that augment
+NAMES = (*USUAL, "upper")
+UPPER = 0.9  # share of the samples whose upper half is another frame's, with "upper"
 
 ZOOM = 1.12  # at most
 # At most, in sides of the image. Upwards less: lips begin 0.03 below the middle row, and the generator sees what is
@@ -32,7 +33,7 @@ class ImageChange:
     "colour" changes brightness, contrast and tint. "blur" is for the mouths that the lip-sync discriminator learns
     from, half of which are softened: it is to judge generated ones, whose blur must not count. Those mouths vary more,
     so that few people stand for many: with "crop" they are also stretched unevenly, with "colour" their colours are
-    mixed.
+    mixed. "upper" is not drawn here but in `dataset`, which has the clip's other frames.
 
     Attributes:
         size: of the images, pixels.

@@ -47,6 +47,8 @@ class Clip:
         spoken: (n,) bool, False in frames of a made-up person who listens; see `puppets.recast`.
         front_ends: those of "mel" and "mfcc" that the clip can train.
         landmarks: (n,5,2) float32 in pixels of the saved images, or None where the folder has none.
+        crop: the style of its face crops, of `config.CROPS`; other programs' folders hold the rectangles of dlib's
+            detector, or of one like it.
         saved_size: side of the saved images in pixels, or None where the folder does not say it.
         has_sound: whether there is a sound to change, and not its features alone; its file is `sound_file`, or None.
     """
@@ -84,6 +86,7 @@ class Clip:
         self.end = self.start + 1 / FPS
         self.shown = len(self.frames)
         self.spoken = np.ones(self.shown, bool)
+        self.crop = "dlib"
         if self.layout == "lipgan_keras":
             self._read_landmarks()
 
@@ -114,17 +117,26 @@ class Clip:
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
         wanted = ("frames", "landmarks", "time", "duration", "img_size")
-        arrays, names = _read_npz(path, wanted, lambda path: self.read(path.name), ("spoken",))
-        frames, landmarks, time, duration, size, *more = arrays
+        arrays, names = _read_npz(path, wanted, lambda path: self.read(path.name), ("spoken", "steady"))
+        frames, landmarks, time, duration, size = arrays[:5]
+        more = dict(zip([name for name in ("spoken", "steady") if name in names], arrays[5:], strict=True))
         n = frames.size
-        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), (), *[(n,)] * len(more)] or not size > 0:
+        if [x.shape for x in arrays] != [
+            (n,),
+            (n, 5, 2),
+            (n,),
+            (n,),
+            (),
+            *[(n,) if name == "spoken" else () for name in more],
+        ] or not size > 0:
             raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
         self.frames, _, rows = np.intersect1d(self.frames, frames.astype(np.int64), return_indices=True)
         self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
         self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
-        self.spoken = more[0][rows] > 0 if more else np.ones(len(rows), bool)
+        self.spoken = more["spoken"][rows] > 0 if "spoken" in more else np.ones(len(rows), bool)
+        self.crop = "steady" if more.get("steady") else "lipgan_keras"
         if self.kind == "real" and "made_with" in names:  # see `puppets.clips`
             self.kind = "puppet"
 

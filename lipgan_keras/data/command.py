@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..config import IMG_SIZES
+from ..config import IMG_SIZES, OWN_CROPS
 from ..utils import cli
 from .preprocess_config import PreprocessConfig
 
@@ -27,6 +27,11 @@ def main(recast: Callable[[PreprocessConfig, int], object] | None = None) -> Non
     )
     parser.add_argument("--num_workers", type=cli.integer(1), help="processes, at most one a core")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
+    parser.add_argument(
+        "--crop",
+        choices=OWN_CROPS,
+        help="where they lie: by eyes and nose, or by the mouth's corners too, as before",
+    )
     if recast:
         parser.add_argument(
             "--recast",

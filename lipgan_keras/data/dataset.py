@@ -233,8 +233,11 @@ class Dataset:
             identity = self.image(clip, self._identity(clip, first, first + length - 1, rng))
             inputs[at : at + length, ..., :3] = change.apply(identity, identity=True)
             points.append(change.points(self._points(clip, first, length)))
-            for one in self.images.run(clip, first, length):
+            above = self._like_held(clip, first, length, rng)
+            for one, other in zip(*(self.images.run(clip, begin, length) for begin in (first, above)), strict=True):
                 targets[at] = change.apply(one)
+                if above != first:
+                    targets[at, : size // 2] = change.apply(other)[: size // 2]
                 at += 1
         inputs[..., 3:] = regions.without_lower_half(targets)
         masks = regions.lip_mask(np.concatenate(points), size)[..., None]
@@ -253,6 +256,23 @@ class Dataset:
         after = int(np.searchsorted(numbers, numbers[last] + MIN_DISTANCE))
         drawn = int(rng.integers(before + len(numbers) - after))
         return drawn if drawn < before else drawn - before + after
+
+    def _like_held(self, clip, first, length, rng):
+        """Where the upper half of a run is taken from: with "upper" mostly from another moment, at which the head was
+        held much the same. What nose and cheeks tell of the mouth is then wrong, and only the audio is right.
+        """
+        if "upper" not in self.augmentation or rng.random() >= augment.UPPER:
+            return first
+        item = self.clips[clip]
+        starts = self.starts[clip] if length > 1 else np.arange(item.shown)
+        starts = starts[np.abs(item.frames[starts] - item.frames[first]) >= length + SAME_SOUND - 1]
+        points = item.points(slice(0, item.shown), self.config.img_size)
+        if not len(starts) or points is None:
+            return first
+        starts = rng.choice(starts, -(-len(starts) // 2), replace=False)
+        held = points[:, :3].reshape(item.shown, -1)
+        unlike = [np.abs(held[at : at + length] - held[first : first + length]).sum() for at in starts]
+        return int(starts[np.argmin(unlike)])
 
     def _place(self, i, run, rng):
         """Where sample `i` of a batch begins: at a run without a cut, or at any frame of one."""

@@ -7,7 +7,8 @@ A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/
     mels.npz        `spec` (80,T) float32
     landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2
                     y2 of the crop in the image, `time` and `duration` (n,) seconds of the source frame; and
-                    `img_size`. (Last images of duration 0, which puppets have, are not shown: they only serve as
+                    `img_size`, and `steady`, 1 where `crop_box` was given that style. (Last images of duration 0,
+                    which puppets have, are not shown: they only serve as
                     identity frames.)
 The folder appears under its name when it is complete. Several runs may share `<out>`: see `claims`.
 """
@@ -80,7 +81,7 @@ def preprocess_videos(options: PreprocessConfig) -> int:
     todo, done, failures, busy = [], 0, [], []
     for source, name in jobs:
         target = out / name
-        state = finished(target, options.img_size)
+        state = finished(target, options.img_size, options.crop)
         if state == "finished":
             continue
         if state:
@@ -93,7 +94,7 @@ def preprocess_videos(options: PreprocessConfig) -> int:
     workers = max(1, min(options.num_workers, len(todo), os.cpu_count() or 1))
     with (
         tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="clip", dynamic_ncols=True) as bar,
-        contextlib.closing(_run(todo, options.img_size, workers)) as results,
+        contextlib.closing(_run(todo, options.img_size, options.crop, workers)) as results,
     ):
         for source, reason in results:
             if reason in (MADE_BEFORE, BUSY):
@@ -106,7 +107,7 @@ def preprocess_videos(options: PreprocessConfig) -> int:
             bar.update()
 
     targets = dict(todo)
-    left = sum(finished(targets[source], options.img_size) != "finished" for source in busy)
+    left = sum(finished(targets[source], options.img_size, options.crop) != "finished" for source in busy)
     skipped += len(busy) - left
     others = f", {left} being made by another run" if left else ""
     print(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed{others}")
@@ -202,23 +203,26 @@ def _listed_videos(root, path, split):
     return jobs
 
 
-def finished(target: Path, img_size: int) -> str | None:
+def finished(target: Path, img_size: int, crop: str = PreprocessConfig.crop) -> str | None:
     """ "finished", None if the clip is still to be done, or why it cannot be."""
     if not target.exists():
         return None
     try:
         with np.load(target / "landmarks.npz", allow_pickle=False) as saved:
-            size = int(saved["img_size"])
+            size, steady = int(saved["img_size"]), "steady" in saved and bool(saved["steady"])
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
         return f"{target}: is there, but not made by this program; choose another --final_data_root"
     if size != img_size:
         return f"{target}: was preprocessed with --img_size {size}; choose another --final_data_root"
+    if steady != (crop == "steady"):
+        other = "steady" if steady else "lipgan_keras"
+        return f"{target}: was preprocessed with --crop {other}; choose another --final_data_root, or the same crop"
     return "finished"
 
 
-def _run(todo, img_size, workers) -> Iterator[tuple[Path, str | None]]:
+def _run(todo, img_size, crop, workers) -> Iterator[tuple[Path, str | None]]:
     """Preprocess in parallel; yields (video, None or the reason why it failed) as they end."""
-    for (source, _), reason in run_claimed(functools.partial(_work, img_size), todo, workers):
+    for (source, _), reason in run_claimed(functools.partial(_work, img_size, crop), todo, workers):
         yield source, reason or None
 
 
@@ -240,20 +244,20 @@ def run_claimed(
         claims.free_left(job[1] for job in jobs)  # a worker that is ended amid taking a claim leaves it
 
 
-def _work(img_size, job):
-    return preprocess_clip(*job, img_size) or ""
+def _work(img_size, crop, job):
+    return preprocess_clip(*job, img_size, crop) or ""
 
 
-def preprocess_clip(source: Path, target: Path, img_size: int) -> str | None:
+def preprocess_clip(source: Path, target: Path, img_size: int, crop: str = PreprocessConfig.crop) -> str | None:
     """Make one clip's folder; returns None, or the reason why it was not made: MADE_BEFORE, BUSY, or what is wrong."""
-    return make_once(source, target, img_size, lambda folder: _write(source, folder, img_size))
+    return make_once(source, target, img_size, crop, lambda folder: _write(source, folder, img_size, crop))
 
 
-def make_once(source: Path, target: Path, img_size: int, write: Callable[[Path], str | None]) -> str | None:
+def make_once(source: Path, target: Path, img_size: int, crop: str, write: Callable[[Path], str | None]) -> str | None:
     """`preprocess_clip`, where `write` fills the folder, and returns None or why there is nothing to fill it with."""
     try:
         with claims.claim(target) as partial:
-            if finished(target, img_size) == "finished":
+            if finished(target, img_size, crop) == "finished":
                 return MADE_BEFORE
             if partial is None:
                 return BUSY
@@ -263,17 +267,17 @@ def make_once(source: Path, target: Path, img_size: int, write: Callable[[Path],
             return reason
     except Exception as error:  # noqa: BLE001 - one bad video never stops the run
         # Where this process stood still for so long that another one took over, its folder is gone.
-        if isinstance(error, OSError) and finished(target, img_size) == "finished":
+        if isinstance(error, OSError) and finished(target, img_size, crop) == "finished":
             return MADE_BEFORE
         return errors.describe(error, source)
 
 
-def _write(source, folder, img_size):
+def _write(source, folder, img_size, crop):
     """Fill a clip's folder; returns None, or the reason why there is nothing to fill it with."""
     probe.probe(source)  # says best what is wrong with a file
     write_sound(folder, audio_file.load_audio(source))
     saved = []
-    for number, tracked in on_grid(tracking.track(video_reader.read_frames(source))):
+    for number, tracked in on_grid(tracking.track(video_reader.read_frames(source), crop)):
         frame = tracked.frame
         for one in tracked.faces:
             write_jpeg(folder / f"{number}.jpg", cropping.extract(frame.image, one.box, img_size))
@@ -283,7 +287,7 @@ def _write(source, folder, img_size):
         return f"{source}: no face found in any frame"
     names = ("frames", "landmarks", "box", "time", "duration")
     arrays = {name: np.array(column) for name, column in zip(names, zip(*saved, strict=True), strict=True)}
-    np.savez(folder / "landmarks.npz", img_size=img_size, **arrays)
+    np.savez(folder / "landmarks.npz", img_size=img_size, steady=np.uint8(crop == "steady"), **arrays)
     return None
 
 

@@ -15,6 +15,7 @@ class PreprocessConfig:
             file, else every video.
         num_workers: processes, at most one a core.
         img_size: side of the face crops in pixels, of `config.IMG_SIZES`.
+        crop: where the face crops lie, one of `config.OWN_CROPS`; see `face.cropping.crop_box`.
         pack: file into which to put all clips below `final_data_root` afterwards; None: none.
         pack_mb: largest size of that file, in 10^6 bytes.
     """
@@ -25,5 +26,6 @@ class PreprocessConfig:
     filelists: str | None = None
     num_workers: int = 10
     img_size: int = 96
+    crop: str = "steady"
     pack: str | None = None
     pack_mb: float = 50

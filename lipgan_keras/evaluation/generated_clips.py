@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..audio import WindowClock
-from ..config import FPS, SAMPLE_RATE, ModelConfig
+from ..config import FPS, OWN_CROPS, SAMPLE_RATE, ModelConfig
 from ..data import music as data_music
 from ..data import noise, scoring
 from ..data.clip_folder import Clip
@@ -175,8 +175,8 @@ def scaled(images: np.ndarray, size: int = jobs.SIZE) -> np.ndarray:
 def _notes(settings, speaker, tally) -> list[str]:
     """What is to be said of a clip that is not as it should be."""
     clip, notes, ours = speaker.clip, [], speaker.clip.layout == "lipgan_keras"
-    if not settings.baseline and speaker.config.crop != "lipgan_keras" and ours:
-        notes.append(f"the checkpoint was trained on crops like {speaker.config.crop}'s, which these are not")
+    if not settings.baseline and speaker.config.crop != clip.crop and ours:
+        notes.append(f"the checkpoint was trained on {speaker.config.crop} crops, and these are {clip.crop}")
     if clip.landmarks is None:
         notes.append("has no landmarks: the lips are taken to be where they are on average")
     missing = int(np.ptp(clip.frames[speaker.targets])) + 1 - len(speaker.targets)
@@ -185,8 +185,8 @@ def _notes(settings, speaker, tally) -> list[str]:
     unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)
     if unheard:
         notes.append(f"no {' and no '.join(unheard)}: the clip has features of its sound only")
-    if tally.listener and tally.listener.config.crop != "lipgan_keras" and ours:
-        notes.append(f"the discriminator was trained on crops like {tally.listener.config.crop}'s, which these are not")
+    if tally.listener and (tally.listener.config.crop in OWN_CROPS) != (clip.crop in OWN_CROPS) and ours:
+        notes.append(f"the discriminator was trained on {tally.listener.config.crop} crops, and these are {clip.crop}")
     return notes
 
 

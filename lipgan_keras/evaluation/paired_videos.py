@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..audio import WindowClock
-from ..config import FPS
+from ..config import FPS, OWN_CROPS
 from ..face import cropping, detector, regions, tracking
 from ..face.tracking import TrackedFace
 from ..media import audio_file, probe, video_reader
@@ -92,7 +92,7 @@ class Grid:
     def add(self, pair: Pair) -> None:
         """Take the next pair."""
         config, shot = self.listener.config, pair.generated
-        box = pair.face.box if config.crop == "lipgan_keras" else cropping.crop_box(pair.face.face, config.crop)
+        box = pair.face.box if config.crop in OWN_CROPS else cropping.crop_box(pair.face.face, config.crop)
         points = cropping.to_crop(pair.face.face.landmarks, box, config.img_size)
         self.next = max(self.next, math.ceil((shot.time - 1e-6) * FPS))
         while self.next / FPS < shot.time + shot.duration - 1e-6:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ..config import CROPS
+from ..config import CROPS, OWN_CROPS
 from ..utils.errors import UserError
 from .detector import Face
 
@@ -24,6 +24,10 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
     holds the lips and room above them; its side is SIDE u. On 735 frames of nine speakers dlib's 68-point predictor
     puts the chin inside all crops, 5 to 15 % (median 11 %) of the side above the lower edge.
 
+    "steady": the same square, of a face whose mouth lies where eyes and nose say, and not where the jaw has taken it
+    (`smoothing.steady_face`, which whoever follows a face calls first): the upper half of "lipgan_keras" tells how open
+    the mouth is.
+
     "dlib": imitates the rectangle of dlib's frontal HOG detector, on which the original's models were trained. Its
     side is DLIB_SIDE times the width of MTCNN's box, its middle DLIB_MIDDLE of the way from the eyes to the mouth.
     benchmarks/dlib_crop.py fitted the three numbers to the same frames: mean intersection over union with dlib's
@@ -40,7 +44,7 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
     landmarks = np.asarray(face.landmarks, np.float64)
     eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
     axis = mouth - eyes
-    if style == "lipgan_keras":
+    if style in OWN_CROPS:
         length = max(np.hypot(*axis), 1e-6)
         unit = max(length, 1.14 * np.hypot(*(landmarks[1] - landmarks[0])))
         middle = mouth - MIDDLE * unit * axis / length
@@ -58,7 +62,7 @@ def crop_box(face: Face, style: str = "lipgan_keras", pads: Sequence[float] = (0
 
 
 def landmarks_box(landmarks: np.ndarray) -> np.ndarray:
-    """`crop_box` in our own style, which goes by the landmarks (5, 2) alone."""
+    """`crop_box` in one of our own styles, which go by the landmarks (5, 2) alone."""
     return crop_box(Face(np.zeros(4), landmarks, 1.0))
 
 

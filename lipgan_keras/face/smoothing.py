@@ -15,6 +15,9 @@ FLASH = 2  # a face that is seen for so few frames is a mistake of the detector
 # Smoothing in time, in frames
 SMOOTH_FRAMES = 4
 SMOOTH_SIGMA = 2.0
+# Longer than a syllable: over which the place of a mouth is averaged for "steady" crops
+STEADY_FRAMES = 12
+STEADY_SIGMA = 6.0
 
 
 def with_neighbours(
@@ -92,8 +95,49 @@ def smooth_face(window, i, person, reach) -> Face:
     )
 
 
-def _nearness(frames):
-    return np.exp(-0.5 * (frames / SMOOTH_SIGMA) ** 2)
+def _nearness(frames, sigma=SMOOTH_SIGMA):
+    return np.exp(-0.5 * (frames / sigma) ** 2)
+
+
+def steady_face(window, i, person, face) -> Face:
+    """`face`, which is seen in entry `i`, with a steady mouth; see `steadied`."""
+    stretch, near, weights = window[i].sights[person].stretch, [], []
+    for j in range(max(0, i - STEADY_FRAMES), min(len(window), i + STEADY_FRAMES + 1)):
+        sight = window[j].sights.get(person)
+        if sight is not None and sight.stretch == stretch:
+            near.append(sight.face.landmarks)
+            weights.append(_nearness(j - i, STEADY_SIGMA))
+    return replace(face, landmarks=_with_steady_mouth(face.landmarks, np.array(near), np.array(weights)))
+
+
+def steadied(landmarks: np.ndarray) -> np.ndarray:
+    """(n, 5, 2) of a face that is seen in n frames without a jump, the mouth moved as a whole to where eyes and nose
+    say: at the mean place of the frames around, seen from the eyes, in units of the way from the eyes to the nose and
+    turned with it. So the mouth's place tells how the head is held, and not how open the mouth is.
+    """
+    distance = np.abs(np.arange(len(landmarks))[:, None] - np.arange(len(landmarks)))
+    rows = [np.flatnonzero(row <= STEADY_FRAMES) for row in distance]
+    return np.stack(
+        [
+            _with_steady_mouth(landmarks[i], landmarks[row], _nearness(row - i, STEADY_SIGMA))
+            for i, row in enumerate(rows)
+        ]
+    )
+
+
+def _with_steady_mouth(points, near, weights):
+    """(5, 2) `points`, by the (m, 5, 2) of frames around."""
+    near, points = np.asarray(near, np.float64), np.array(points, np.float64)
+    near, own = near @ [1, 1j], points @ [1, 1j]
+    ways = near[:, 2] - near[:, :2].mean(1)
+    long = np.abs(ways) > 1e-3 * np.abs(near[:, 3:].mean(1) - near[:, :2].mean(1)) + 1e-9
+    if not long.any():
+        return points
+    places = (near[:, 3:].mean(1) - near[:, :2].mean(1))[long] / ways[long]
+    eyes = own[:2].mean()
+    mouth = eyes + np.average(places, weights=weights[long]) * (own[2] - eyes)
+    points[3:] += np.stack([mouth.real, mouth.imag]) - points[3:].mean(0)
+    return points
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from . import regions, smoothing
 from .detector import Face
 from .identities import People, one_person, rank_people
 from .sampling import look_for_faces
-from .smoothing import bridged, fade_strength, place_crop, smooth_face, with_neighbours, without_flashes
+from .smoothing import bridged, fade_strength, place_crop, smooth_face, steady_face, with_neighbours, without_flashes
 
 PEOPLE = ("one", "all")
 
@@ -82,7 +82,7 @@ def track(
     Landmarks and box are smoothed with a Gaussian centred on each frame, but not across a jump of the face.
 
     Holds batch_size * every frames (fewer where they exceed HELD_BYTES), and bridge + FLASH + SMOOTH_FRAMES or `fade`
-    more at most.
+    more at most, STEADY_FRAMES where the style is "steady".
 
     Args:
         frames: as `video_reader.read_frames` gives them.
@@ -106,7 +106,8 @@ def track(
         entries = one_person(entries)
     reach = smoothing.SMOOTH_FRAMES if smooth else 0
     ranks, scene = {}, None
-    for window, i in with_neighbours(entries, max(reach, fade), max(reach, fade)):
+    around = max(reach, fade, smoothing.STEADY_FRAMES if style == "steady" else 0)
+    for window, i in with_neighbours(entries, around, around):
         entry = window[i]
         if entry.scene != scene:
             ranks, scene = {}, entry.scene
@@ -115,7 +116,8 @@ def track(
         found = []
         for person, sight in entry.sights.items():
             face = smooth_face(window, i, person, reach)
-            box, angle = place_crop(face, style, pads, upright)
+            placed = steady_face(window, i, person, face) if style == "steady" else face
+            box, angle = place_crop(placed, style, pads, upright)
             strength = fade_strength(window, i, person, fade) if fade else 1.0
             found.append(TrackedFace(sight.stretch, ranks[person], face, box, angle, strength))
         found.sort(key=lambda face: float(face.face.landmarks[:, 0].mean()))

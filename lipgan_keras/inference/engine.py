@@ -19,7 +19,7 @@ from .. import checkpoints
 from ..config import ModelConfig
 from ..utils.batching import run_in_batches
 from ..utils.errors import Unsupported, UserError
-from . import openvino_graph
+from . import motion, openvino_graph
 from .options import BATCH_SIZE, ENGINES
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # what Linux has for NVIDIA's, AMD's, and WSL's
@@ -51,10 +51,17 @@ class Engine:
         Returns:
             (n,96,96,3) or (n,192,192,3) float32 in 0..1.
         """
+        return self.generate(faces, sound)[0]
+
+    def generate(self, faces: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same, and (n,96,96,3) or (n,192,192,3) float32, how the generator moved the identity frames' pixels (see
+        `motion.with_motion`); None where it does not.
+        """
         if not len(faces):
-            return np.zeros((0, *faces.shape[1:3], 3), np.float32)
+            return np.zeros((0, *faces.shape[1:3], 3), np.float32), None
         with self._lock:
-            return run_in_batches(self._run, faces, sound, self.batch_size)
+            output = run_in_batches(self._run, faces, sound, self.batch_size)
+        return output[..., :3], output[..., 3:] if output.shape[-1] > 3 else None
 
 
 def load(
@@ -98,7 +105,7 @@ def load(
     if engine == "keras":
         model, config = checkpoints.load_generator(checkpoint)
         name = _keras_name()
-        run = model.predict_on_batch
+        run = motion.with_motion(model).predict_on_batch
     return Engine(run, config.with_audio_offset(audio_offset_ms), name, batch_size)
 
 

@@ -26,12 +26,21 @@ from ..face.photos import shipped_photos
 from ..media import video_reader
 from ..utils import files, processes
 from ..utils.errors import UserError
+from . import motion
 
 TOLERANCE = 0.01  # how far bfloat16 may be from float32
 FORMAT = 3  # of the kept graph
 KEPT = 8  # graphs in the user's cache folder; of the checkpoint that ships one has 21 MB
 ROOT = Path(__file__).parent.parent
-CODE = ("networks*", "blocks*", "config.py", "checkpoints", "inference/openvino*")  # what makes a graph
+CODE = (
+    "networks*",
+    "blocks*",
+    "config.py",
+    "checkpoints",
+    "utils/layers.py",
+    "inference/openvino*",
+    "inference/motion*",
+)  # what makes a graph
 LEFT_SECONDS = 3600.0  # an unfinished file of this age has been left by a process that was killed
 # What reading a damaged file raises: zipfile, JSON, what is not there, and OpenVINO (RuntimeError).
 DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError)
@@ -59,7 +68,7 @@ def load_compiled(checkpoint, config, batch_size):
     place = _cache_place(key)
     model, error = _read_cache(core, place, key) or (None, None)
     if model is None:
-        model = convert(checkpoints.load_generator(checkpoint)[0])
+        model = convert(motion.with_motion(checkpoints.load_generator(checkpoint)[0]))
         error = _bfloat16_error(core, model, config) if key["bfloat16"] else None
         _write_cache(place, model, key, error)
     precise = error is None or not error <= TOLERANCE  # NaN is no small error
@@ -167,7 +176,7 @@ def _bfloat16_error(core, model, config) -> float:
     wave = (0.1 * rng.standard_normal(len(seconds)) * np.sin(np.pi * 4 * seconds) ** 2).astype(np.float32)
     windows = audio.windows_of(wave, np.linspace(0.1, 0.8, len(inputs)), config.audio)
     low, high = (_compile(core, model, len(inputs), precision)([inputs, windows]) for precision in ("bf16", "f32"))
-    return float(np.abs(low - high).max())
+    return float(np.abs(low - high)[..., :3].max())
 
 
 def _cache_place(key: dict) -> Path:

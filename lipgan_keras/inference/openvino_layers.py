@@ -5,9 +5,9 @@ A tensor of four dimensions is NCHW in the graph, as OpenVINO computes, and NHWC
 
 import numpy as np
 
-from ..blocks import Positions
 from ..utils.backend import keras
 from ..utils.errors import Unsupported
+from ..utils.layers import Blend, Positions, Warp
 
 layers = keras.layers
 
@@ -84,6 +84,8 @@ class Maker:
             layers.AveragePooling2D: self.pooling,
             layers.MaxPooling2D: self.pooling,
             layers.GlobalAveragePooling2D: self.global_average,
+            Warp: self.warped,
+            Blend: self.blended,
         }
         self.of_any = {  # take and give what Keras does
             layers.Dense: self.dense,
@@ -222,6 +224,18 @@ class Maker:
     def global_average(self, layer, x):
         _need(layer.keepdims)
         return self.ops.reduce_mean(x, np.array([2, 3]), keep_dims=True)
+
+    def warped(self, layer, image, flow):
+        ops, side = self.ops, layer.output.shape[1]
+        places = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1)
+        last = side - 1  # where the grid is 1; it is -1 at 0
+        grid = ops.multiply(ops.transpose(flow, NHWC), self.constant(np.float32([2 * side / 8 / last])))
+        grid = ops.add(grid, self.constant(np.float32(2 * places / last - 1)))
+        image = ops.strided_slice(image, [0, 0], [0, 3], [1, 1], [1, 0], [1, 0])
+        return ops.grid_sample(image, grid, {"mode": "bilinear", "padding_mode": "border", "align_corners": True})
+
+    def blended(self, layer, a, b, mask):
+        return self.ops.add(a, self.ops.multiply(mask, self.ops.subtract(b, a)))
 
     def dense(self, layer, x):
         y = self.ops.matmul(x, self.constant(layer.kernel), False, False)

@@ -42,6 +42,7 @@ class Head:
         self._composer = Composer(region, sharpen)
         crop = cropping.extract(self.image, self._face.box, self.config.img_size, self._face.angle)
         self._input = assemble(crop, crop)[0][None]
+        self._photo = self.image
         if label:
             self.image = inference_output.labelled(self.image)
         silence = np.empty((WINDOW_SHAPE[self.config.audio][0], 0), np.float32)
@@ -52,8 +53,10 @@ class Head:
 
     def __call__(self, window: np.ndarray) -> np.ndarray:
         """The photo as it says a window (1, 80, 27, 1) or (1, 12, 35, 1)."""
-        output = np.asarray(self._engine(self._input, window))[0]
-        crop = np.clip(np.rint(output * 255), 0, 255).astype(np.uint8)
+        from . import detail
+
+        images, motion = self._engine.generate(self._input, window)
+        crop = detail.crop_of(self._photo, self._face, images[0], None if motion is None else motion[0])
         return self._composer(self.image, self._face, crop)
 
 

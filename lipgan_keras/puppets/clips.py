@@ -108,11 +108,12 @@ class _Take:
         truth = self.truth()
         smooth = smoothing.smoothed(truth["landmarks"].astype(float))
         frames, size = len(smooth), self.puppet.size
+        placed = smoothing.steadied(smooth)
         grins = range(2, frames, _EVERY) if self.grin else ()
         grin = [self.grin[0].landmarks(*self.grin[1:], self.pose[i]) for i in grins]
         images, landmarks, boxes = [], [], []
         for number, (i, points) in enumerate(zip([*range(frames), *grins], [*smooth, *grin], strict=True)):
-            box = cropping.landmarks_box(points)
+            box = cropping.landmarks_box(placed[i])
             # The camera works in blocks of 16 pixels.
             x1, y1 = (np.floor(np.maximum(box[:2] - 8, 0) / 16) * 16).astype(int).tolist()
             x2, y2 = np.minimum(np.ceil((box[2:] + 8) / 16) * 16, size).astype(int).tolist()
@@ -189,7 +190,7 @@ def _write_crops(folder, take, img_size, note):
         "time": np.minimum(numbers, frames) / puppets_speech.FPS,
         "duration": (numbers < frames) / puppets_speech.FPS,
     }
-    np.savez(partial / "landmarks.npz", img_size=img_size, **saved, **note)
+    np.savez(partial / "landmarks.npz", img_size=img_size, steady=np.uint8(1), **saved, **note)
     with utils_files.replacing(folder.with_name(f"{folder.name}.npz")) as temporary:
         np.savez(temporary, **crops.truth, drawn=json.dumps(take.numbers), **note)
     shutil.rmtree(folder, ignore_errors=True)
@@ -357,7 +358,7 @@ def _job(out, looks, clip, options) -> _Job:
     settings = [_VERSION, options.seed, clip, options.seconds, known, _CLEAR if options.clear else varied]
     settings += [hashlib.sha256("\n".join(options.texts).encode()).hexdigest()] if options.texts else []
     settings += [_HEADS, Path(options.face_model).stem] if options.face_model else []
-    note = json.dumps([*settings, options.img_size] if options.crops else settings)
+    note = json.dumps([*settings, options.img_size, "steady"] if options.crops else settings)
     size = options.img_size if options.crops else None
     texts = list(options.texts)
     return _Job(path, look, options.seconds, speech, texts, [options.seed, clip], varied, options.clear, size, note)

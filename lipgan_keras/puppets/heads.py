@@ -144,7 +144,7 @@ class HeadTake:
         """Those of all frames, and their truth in pixels of the crops."""
         seen = [self.head.landmarks(*at) for at in zip(self.controls, self.turns, strict=True)]
         five = smoothing.smoothed(np.array([points for _, points in seen]) + 0.5)
-        boxes = [cropping.landmarks_box(points) for points in five]
+        boxes = [cropping.landmarks_box(points) for points in smoothing.steadied(five)]
         at = zip(self.controls, self.turns, boxes, strict=True)
         drawn = [self.head.render_with_truth(controls, turn, box, img_size) for controls, turn, box in at]
         images = [image for image, _ in drawn]

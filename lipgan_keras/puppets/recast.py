@@ -25,8 +25,9 @@ from tqdm import tqdm
 from ..config import FPS, SAMPLE_RATE
 from ..data import claims, clip_folder, pack, preprocess
 from ..data.clip_folder import Clip
+from ..data.preprocess_config import PreprocessConfig
 from ..data.splits import hash_of
-from ..face import cropping, landmarks68
+from ..face import cropping, landmarks68, smoothing
 from ..utils import processes
 from ..utils.errors import UserError
 from .camera import Camera
@@ -107,7 +108,11 @@ class MadeUp:
         return drawn | {"person": self.person.numbers, "camera": self.camera.numbers}
 
     def frames(
-        self, images: Sequence[np.ndarray], landmarks: np.ndarray, masks: Sequence[np.ndarray] = ()
+        self,
+        images: Sequence[np.ndarray],
+        landmarks: np.ndarray,
+        masks: Sequence[np.ndarray] = (),
+        crop: str = PreprocessConfig.crop,
     ) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
         """Another person's crops.
 
@@ -115,6 +120,7 @@ class MadeUp:
             images: n crops, (size, size, 3) uint8 BGR.
             landmarks: (n, 5, 2) in pixels of them; or (n, 73, 2), dlib's 68 points behind them.
             masks: n of what the crops show, (size, size, up to 4) uint8 0..255; they go along.
+            crop: where the crops lie, of `config.OWN_CROPS`.
 
         Returns:
             n crops of the same size, the points in these, float32, and the masks. Of mirrored ones left is left again:
@@ -125,7 +131,8 @@ class MadeUp:
         inside = np.stack([axes.to_face(points) for axes, points in zip(old_axes, landmarks, strict=True)])
         inside = self.person.moved(inside.reshape(-1, 2)).reshape(inside.shape)
         moved = np.stack([axes.to_photo(points) for axes, points in zip(old_axes, inside, strict=True)])
-        boxes = [cropping.landmarks_box(points[:5]) for points in moved]
+        placed = smoothing.steadied(moved[:, :5]) if crop == "steady" else moved[:, :5]
+        boxes = [cropping.landmarks_box(points) for points in placed]
         complexion, made, moved_masks = None, [], []
         middle = len(images) // 2
         for i in [middle, *range(len(images))]:  # the first time to choose colours by
@@ -227,12 +234,12 @@ def recast(
     if not usable:
         raise UserError(f"{root}: none of its clips has landmarks and sound, which --recast needs; preprocess videos")
     jobs = [
-        (clip.folder, _target(root, clip.folder, number), clip.saved_size, number)
+        (clip.folder, _target(root, clip.folder, number), clip.saved_size, clip.crop, number)
         for clip in usable
         for number in range(1, (people if isinstance(people, int) else people(clip)) + 1)
     ]
     claims.free_left(target for _, target, *_ in jobs)
-    todo = [job for job in jobs if preprocess.finished(*job[1:3]) != "finished"]
+    todo = [job for job in jobs if preprocess.finished(*job[1:4]) != "finished"]
     made, failed, written = 0, [], 0
     workers = max(1, min(num_workers, processes.cores()))
     with (
@@ -263,9 +270,9 @@ def _target(root, folder, number):
 
 def _make(root, seed, job) -> int | str:
     """Make one clip's folder; returns its size in bytes, or why it was not made."""
-    source, target, img_size, number = job
+    source, target, img_size, crop, number = job
     reason = preprocess.make_once(
-        source, target, img_size, lambda folder: _write(Clip(source, root), folder, seed, number)
+        source, target, img_size, crop, lambda folder: _write(Clip(source, root), folder, seed, number)
     )
     return reason or sum(entry.stat().st_size for entry in os.scandir(target))
 
@@ -279,7 +286,7 @@ def _write(clip, folder, seed, person):
     more = np.arange(_LISTENS if length else 0)
     shown = np.concatenate([np.arange(len(clip.frames)), _to_and_fro(first, length, len(more))])
     images = [clip.image(i, clip.saved_size) for i in range(len(clip.frames))]
-    images, landmarks, _ = made_up.frames([images[i] for i in shown], clip.landmarks[shown])
+    images, landmarks, _ = made_up.frames([images[i] for i in shown], clip.landmarks[shown], crop=clip.crop)
     # One number and its time are left out, so that no run of frames crosses the jump.
     numbers = np.concatenate([clip.frames, clip.frames[-1] + 2 + more])
     time = np.concatenate([clip.start, clip.start[-1] + (2 + more) / FPS])
@@ -299,6 +306,7 @@ def _write(clip, folder, seed, person):
         duration=np.concatenate([clip.end - clip.start, np.full(len(more), 1 / FPS)]),
         spoken=np.uint8(np.arange(len(numbers)) < len(clip.frames)),
         img_size=clip.saved_size,
+        steady=np.uint8(clip.crop == "steady"),
         drawn=json.dumps([_VERSION, seed, made_up.numbers]),
     )
 

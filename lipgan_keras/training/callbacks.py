@@ -37,7 +37,11 @@ class Log(keras.callbacks.Callback):
         self.num_workers = options.num_workers
         self.steps = steps
         self.validation = validation
-        self.columns = ["step", *_columns(options), *(validation.columns if validation else [])]
+        self.columns = [
+            "step",
+            *_columns(options, run.lipgan.moving is not None),
+            *(validation.columns if validation else []),
+        ]
         self.values, self.pending = [], []
 
     def __enter__(self):
@@ -159,7 +163,7 @@ class Log(keras.callbacks.Callback):
 SHOWN = ("disc", "sync", "mae", "lip_mae", "match", "match_adv", "quality")  # beside the progress bar
 
 
-def _columns(options):
+def _columns(options, moves):
     """What each step logs, in the order of the log."""
     names = []
     if options.disc_weight:
@@ -170,6 +174,7 @@ def _columns(options):
         names += ["quality"]
     if options.has_generator:
         names += ["total", "mae", "lip_mae", "lip_share"]
+        names += ["moved", "painted"] if moves else []
         names += ["lip_weight"] if options.lip_share is not None else []
         names += ["adv"] if options.disc_weight else []
         names += ["match_adv"] if options.sync_weight else []

@@ -26,8 +26,8 @@ class Recipe:
 RECIPES = {
     "lipgan": Recipe(lr=1e-4, disc_weight=ADVERSARIAL_WEIGHT),
     "unet": Recipe(lr=1e-3),
-    "lipsync": Recipe(lr=1e-4, lip_weight=6.0, sync_weight=2e-4, quality_weight=1e-3, augment=data_augment.NAMES),
-    "sync": Recipe(lr=1e-4, sync_weight=1.0, augment=data_augment.NAMES, generator=False),
+    "lipsync": Recipe(lr=1e-4, lip_weight=6.0, sync_weight=2e-4, quality_weight=1e-3, augment=data_augment.USUAL),
+    "sync": Recipe(lr=1e-4, sync_weight=1.0, augment=data_augment.USUAL, generator=False),
 }
 SYNC_MODES = ("joint", "expert")  # whether the lip-sync discriminator learns beside the generator, or is frozen
 PRECISIONS = ("float32", "mixed_bfloat16")

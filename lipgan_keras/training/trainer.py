@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 from .. import blocks, checkpoints, networks
-from ..config import BLOCKS, FPS, ModelConfig
+from ..config import BLOCKS, CROPS, FPS, ModelConfig
 from ..data import clip_folder, splits
 from ..data.augment_audio import Sound
 from ..data.dataset import Dataset
@@ -102,9 +103,16 @@ def _describe(clips):
 
 
 def _crop_style(clips):
-    """The style of most frames. Other programs' folders hold the rectangles of dlib's detector, or of one like it."""
-    ours = sum(clip.shown for clip in clips if clip.layout == "lipgan_keras")
-    return "lipgan_keras" if 2 * ours >= sum(clip.shown for clip in clips) else "dlib"
+    """The style of most frames."""
+    frames = {style: sum(clip.shown for clip in clips if clip.crop == style) for style in CROPS}
+    style = max(CROPS, key=frames.__getitem__)
+    if others := [other for other in CROPS if frames[other] and other != style]:
+        print(
+            f"{sum(clip.crop != style for clip in clips)} of {len(clips)} clips have {' and '.join(others)} crops and "
+            f"not {style} ones; preprocess all with one --crop",
+            file=sys.stderr,
+        )
+    return style
 
 
 def _dataset(options, config, clips):
@@ -197,7 +205,15 @@ class Run:
                 ("sync", options.resume_sync),
             ):
                 if path:
-                    checkpoints.load_weights(self.models[name], path)
+                    self._take(name, path)
+
+    def _take(self, name, path):
+        """The weights of a checkpoint; a generator's may be those of another decoder that this one begins with."""
+        theirs, ours = (config.blocks["decoder"] for config in (checkpoints.read_config(path), self.config))
+        grown = name == "generator" and theirs != ours
+        checkpoints.load_weights(self.models[name], path, grown)
+        if grown:
+            print(f"{path}: has the decoder {theirs}; what {ours} has besides begins anew")
 
     def _add_quality(self):
         keras.utils.set_random_seed(self.options.seed + 1)  # the same weights whenever it starts

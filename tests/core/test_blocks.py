@@ -15,10 +15,11 @@ from helpers.checks import ROOT, assert_one_line, noise_batch
 from helpers.clips import make_root
 from lipgan_keras import blocks, checkpoints, networks
 from lipgan_keras.config import BLOCKS, IMG_SIZES, WINDOW_SHAPE, ModelConfig
-from lipgan_keras.inference import engine, openvino_graph
+from lipgan_keras.inference import engine, motion, openvino_graph
 from lipgan_keras.utils import cli
 from lipgan_keras.utils.backend import keras
 from lipgan_keras.utils.errors import UserError
+from lipgan_keras.utils.layers import Blend, Warp
 
 layers = keras.layers
 MODERN = {"face_encoder": "mobilenet", "audio_encoder": "attention", "decoder": "film"}
@@ -185,6 +186,53 @@ def test_openvino_runs_them(tmp_path, monkeypatch, plugin, audio, audio_encoder)
     np.testing.assert_allclose(run(*inputs(config)), model(inputs(config), training=False), atol=1e-3, rtol=0)
 
 
+def test_pixels_move_by_the_flow():
+    image = np.random.default_rng(0).random((2, 8, 8, 6), np.float32)
+    flow = np.zeros((2, 8, 8, 2), np.float32)
+    np.testing.assert_array_equal(Warp()([image, flow]), image[..., :3])
+    flow[0, ..., 0], flow[1, ..., 1] = 2, -1.5  # an eighth of the side is a pixel
+    moved = np.asarray(Warp()([image, flow]))
+    np.testing.assert_allclose(moved[0, :, :6], image[0, :, 2:, :3], atol=1e-6)
+    np.testing.assert_allclose(moved[0, :, 6:], np.repeat(image[0, :, -1:, :3], 2, axis=1), atol=1e-6)  # the edge
+    np.testing.assert_allclose(moved[1, 2:], (image[1, :-2, :, :3] + image[1, 1:-1, :, :3]) / 2, atol=1e-6)
+    np.testing.assert_allclose(moved[1, 0], image[1, 0, :, :3], atol=1e-6)
+
+
+def test_what_moves_pixels_begins_half_painted(tmp_path):
+    """It may begin with the weights of the decoder that it goes on from, and says what it moves."""
+    plain, config = (ModelConfig("basic", "mel", 0.125, decoder=name) for name in ("", "warp"))
+    before, model = randomised(networks.build(plain)), networks.build(config)
+    checkpoints.save_checkpoint(tmp_path / "plain.h5", {"generator": before}, plain)
+    with pytest.raises(UserError, match="does not fit"):
+        checkpoints.load_weights(model, tmp_path / "plain.h5")
+    checkpoints.load_weights(model, tmp_path / "plain.h5", grown=True)
+    batch = inputs(config)
+    half = (np.asarray(before(batch, training=False)) + batch[0][..., :3]) / 2
+    output = np.asarray(motion.with_motion(model)(batch, training=False))
+    np.testing.assert_allclose(output[..., :3], half, atol=1e-5)
+    assert output.shape == (2, 96, 96, 6) and (output[..., 3:5] == 0).all() and (output[..., 5] == 0.5).all()
+    assert motion.with_motion(before) is before
+    checkpoints.save_checkpoint(tmp_path / "warp.h5", {"generator": model}, config)
+    with pytest.raises(UserError, match="does not fit"):  # the other way round there is nothing to go on from
+        checkpoints.load_weights(before, tmp_path / "warp.h5", grown=True)
+
+
+@pytest.mark.slow
+def test_engines_say_what_moves(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(openvino_graph, "TOLERANCE", -1.0)  # float32
+    config = ModelConfig("basic", "mel", 0.125, decoder="warp")
+    model = randomised(networks.build(config))
+    checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": model}, config)
+    truth = np.asarray(motion.with_motion(model)(inputs(config, 3), training=False))
+    assert np.abs(truth[..., 3:5]).max() > 0.1
+    for name in ("openvino", "keras"):
+        run = engine.load(tmp_path / "model.h5", name, batch_size=2)
+        images, moves = run.generate(*inputs(config, 3))
+        np.testing.assert_allclose(np.concatenate([images, moves], axis=-1), truth, atol=1e-3, rtol=0)
+        np.testing.assert_array_equal(run(*inputs(config, 3)), images)
+
+
 LAYERS = {
     "activations": lambda x: layers.Dense(5, "gelu")(layers.Dense(4, "tanh")(layers.Dense(4, "silu")(x))),
     "separable": lambda x: layers.SeparableConv2D(6, 3, 2, "same", activation="relu")(x),
@@ -193,6 +241,8 @@ LAYERS = {
     "transposed": lambda x: layers.Conv2DTranspose(4, 4, 2, "same", activation="leaky_relu")(x),
     "average": lambda x: layers.AveragePooling2D(2)(layers.AveragePooling2D(3, 1, "same")(x)),
     "maximum": lambda x: layers.MaxPooling2D(3, 2, "same")(x),
+    "moved": lambda x: Warp()([x, layers.Conv2D(2, 3, padding="same")(x)]),
+    "blended": lambda x: Blend()([x, layers.Dense(8)(x), layers.Dense(1, "sigmoid")(x)]),
     "bilinear": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
     "nearest": lambda x: layers.UpSampling2D((2, 3))(x),
     "gate": lambda x: layers.Multiply()(

@@ -288,6 +288,30 @@ def test_visual_quality_is_judged_below_the_true_upper_half():
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
+@pytest.mark.slow
+def test_lips_learn_to_move_before_the_mask_shows_it():
+    """Of a generator that moves pixels what it moved is compared on its own, and painting has its price."""
+    networks_of = dict.fromkeys(BLOCKS, "small") | {"decoder": "warp"}
+    (batch,) = gan.make_batch(*noise_batch(3))
+    batch = tensors(batch)
+    generator = networks.build_generator(width=0.125, **networks_of)
+    start = generator.get_weights()
+
+    def after(**weights):
+        generator.set_weights(start)
+        model = LipGAN(generator, lr=1e-2, weights=Weights(**weights))
+        logs = [model._train_generator(batch) for _ in range(2)]
+        return {k: [float(one[k]) for one in logs] for k in logs[0]}, generator.get_layer("mask").input
+
+    with_both, _ = after(painted=0.5)
+    assert with_both["painted"][0] == pytest.approx(0.5) and with_both["painted"][1] < 0.5
+    half = batch["targets"] - batch["faces"][..., :3]
+    assert with_both["moved"][0] == pytest.approx(float(keras.ops.mean(keras.ops.abs(half))), rel=1e-4)
+    assert with_both["total"][0] == pytest.approx(with_both["mae"][0] + 0.5 * with_both["moved"][0] + 0.25, rel=1e-4)
+    without, _ = after(moved=0.0, painted=0.0)
+    assert without["total"][0] == pytest.approx(without["mae"][0], rel=1e-5)
+
+
 def test_an_expert_does_not_learn():
     model = build(("generator", "sync"), weights=Weights(sync=0.1), train_sync=False)
     assert set(model.optimizers) == {"generator"}

@@ -441,6 +441,29 @@ def test_augmentation_changes_both_frames_and_the_mask_alike(tmp_path):
     assert np.array_equal(batch["audio"], plain["audio"])
 
 
+def test_upper_halves_of_other_moments(tmp_path):
+    """Of a clip whose head is held in two ways, from a frame that is held alike, in input and target."""
+    folder = make_clip(tmp_path / "v" / "a", frames=range(40))
+    with np.load(folder / "landmarks.npz") as saved:
+        arrays = dict(saved)
+    arrays["landmarks"] = arrays["landmarks"] + (np.arange(40) % 2 * [[3.0], [0]]).T[:, None]
+    np.savez(folder / "landmarks.npz", **arrays)
+    options = {"batch_size": 12, "pairs": False, "sync": True}
+    plain, data = (data_of(tmp_path, augmentation=names, **options) for names in ((), ("upper",)))
+    elsewhere = 0
+    for number in range(4):
+        (batch,) = data.batch(number)
+        assert np.array_equal(batch["faces"][:, :48, :, 3:], batch["targets"][:, :48])
+        assert not batch["faces"][:, 48:, :, 3:].any()
+        above, below = (batch["targets"][:, row].mean((1, 2)).round().astype(int) for row in (0, 95))
+        moved = above != below
+        elsewhere += moved.sum()
+        assert ((above - below)[moved] % 2 == 0).all() and (np.abs(above - below)[moved] >= dataset.SAME_SOUND).all()
+    assert elsewhere > 0.75 * 48
+    targets = plain.batch(0)[0]["targets"]
+    assert (targets[:, 0] == targets[:, 95]).all()
+
+
 def test_noise_reaches_the_windows(tmp_path):
     make_root(tmp_path)
     plain, noisy = (

@@ -308,6 +308,11 @@ def test_what_is_finished(tmp_path, quick):
     assert data_preprocess.preprocess_clip(source, tmp_path / "a", 96) is None
     assert data_preprocess.finished(tmp_path / "a", 96) == "finished"
     assert "--img_size" in data_preprocess.finished(tmp_path / "a", 128)
+    assert "--crop steady; " in data_preprocess.finished(tmp_path / "a", 96, "lipgan_keras")
+    assert Clip(tmp_path / "a").crop == "steady"
+    assert data_preprocess.preprocess_clip(source, tmp_path / "b", 96, "lipgan_keras") is None
+    assert "--crop lipgan_keras; " in data_preprocess.finished(tmp_path / "b", 96)
+    assert Clip(tmp_path / "b").crop == "lipgan_keras"
     for name, content in [
         ("mels.npz", b""),
         ("landmarks.npz", b""),

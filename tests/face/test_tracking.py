@@ -93,6 +93,47 @@ def test_every_frame_comes_out_whatever_the_batch(track, count, batch_size, argu
     assert len(track.looks) == len(set(track.looks))
 
 
+def speaking(i, x=0.0, scale=1.0):
+    """A face whose jaw takes the corners of the mouth along, six frames a syllable."""
+    jaw = np.float32([[0, 0]] * 3 + [[0, 3 + 3 * np.sin(2 * np.pi * i / 6)]] * 2)
+    return face(x, 0, scale, FRONTAL + jaw)
+
+
+def test_steady_crops_do_not_follow_the_jaw(track):
+    """They follow the head, as it moves and comes nearer."""
+    follows, steady = (
+        np.array([t.faces[0].box for t in track(noise_frames(60), lambda i: [speaking(i)], style=style, smooth=False)])
+        for style in ("lipgan_keras", "steady")
+    )
+    assert np.ptp(follows, axis=0).max() > 5 * np.ptp(steady[12:-12], axis=0).max()
+    np.testing.assert_allclose(steady.mean(0), follows.mean(0), atol=0.5)
+    moving = [speaking(i, 2 * i, 1 + 0.005 * i) for i in range(60)]
+    result = track(noise_frames(60), lambda i: [moving[i]], style="steady", smooth=False)
+    low = FRONTAL + np.float32([[0, 0]] * 3 + [[0, 3]] * 2)  # where the mouth is on average
+    rest = np.array([cropping.crop_box(face(2 * i, 0, 1 + 0.005 * i, low)) for i in range(60)])
+    assert np.abs([t.faces[0].box for t in result] - rest)[12:-12].max() < 1.0
+    # Of crops that are made without a video
+    landmarks = np.array([one.landmarks for one in moving])
+    np.testing.assert_allclose(
+        [t.faces[0].box for t in result], [cropping.landmarks_box(p) for p in smoothing.steadied(landmarks)], atol=1e-3
+    )
+
+
+def test_steady_crops_begin_anew_where_the_scene_does(track):
+    wide = FRONTAL + np.float32([[0, 0]] * 3 + [[0, 20]] * 2)
+    seen = [face() if i < 20 else face(landmarks=wide) for i in range(40)]
+    result = track(noise_frames(40, lambda i: int(i >= 20)), lambda i: [seen[i]], style="steady")
+    boxes = [t.faces[0].box for t in result]
+    np.testing.assert_allclose(boxes, [cropping.crop_box(one) for one in seen], atol=1e-3)
+
+
+def test_a_steady_mouth_of_a_face_without_a_nose():
+    """Where nose and eyes are one point, nothing can be said from it."""
+    flat = np.stack([FRONTAL, FRONTAL + 1])
+    flat[:, 2] = flat[:, :2].mean(1)
+    np.testing.assert_array_equal(smoothing.steadied(flat), flat)
+
+
 def test_a_cut_resets_the_smoothing(track):
     result = track(noise_frames(40, lambda i: int(i >= 20)), lambda i: [face(0 if i < 20 else 25, 0)])
     np.testing.assert_allclose(lefts(result), [0] * 20 + [25] * 20, atol=1e-4)

@@ -11,11 +11,20 @@ POINTS = np.array([[30, 40], [66, 40], [48, 55], [34, 70], [62, 70]], "float32")
 
 
 def make_clip(
-    folder, layout="lipgan_keras", frames=range(14), click=None, rate=16000, seconds=1.6, size=96, delay=0.0, seed=0
+    folder,
+    layout="lipgan_keras",
+    frames=range(14),
+    click=None,
+    rate=16000,
+    seconds=1.6,
+    size=96,
+    delay=0.0,
+    seed=0,
+    steady=None,
 ):
     """A clip's folder as each program writes it. Frame N is of brightness N; the sound is noise, or one click.
 
-    delay: of the source frames' times against N/25, for "lipgan_keras".
+    delay: of the source frames' times against N/25, for "lipgan_keras"; steady: what its landmarks.npz says of that.
     """
     folder.mkdir(parents=True)
     frames = list(frames)
@@ -36,6 +45,7 @@ def make_clip(
         np.savez(folder / "mels.npz", spec=audio.melspectrogram(audio_file.load_audio(folder / "audio.wav")))
     if layout == "lipgan_keras":
         arrays = {"landmarks": np.tile(POINTS, (len(frames), 1, 1)), "box": np.tile([0.0, 0, 96, 96], (len(frames), 1))}
+        arrays |= {} if steady is None else {"steady": np.uint8(steady)}
         time = np.array(frames) / 25 + delay
         np.savez(
             folder / "landmarks.npz",

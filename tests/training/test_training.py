@@ -587,10 +587,16 @@ def test_resume_gen_and_disc_load_weights_only(prepared, train, unbroken, golden
         train(tmp_path / "d", "--steps", 9, "--resume_gen", tmp_path / "none.h5")
 
 
-def test_the_crop_is_that_of_the_data(prepared, tmp_path):
+def test_the_crop_is_that_of_the_data(prepared, tmp_path, capfd):
     assert prepared(tmp_path / "a", "--steps", 9)[1].crop == "lipgan_keras"
     theirs = make_root(tmp_path / "theirs", layout="lipgan_mel")
     assert prepared(tmp_path / "b", "--steps", 9, data_root=theirs)[1].crop == "dlib"
+    steady = make_root(tmp_path / "steady", steady=True)
+    assert prepared(tmp_path / "c", "--steps", 9, data_root=steady)[1].crop == "steady"
+    assert "crops and not" not in capfd.readouterr().err
+    make_clip(steady / "main" / "video" / "other", seed=5, steady=False)
+    assert prepared(tmp_path / "d", "--steps", 9, "--val_fraction", 0, data_root=steady)[1].crop == "steady"
+    assert "1 of 5 clips have lipgan_keras crops and not steady ones; preprocess all" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""The face's own detail for a generated crop, from the image that it was cut out of.
+
+A generator with the decoder `warp` moves pixels of the identity frame, which is the frame itself. What it moved in 96
+or 192 pixels is moved again at the size at which the face is seen: skin, beard and lips stay as sharp as they were.
+What it painted, such as teeth, stays as it is.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+from ..face import cropping
+
+LARGEST = 4  # times the generator's side; of what is left, nobody sees the detail
+
+
+def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None) -> np.ndarray:
+    """The generated crop, as large as the face where the generator says how it moved the face's pixels.
+
+    Args:
+        image: (H,W,3) uint8, the frame.
+        face: a `tracking.TrackedFace`: box and angle are used.
+        made: (S,S,3) float32 in 0..1, what the generator made of the crop at `box` and `angle`.
+        motion: (S,S,3) float32, see `motion.with_motion`; or None.
+
+    Returns:
+        (kS,kS,3) uint8, k whole.
+    """
+    size = len(made)
+    made = made * np.float32(255)
+    times = min(LARGEST, math.ceil(float(np.max(face.box[2:] - face.box[:2])) / size - 0.1))
+    if motion is None or times < 2:
+        return np.clip(np.rint(made), 0, 255).astype(np.uint8)
+    small, large = (cropping.extract(image, face.box, side, face.angle) for side in (size, times * size))
+    grown = _enlarged(motion, times, cv2.INTER_LINEAR)
+    own = _moved(large, grown) - _enlarged(_moved(small, motion), times, cv2.INTER_CUBIC)
+    own *= grown[..., 2:]
+    own += _enlarged(made, times, cv2.INTER_CUBIC)
+    return np.clip(np.rint(own, out=own), 0, 255).astype(np.uint8)
+
+
+def _enlarged(image, times, how):
+    return cv2.resize(image, None, fx=times, fy=times, interpolation=how)
+
+
+def _moved(image, motion):
+    """As `blocks.Warp` moves pixels: float32."""
+    side = len(image)
+    places = motion[..., :2] * np.float32(side / 8)
+    places += np.stack(np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32)), -1)
+    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)

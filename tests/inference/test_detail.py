@@ -1,0 +1,71 @@
+"""The detail of a face, for what a generator made of it."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lipgan_keras.face import cropping
+from lipgan_keras.face.detector import Face
+from lipgan_keras.face.tracking import TrackedFace
+from lipgan_keras.inference import detail
+from lipgan_keras.utils.layers import Warp
+
+SIZE = 96
+
+
+def face(side, angle=0.0):
+    landmarks = np.float32([[30, 30], [70, 30], [50, 52], [35, 75], [65, 75]])
+    return TrackedFace(
+        0, 0, Face(np.zeros(4, np.float32), landmarks, 1.0), np.array([20.0, 10, 20 + side, 10 + side]), angle
+    )
+
+
+@pytest.fixture(scope="module")
+def image():
+    noise = np.random.default_rng(0).integers(0, 255, (120, 130, 3), np.uint8)
+    return cv2.resize(noise, (520, 480), interpolation=cv2.INTER_CUBIC)
+
+
+def still(share):
+    motion = np.zeros((SIZE, SIZE, 3), np.float32)
+    motion[..., 2] = share
+    return motion
+
+
+def crop(image, one, side=SIZE):
+    return cropping.extract(image, one.box, side, one.angle)
+
+
+@pytest.mark.parametrize("side", [50, 96, 104])
+def test_small_faces_have_no_more_detail(image, side):
+    made = np.random.default_rng(1).random((SIZE, SIZE, 3), np.float32)
+    for motion in (None, still(1)):
+        found = detail.crop_of(image, face(side), made, motion)
+        np.testing.assert_array_equal(found, np.rint(made * 255).astype(np.uint8))
+    assert len(detail.crop_of(image, face(400), made, None)) == SIZE
+
+
+@pytest.mark.parametrize(("side", "times"), [(110, 2), (192, 2), (300, 4), (440, 4)])
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+def test_what_is_not_moved_is_the_face_itself(image, side, times, angle):
+    one = face(side, angle)
+    made = crop(image, one).astype(np.float32) / 255
+    found = detail.crop_of(image, one, made, still(1))
+    assert np.abs(found.astype(int) - crop(image, one, times * SIZE)).max() <= 2
+
+
+def test_what_is_moved_takes_its_detail_along(image):
+    one, motion = face(300), still(1)
+    motion[..., 0], motion[..., 1] = 4 / 12, -2 / 12  # pixels of the crop
+    made = np.asarray(Warp()([crop(image, one)[None].astype(np.float32) / 255, motion[None, ..., :2]]))[0]
+    found = detail.crop_of(image, one, made, motion).astype(int)
+    large = crop(image, one, 4 * SIZE).astype(int)
+    inside = np.abs(found[16:-16, 16:-32] - large[16 - 8 : -16 - 8, 16 + 16 : -32 + 16])
+    assert inside.mean() < 1 < np.abs(found - large)[16:-16, 16:-32].mean()
+
+
+def test_what_is_painted_stays(image):
+    made = np.random.default_rng(1).random((SIZE, SIZE, 3), np.float32)
+    found = detail.crop_of(image, face(300), made, still(0))
+    grown = cv2.resize(made * np.float32(255), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    assert np.abs(found - np.clip(grown, 0, 255)).max() <= 1
