@@ -15,6 +15,7 @@ the same: that was made while the puppets learned, see RUNS.
 """
 
 import collections
+import contextlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ import h5py
 import numpy as np
 from ablation import ROOT, TEST_CLIPS, describe, faces_to_use, in_a_process, judge, list_lines, machine, run, write_list
 
+from lipgan_keras import checkpoints
 from lipgan_keras.utils import cli, files
 from lipgan_keras.utils.cli import ArgumentParser
 
@@ -59,19 +61,25 @@ RUNS = {
     "lips": ("clear", 3e-4, 1000, ["--seed", "7", *JOINT]),
     "grins": ("clear", 3e-4, 2000, ["--seed", "8", *JOINT]),
 }
-# Runs on speakers, each from the one before; the last two are one training, to which puppets are added.
+# Runs on speakers, each from the one before; the second and third are one training, to which puppets are added. In the
+# last the generator learns to move the identity frame's pixels, and to go by the audio alone.
 ON_SPEAKERS = ["--freeze_norm", "--balance", "speakers", "--sync_weight", "0.0001", "--warmup", "100"]
 SHARP = ["--seed", "21", "--quality_weight", "0.003", "--quality_start", "0"]
+MOVING = [
+    "--seed", "51", "--decoder", "warp", "--quality_weight", "0.003", "--quality_start", "0",
+    "--augment", "flip", "crop", "colour", "blur", "gain", "noise", "upper",
+]  # fmt: skip
+# What ships is the mean of the generator's weights after these steps of the last run (as Izmailov et al. 2018, arXiv
+# 1803.05407): on the speakers that are held out it is better than each of them. More steps fit the known people alone.
+AVERAGED = (1000, 1500, 2000, 2250)
 SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
     ("sharp", "speakers", 3e-4, 2000, SHARP),
     ("sharp", "mixed", 2e-4, 3300, SHARP),
+    ("moving", "mixed", 3e-4, AVERAGED[-1], MOVING),
 ]
-# What ships is a mean of the generator's weights before and after these runs, as in Wortsman et al. 2022 (arXiv
-# 2109.01903): on the speakers that are held out its lip error is lower, its mouth sharper, and music moves it less.
-LATER = 0.75  # share of those after
 KEPT_OUT = ("s30", "s34")  # of SPEAKERS, to watch the training by
-RECAST = 72  # people made of each speaker, at least; one of each clip, 40 of one clip at most
+RECAST = 6, 40  # people made of each clip: of a speaker with many, and of one with a single clip
 SYNTHESISED, HEADS = 60, 18  # puppets of 5 s that babble, and 3D heads of 3 s that say SENTENCES
 PUPPET_PHOTOS = ("s20", "s22")  # of whose first clips these are made, and of matplotlib's photo
 SENTENCES = (
@@ -125,13 +133,13 @@ def main():
         flags = [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before] if before else []
         train(work, checkpoint, work / "crops", work / "lists" / people, steps, ["--warmup", "200", *flags])
-    checkpoint, whole = train_on_speakers(work, args, checkpoint)
+    checkpoint, averaged = train_on_speakers(work, args, checkpoint)
+    whole = len(averaged) == len(AVERAGED)
     out = Path(args.out) if whole else work / "unfinished.h5"
-    earlier = work / "earlier.h5"
-    run("-m", "lipgan_keras.checkpoints", "export", work / list(RUNS)[-1] / "checkpoint.h5", earlier, "--float16")
     with files.replacing(out) as temporary:
         run("-m", "lipgan_keras.checkpoints", "export", checkpoint, temporary, "--float16", "--sync")
-        mix(earlier, temporary)
+        if whole:
+            average(averaged, temporary)
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
     for kind, found in figures.items():
         print(f"{kind}: {describe(found)}", flush=True)
@@ -139,33 +147,40 @@ def main():
         temporary.write_text(json.dumps(figures | {"time": spent(work)}, indent=1) + "\n", encoding="utf-8")
 
 
-def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, bool]:
-    """The last runs; returns the checkpoint, and whether all is done."""
+def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, list[Path]]:
+    """The last runs; returns the checkpoint, and copies of it at the steps AVERAGED."""
     began = time.time()
     try:
         make_speakers(work, Path(args.speakers), args.face_model, args.num_workers)
     finally:
         note_time(work, "data", began)
-    before = checkpoint
+    before, copies = checkpoint, []
     for name, lists, lr, steps, flags in SPEAKER_RUNS:
         if checkpoint.parent.name != name:
             before, checkpoint = checkpoint, work / name / "checkpoint.h5"
         flags = [*ON_SPEAKERS, *flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before]
-        last = min(steps, args.stop_at or steps) if (name, lists) == SPEAKER_RUNS[-1][:2] else steps
-        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, last, flags)
-    return checkpoint, last >= steps
+        last = (name, lists) == SPEAKER_RUNS[-1][:2]
+        for stop in AVERAGED if last else (steps,):
+            stop = min(stop, args.stop_at or stop) if last else stop
+            train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, stop, flags)
+            copy = work / f"{name}_{stop}.h5"
+            if last and not copy.is_file() and checkpoints.read_config(checkpoint).step == stop:
+                run("-m", "lipgan_keras.checkpoints", "export", checkpoint, copy)
+            copies += [copy] if last and stop in AVERAGED and copy.is_file() else []
+    return checkpoint, sorted(set(copies))
 
 
-def mix(earlier: Path, later: Path) -> None:
-    """Replace the generator's weights in the file `later` by the mean of both files' weights, by the share LATER."""
-    with h5py.File(earlier) as before, h5py.File(later, "r+") as after:
+def average(paths: list[Path], out: Path) -> None:
+    """Replace the generator's weights in the file `out` by the mean of those in others."""
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(h5py.File(path)) for path in paths]
+        file = stack.enter_context(h5py.File(out, "r+"))
         names = []
-        after["generator"].visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        file["generator"].visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         for name in names:
-            old, new = (np.asarray(file["generator"][name], np.float32) for file in (before, after))
-            mean = LATER * new + (1 - LATER) * old
-            after["generator"][name][...] = mean.astype(after["generator"][name].dtype)
+            mean = np.mean([np.asarray(one["generator"][name], np.float64) for one in others], axis=0)
+            file["generator"][name][...] = mean.astype(file["generator"][name].dtype)
 
 
 def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> None:
@@ -179,7 +194,7 @@ def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> 
     run("preprocess.py", "--videos_data_root", speakers, "--final_data_root", crops, "--num_workers", workers)
     real = [clip for clip in clip_folder.find_clips(crops, "mel") if clip.kind == "real"]
     count = collections.Counter(clip.speaker for clip in real)
-    recast(crops, lambda clip: max(1, min(40, -(-RECAST // count[clip.speaker]))), workers)
+    recast(crops, lambda clip: RECAST[count[clip.speaker] == 1], workers)
     photos = [shipped_photos()["grace_hopper"], *(min((speakers / name).iterdir()) for name in PUPPET_PHOTOS)]
     options = {"photos": photos, "crops": True, "num_workers": workers}
     puppets = puppets_clips.make_clips(crops / "synth", SYNTHESISED, seed=41, seconds=5.0, clear=True, **options)
@@ -259,8 +274,6 @@ def make_test_data(work: Path, clips: str | None, workers: int) -> None:
 
 
 def train(work: Path, checkpoint: Path, crops: Path, lists: Path, steps: int, flags: list) -> None:
-    from lipgan_keras import checkpoints
-
     if checkpoint.is_file() and checkpoints.read_config(checkpoint).step >= steps:
         return
     began = time.time()

@@ -10,9 +10,10 @@ import math
 import cv2
 import numpy as np
 
+from ..config import lower_half
 from ..face import cropping
 
-LARGEST = 4  # times the generator's side; of what is left, nobody sees the detail
+LARGEST = 8  # times the generator's side
 
 
 def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None) -> np.ndarray:
@@ -33,20 +34,22 @@ def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None
     if motion is None or times < 2:
         return np.clip(np.rint(made), 0, 255).astype(np.uint8)
     small, large = (cropping.extract(image, face.box, side, face.angle) for side in (size, times * size))
-    grown = _enlarged(motion, times, cv2.INTER_LINEAR)
-    own = _moved(large, grown) - _enlarged(_moved(small, motion), times, cv2.INTER_CUBIC)
-    own *= grown[..., 2:]
-    own += _enlarged(made, times, cv2.INTER_CUBIC)
-    return np.clip(np.rint(own, out=own), 0, 255).astype(np.uint8)
+    grown, first = _enlarged(motion, times, cv2.INTER_LINEAR), lower_half(size)  # above it nothing is generated
+    result = _enlarged(made, times, cv2.INTER_CUBIC)
+    own = _moved(large, grown, times * first)
+    own -= _enlarged(_moved(small, motion, 0), times, cv2.INTER_CUBIC)[times * first :]
+    own *= grown[times * first :, :, 2:]
+    result[times * first :] += own
+    return np.clip(np.rint(result, out=result), 0, 255).astype(np.uint8)
 
 
 def _enlarged(image, times, how):
     return cv2.resize(image, None, fx=times, fy=times, interpolation=how)
 
 
-def _moved(image, motion):
-    """As `blocks.Warp` moves pixels: float32."""
-    side = len(image)
-    places = motion[..., :2] * np.float32(side / 8)
-    places += np.stack(np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32)), -1)
+def _moved(image, motion, first):
+    """As `layers.Warp` moves pixels, from row `first` on: float32."""
+    side = np.arange(len(image), dtype=np.float32)
+    places = motion[first:, :, :2] * np.float32(len(image) / 8)
+    places += np.stack(np.meshgrid(side, side[first:]), -1)
     return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
