@@ -20,7 +20,7 @@ from .audio import WindowClock
 from .config import ModelConfig
 from .face import cropping
 from .face.regions import assemble
-from .inference import detail
+from .inference import detail, motion
 from .inference import engine as inference_engine
 from .inference import output as inference_output
 from .inference import source as inference_source
@@ -143,7 +143,6 @@ class LipSync:
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
         """Shots, each with the generated crops of its faces, and how pixels were moved for them."""
-        generate = getattr(generator, "generate", None) or (lambda faces, sound: (generator(faces, sound), None))
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
             inputs, heard = [], []
             for shot in batch:
@@ -155,8 +154,8 @@ class LipSync:
             made: Iterator = iter(())
             if inputs:
                 windows = WindowClock.of(self.config).windows_of(source.wave, *np.transpose(heard))
-                images, motion = generate(np.stack(inputs), windows)
-                made = zip(images, itertools.repeat(None) if motion is None else motion, strict=False)
+                images, moves = motion.generated(generator, np.stack(inputs), windows)
+                made = zip(images, itertools.repeat(None) if moves is None else moves, strict=False)
             for shot in batch:
                 yield shot, [next(made) for _ in shot.faces]
 
@@ -176,8 +175,8 @@ def _writer(path, source, audio):
 def _paste(spoken, composer, occlusion, label) -> Iterator[tuple[OutputFrame, np.ndarray]]:
     for shot, made in spoken:
         image = shot.frame.image
-        for one, (crop, motion) in zip(shot.faces, made, strict=True):
-            crop = detail.crop_of(shot.frame.image, one, crop, motion)
+        for one, (crop, moves) in zip(shot.faces, made, strict=True):
+            crop = detail.crop_of(shot.frame.image, one, crop, moves)
             if occlusion:
                 one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from ..utils.backend import keras
+
+
+def generated(engine: Callable, faces: np.ndarray, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `Engine.generate` gives; of another object that makes images, as `LipSync` takes them, these alone."""
+    generate = getattr(engine, "generate", None)
+    return generate(faces, sound) if generate else (np.asarray(engine(faces, sound)), None)
 
 
 def with_motion(generator: keras.Model) -> keras.Model:

@@ -53,10 +53,10 @@ class Head:
 
     def __call__(self, window: np.ndarray) -> np.ndarray:
         """The photo as it says a window (1, 80, 27, 1) or (1, 12, 35, 1)."""
-        from . import detail
+        from . import detail, motion
 
-        images, motion = self._engine.generate(self._input, window)
-        crop = detail.crop_of(self._photo, self._face, images[0], None if motion is None else motion[0])
+        images, moves = motion.generated(self._engine, self._input, window)
+        crop = detail.crop_of(self._photo, self._face, images[0], None if moves is None else moves[0])
         return self._composer(self.image, self._face, crop)
 
 

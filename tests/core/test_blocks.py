@@ -225,7 +225,7 @@ def test_engines_say_what_moves(tmp_path, monkeypatch):
     model = randomised(networks.build(config))
     checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": model}, config)
     truth = np.asarray(motion.with_motion(model)(inputs(config, 3), training=False))
-    assert np.abs(truth[..., 3:5]).max() > 0.1
+    assert np.abs(truth[..., 3:5]).max() > 0.05
     for name in ("openvino", "keras"):
         run = engine.load(tmp_path / "model.h5", name, batch_size=2)
         images, moves = run.generate(*inputs(config, 3))

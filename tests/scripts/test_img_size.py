@@ -174,9 +174,9 @@ def test_preprocesses_trains_saves_and_infers(tmp_path, run, monkeypatch, saved)
         speech = (beeps([(0.2 if name == "a" else 0.4, 0.6)], 0.8), RATE)
         synthetic.write(tmp_path / "videos" / f"{name}.mp4", times, 0.8, audio=speech, size=(256, 256))
 
-    def in_this_process(todo, size, workers):  # where the detector is the synthetic one
+    def in_this_process(todo, size, crop, workers):  # where the detector is the synthetic one
         for source, target in todo:
-            yield source, data_preprocess.preprocess_clip(source, target, size)
+            yield source, data_preprocess.preprocess_clip(source, target, size, crop)
 
     monkeypatch.setattr(data_preprocess, "_run", in_this_process)
     crops, log = tmp_path / "crops", tmp_path / "log"

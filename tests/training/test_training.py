@@ -390,7 +390,7 @@ def test_the_documents_say_whose_each_column_of_the_log_is():
     whole = TrainConfig("", recipe="lipsync", disc_weight=0.01, lip_share=0.4).completed()
     models = dict.fromkeys(("generator", "sync", "discriminator"))
     assert len(named) == len(set(named))
-    assert set(named) == {*callbacks._columns(whole), *training_validation.columns_of(models)}
+    assert set(named) == {*callbacks._columns(whole, True), *training_validation.columns_of(models)}
 
 
 def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
