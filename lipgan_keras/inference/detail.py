@@ -33,14 +33,16 @@ def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None
     times = min(LARGEST, math.ceil(float(np.max(face.box[2:] - face.box[:2])) / size - 0.1))
     if motion is None or times < 2:
         return np.clip(np.rint(made), 0, 255).astype(np.uint8)
-    small, large = (cropping.extract(image, face.box, side, face.angle) for side in (size, times * size))
-    grown, first = _enlarged(motion, times, cv2.INTER_LINEAR), lower_half(size)  # above it nothing is generated
-    result = _enlarged(made, times, cv2.INTER_CUBIC)
+    large = cropping.extract(image, face.box, times * size, face.angle)
+    small = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+    first = lower_half(size) - 2  # above the lower half nothing is generated
+    grown = _enlarged(motion[first:], times, cv2.INTER_LINEAR)
     own = _moved(large, grown, times * first)
-    own -= _enlarged(_moved(small, motion, 0), times, cv2.INTER_CUBIC)[times * first :]
-    own *= grown[times * first :, :, 2:]
-    result[times * first :] += own
-    return np.clip(np.rint(result, out=result), 0, 255).astype(np.uint8)
+    own -= _enlarged(_moved(small, motion[first:], first), times, cv2.INTER_CUBIC)
+    own *= cv2.merge([grown[..., 2]] * 3)  # numpy is slow with a last axis of 3 that is spread
+    result = _enlarged(made, times, cv2.INTER_CUBIC)
+    result[times * (first + 2) :] += own[times * 2 :]
+    return np.clip(np.rint(result, out=result), 0, 255, out=result).astype(np.uint8)
 
 
 def _enlarged(image, times, how):
@@ -48,8 +50,9 @@ def _enlarged(image, times, how):
 
 
 def _moved(image, motion, first):
-    """As `layers.Warp` moves pixels, from row `first` on: float32."""
+    """As `layers.Warp` moves pixels, to the rows from `first` on, for which `motion` is: float32."""
     side = np.arange(len(image), dtype=np.float32)
-    places = motion[first:, :, :2] * np.float32(len(image) / 8)
-    places += np.stack(np.meshgrid(side, side[first:]), -1)
-    return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    x, y = (motion[..., i] * np.float32(len(image) / 8) for i in range(2))
+    x += side
+    y += side[first:, None]
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
