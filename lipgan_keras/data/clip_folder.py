@@ -121,14 +121,8 @@ class Clip:
         frames, landmarks, time, duration, size = arrays[:5]
         more = dict(zip([name for name in ("spoken", "steady") if name in names], arrays[5:], strict=True))
         n = frames.size
-        if [x.shape for x in arrays] != [
-            (n,),
-            (n, 5, 2),
-            (n,),
-            (n,),
-            (),
-            *[(n,) if name == "spoken" else () for name in more],
-        ] or not size > 0:
+        others = [(n,) if name == "spoken" else () for name in more]
+        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), (), *others] or not size > 0:
             raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
         self.frames, _, rows = np.intersect1d(self.frames, frames.astype(np.int64), return_indices=True)
         self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)

@@ -32,15 +32,8 @@ TOLERANCE = 0.01  # how far bfloat16 may be from float32
 FORMAT = 3  # of the kept graph
 KEPT = 8  # graphs in the user's cache folder; of the checkpoint that ships one has 21 MB
 ROOT = Path(__file__).parent.parent
-CODE = (
-    "networks*",
-    "blocks*",
-    "config.py",
-    "checkpoints",
-    "utils/layers.py",
-    "inference/openvino*",
-    "inference/motion*",
-)  # what makes a graph
+CODE = ("networks*", "blocks*", "config.py", "checkpoints", "utils/layers.py")  # what makes a graph
+CODE += ("inference/openvino*", "inference/motion*")
 LEFT_SECONDS = 3600.0  # an unfinished file of this age has been left by a process that was killed
 # What reading a damaged file raises: zipfile, JSON, what is not there, and OpenVINO (RuntimeError).
 DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError)
