@@ -62,7 +62,7 @@ RUNS = {
     "grins": ("clear", 3e-4, 2000, ["--seed", "8", *JOINT]),
 }
 # Runs on speakers, each from the one before; the second and third are one training, to which puppets are added. In the
-# last the generator learns to move the identity frame's pixels, and to go by the audio alone.
+# last, one too, the generator learns to move the identity frame's pixels, and to go by the audio alone.
 ON_SPEAKERS = ["--freeze_norm", "--balance", "speakers", "--sync_weight", "0.0001", "--warmup", "100"]
 SHARP = ["--seed", "21", "--quality_weight", "0.003", "--quality_start", "0"]
 MOVING = [
@@ -76,7 +76,7 @@ SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
     ("sharp", "speakers", 3e-4, 2000, SHARP),
     ("sharp", "mixed", 2e-4, 3300, SHARP),
-    ("moving", "mixed", 3e-4, AVERAGED[-1], MOVING),
+    *(("moving", "mixed", 3e-4, steps, MOVING) for steps in AVERAGED),
 ]
 KEPT_OUT = ("s30", "s34")  # of SPEAKERS, to watch the training by
 RECAST = 6, 40  # people made of each clip: of a speaker with many, and of one with a single clip
@@ -160,15 +160,13 @@ def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, list[Pa
             before, checkpoint = checkpoint, work / name / "checkpoint.h5"
         flags = [*ON_SPEAKERS, *flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before]
-        last = (name, lists) == SPEAKER_RUNS[-1][:2]
-        for stop in AVERAGED if last else (steps,):
-            stop = min(stop, args.stop_at or stop) if last else stop
-            train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, stop, flags)
-            copy = work / f"{name}_{stop}.h5"
-            if last and not copy.is_file() and checkpoints.read_config(checkpoint).step == stop:
-                run("-m", "lipgan_keras.checkpoints", "export", checkpoint, copy)
-            copies += [copy] if last and stop in AVERAGED and copy.is_file() else []
-    return checkpoint, sorted(set(copies))
+        stop = min(steps, args.stop_at or steps) if name == "moving" else steps
+        train(work, checkpoint, work / "speakers_crops", work / "lists" / lists, stop, flags)
+        copy = work / f"{name}_{steps}.h5"
+        if name == "moving" and not copy.is_file() and checkpoints.read_config(checkpoint).step == steps:
+            run("-m", "lipgan_keras.checkpoints", "export", checkpoint, copy)
+        copies += [copy] if copy.is_file() else []
+    return checkpoint, copies
 
 
 def average(paths: list[Path], out: Path) -> None:

@@ -233,12 +233,12 @@ class Dataset:
             identity = self.image(clip, self._identity(clip, first, first + length - 1, rng))
             inputs[at : at + length, ..., :3] = change.apply(identity, identity=True)
             points.append(change.points(self._points(clip, first, length)))
-            above = self._like_held(clip, first, length, rng)
-            for one, other in zip(*(self.images.run(clip, begin, length) for begin in (first, above)), strict=True):
-                targets[at] = change.apply(one)
-                if above != first:
-                    targets[at, : size // 2] = change.apply(other)[: size // 2]
-                at += 1
+            run, above = slice(at, at + length), self._like_held(clip, first, length, rng)
+            targets[run] = [change.apply(one) for one in self.images.run(clip, first, length)]
+            if above != first:
+                others = [change.apply(one)[: size // 2] for one in self.images.run(clip, above, length)]
+                targets[run, : size // 2] = others
+            at += length
         inputs[..., 3:] = regions.without_lower_half(targets)
         masks = regions.lip_mask(np.concatenate(points), size)[..., None]
         batch = {"faces": inputs, "targets": targets, "masks": masks}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..config import lower_half
+from ..config import OWN_CROPS, lower_half
 
 
 def ramp(x: np.ndarray | float) -> np.ndarray:
@@ -61,8 +61,7 @@ def default_landmarks(size: int = 96, style: str = "lipgan_keras") -> np.ndarray
 
 
 _MEAN_LANDMARKS = {
-    "steady": [[0.32, 0.21], [0.68, 0.21], [0.5, 0.41], [0.355, 0.615], [0.645, 0.615]],
-    "lipgan_keras": [[0.32, 0.21], [0.68, 0.21], [0.5, 0.41], [0.355, 0.615], [0.645, 0.615]],
+    **dict.fromkeys(OWN_CROPS, [[0.32, 0.21], [0.68, 0.21], [0.5, 0.41], [0.355, 0.615], [0.645, 0.615]]),
     "dlib": [[0.295, 0.275], [0.705, 0.275], [0.5, 0.505], [0.335, 0.75], [0.665, 0.75]],
 }
 

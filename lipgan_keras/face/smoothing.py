@@ -81,18 +81,26 @@ def fade_strength(window, i, person, fade) -> float:
 
 def smooth_face(window, i, person, reach) -> Face:
     """The face in entry `i` as the mean with its neighbours of the same stretch."""
-    stretch, face = window[i].sights[person].stretch, window[i].sights[person].face
-    near = []
+    face = window[i].sights[person].face
+    near, weights = _around(window, i, person, reach, SMOOTH_SIGMA)
+    weights = weights / sum(weights)
+    return replace(
+        face,
+        box=np.tensordot(weights, [other.box for other in near], 1).astype(np.float32),
+        landmarks=np.tensordot(weights, [other.landmarks for other in near], 1).astype(np.float32),
+    )
+
+
+def _around(window, i, person, reach, sigma):
+    """The faces of a person in entry `i` and up to `reach` on both sides, of the same stretch, and their weights."""
+    stretch = window[i].sights[person].stretch
+    found = []
     for j in range(max(0, i - reach), min(len(window), i + reach + 1)):
         sight = window[j].sights.get(person)
         if sight is not None and sight.stretch == stretch:
-            near.append((_nearness(j - i), sight.face))
-    weights = np.array([weight for weight, _ in near]) / sum(weight for weight, _ in near)
-    return replace(
-        face,
-        box=np.tensordot(weights, [other.box for _, other in near], 1).astype(np.float32),
-        landmarks=np.tensordot(weights, [other.landmarks for _, other in near], 1).astype(np.float32),
-    )
+            found.append((sight.face, _nearness(j - i, sigma)))
+    near, weights = zip(*found, strict=True)
+    return near, np.array(weights)
 
 
 def _nearness(frames, sigma=SMOOTH_SIGMA):
@@ -101,13 +109,9 @@ def _nearness(frames, sigma=SMOOTH_SIGMA):
 
 def steady_face(window, i, person, face) -> Face:
     """`face`, which is seen in entry `i`, with a steady mouth; see `steadied`."""
-    stretch, near, weights = window[i].sights[person].stretch, [], []
-    for j in range(max(0, i - STEADY_FRAMES), min(len(window), i + STEADY_FRAMES + 1)):
-        sight = window[j].sights.get(person)
-        if sight is not None and sight.stretch == stretch:
-            near.append(sight.face.landmarks)
-            weights.append(_nearness(j - i, STEADY_SIGMA))
-    return replace(face, landmarks=_with_steady_mouth(face.landmarks, np.array(near), np.array(weights)))
+    near, weights = _around(window, i, person, STEADY_FRAMES, STEADY_SIGMA)
+    landmarks = _with_steady_mouth(face.landmarks, np.array([other.landmarks for other in near]), weights)
+    return replace(face, landmarks=landmarks)
 
 
 def steadied(landmarks: np.ndarray) -> np.ndarray:
