@@ -18,7 +18,7 @@ import scipy.sparse
 from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
 
 PRE_EMPHASIS = 0.97
-MEL_FFT, MEL_HOP = 800, 200
+MEL_FFT, MEL_HOP, MEL_HZ = 800, 200, (55, 7600)
 _MFCC_FRAME, _MFCC_SHIFT, _MFCC_FFT = 400, 160, 512
 
 
@@ -40,7 +40,7 @@ def melspectrogram(wave: np.ndarray) -> np.ndarray:
 @functools.cache
 def mel_filters() -> scipy.sparse.csr_array:
     """(80, 401). Sparse: 2 % of it is not 0, and BLAS's threads would get in the way of those that make batches."""
-    filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=MEL_FFT, n_mels=80, fmin=55, fmax=7600)
+    filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=MEL_FFT, n_mels=80, fmin=MEL_HZ[0], fmax=MEL_HZ[1])
     return scipy.sparse.csr_array(filters)
 
 

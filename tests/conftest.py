@@ -3,6 +3,7 @@
 import fcntl
 import lzma
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -43,6 +44,12 @@ def pytest_xdist_auto_num_workers(config):
         return 0
     cores = len(os.sched_getaffinity(0))
     return min(cores, 4) if cores > 1 else 0
+
+
+@pytest.fixture(autouse=True)
+def same_weights():
+    """Each test begins with the same random state, from which Keras draws the weights of new networks."""
+    random.seed(0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 from ..face import cropping
 
 USUAL = ("flip", "crop", "colour", "blur", "gain", "noise")  # of the recipes that augment
-NAMES = (*USUAL, "upper")
+NAMES = (*USUAL, "upper", "voice")
 UPPER = 0.9  # share of the samples whose upper half is another frame's, with "upper"
 
 ZOOM = 1.12  # at most

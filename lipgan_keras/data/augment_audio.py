@@ -1,18 +1,22 @@
-"""Random changes of training audio: louder, softer, and noisier."""
+"""Random changes of training audio: louder, softer, noisier, and in another voice."""
 
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import librosa
 import numpy as np
 
+from .. import audio
 from ..media import audio_file
 from ..utils.errors import UserError
 from .music import music
 from .noise import coloured_noise, level, mixing_factor
 
 GAIN_DB = (-12.0, 6.0)
+FORMANTS = 0.2  # octaves by which formants are shifted at most
+TONE = 0.25  # standard deviation of the slowest wave of a tone; 3 decibels
 SNR_DB = (0.0, 20.0)
 PIECES, PIECE_SECONDS = 24, 8.0  # of synthesised music
 COLOURED = 6  # pieces of noise besides
@@ -30,6 +34,9 @@ class Change:
         piece, piece_level: noise and its root mean square; None: none is added.
         at: 0..1, where in the piece the noise begins: stretches of one length get the same.
         snr_db: of speech over noise.
+        formants: factor by which formants are higher.
+        tone: (80,) float32, what is added to the mel bands; None: nothing. Formants and tone are heard in mel windows
+            alone, see `speak`.
     """
 
     gain: float
@@ -37,6 +44,8 @@ class Change:
     piece_level: float = 0.0
     at: float = 0.0
     snr_db: float = 0.0
+    formants: float = 1.0
+    tone: np.ndarray | None = None
 
     @property
     def noisy(self) -> bool:
@@ -83,8 +92,33 @@ def hear(changes: Sequence[Change], stretches: np.ndarray, levels: Sequence[floa
     return np.clip(stretches, -1, 1, out=stretches)
 
 
+def speak(changes: Sequence[Change], windows: np.ndarray) -> np.ndarray:
+    """Change the voices in mel windows in place: formants and tone.
+
+    Formants that are higher by one factor are those of a shorter vocal tract (Jaitly and Hinton 2013).
+
+    Args:
+        changes: n.
+        windows: (n, 80, 27, T) float32 in -4..4.
+
+    Returns:
+        The windows, clipped to -4..4.
+    """
+    hertz = librosa.mel_frequencies(82, fmin=audio.MEL_HZ[0], fmax=audio.MEL_HZ[1])[1:-1]
+    for window, change in zip(windows, changes, strict=True):
+        if change.formants != 1:
+            at = np.interp(hertz / change.formants, hertz, np.arange(80.0))
+            below = np.minimum(at.astype(int), 78)
+            part = np.float32(at - below)[:, None, None]
+            window[...] = window[below] + part * (window[below + 1] - window[below])
+        if change.tone is not None:
+            np.clip(window + change.tone[:, None, None], -4, 4, out=window)
+    return windows
+
+
 class Sound:
-    """Changes of audio: "gain", evenly in GAIN_DB, and for every second sample "noise", at an SNR evenly in SNR_DB.
+    """Changes of audio: "gain", evenly in GAIN_DB, for every second sample "noise", at an SNR evenly in SNR_DB, and
+    "voice", another vocal tract in another room.
 
     Noise is music, synthesised when it is first needed, now and then coloured noise, or else what is in a folder.
     Quieter parts of a piece stay quieter, so that the SNR is what was drawn or, there, better.
@@ -99,7 +133,7 @@ class Sound:
     """
 
     def __init__(self, names: Collection[str], noise_dir: str | os.PathLike | None = None, seed: int = 0):
-        self.gain, self.noise = "gain" in names, "noise" in names
+        self.gain, self.noise, self.voice = (name in names for name in ("gain", "noise", "voice"))
         self.seed = seed
         self.files = None if noise_dir is None else _files(noise_dir)
         self.count = PIECES + COLOURED if self.files is None else len(self.files)
@@ -107,24 +141,31 @@ class Sound:
         if self.files is not None and not any(self._piece(number)[1] for number in range(self.count)):
             raise UserError(f"{noise_dir}: none of its files holds sound; give a folder of music or noise")
 
-    def change(self, rng: np.random.Generator) -> Change | None:
-        """One draw of the changes, for all sound of a sample; None where nothing was drawn."""
-        change = self.changes(rng, 1)[0]
-        return change if change.noisy or self.gain else None
-
     def changes(self, rng: np.random.Generator, count: int) -> list[Change]:
-        """So many draws at once."""
+        """So many draws of the changes, each for all sound of a sample."""
         drawn = []
-        for gain, noise, number, at, snr in rng.random((count, 5)).tolist():
+        numbers = rng.random((count, 5)).tolist()
+        voices = self._voices(rng, count) if self.voice else [{}] * count
+        for (gain, noise, number, at, snr), voice in zip(numbers, voices, strict=True):
             gain = 10 ** ((GAIN_DB[0] + (GAIN_DB[1] - GAIN_DB[0]) * gain) / 20) if self.gain else 1.0
             if not self.noise or noise < 0.5:
-                drawn.append(Change(gain))
+                drawn.append(Change(gain, **voice))
                 continue
             number = int(number * self.count)
             while not self._piece(number)[1]:  # a file without audio
                 number = (number + 1) % self.count
-            drawn.append(Change(gain, *self._piece(number), at, SNR_DB[0] + (SNR_DB[1] - SNR_DB[0]) * snr))
+            snr_db = SNR_DB[0] + (SNR_DB[1] - SNR_DB[0]) * snr
+            drawn.append(Change(gain, *self._piece(number), at, snr_db, **voice))
         return drawn
+
+    @staticmethod
+    def _voices(rng, count):
+        """Formants, and a tone of four slow waves over the bands: so do rooms and microphones sound."""
+        formants = 2 ** rng.uniform(-FORMANTS, FORMANTS, count)
+        waves = np.arange(1, 5)
+        bands = np.cos(np.pi * waves[:, None] * np.linspace(0, 1, 80))
+        tones = (rng.normal(0, TONE / np.sqrt(waves), (count, 4)) @ bands).astype(np.float32)
+        return [{"formants": factor, "tone": tone} for factor, tone in zip(formants.tolist(), tones, strict=True)]
 
     def _piece(self, number: int) -> tuple[np.ndarray, float]:
         if number not in self._pieces:

@@ -138,8 +138,8 @@ class Dataset:
         """(n,80,27,1) or (n,12,35,1) float32, what the network hears for frames of a clip.
 
         Args:
-            change: what `augment_audio.Sound.change` drew, for the samples before they become features; does nothing
-                where a folder keeps features in place of audio.
+            change: an `augment_audio.Change` of the samples before they become features; does nothing where a folder
+                keeps features in place of audio.
         """
         item, clock, indices = self.clips[clip], WindowClock.of(self.config), list(indices)
         if item.layout == "lipgan_mfcc":  # no audio, but windows centred on each frame: the nearest to the moment
@@ -193,9 +193,10 @@ class Dataset:
         def hear(some, stretches):
             return augment_audio.hear([changes[k] for k in some], stretches, [banks[k].level for k in some])
 
-        if len(many) == len(runs):
-            return mel_bank.changed_windows(banks, times, gains, noisy, hear, heard)
-        heard[many] = mel_bank.changed_windows(banks, times, gains, noisy, hear)
+        out = heard if len(many) == len(runs) else None
+        windows = augment_audio.speak(changes, mel_bank.changed_windows(banks, times, gains, noisy, hear, out))
+        if out is None:
+            heard[many] = windows
         return heard
 
     def batch(self, number: int) -> tuple[dict[str, np.ndarray]]:
@@ -392,8 +393,7 @@ class Dataset:
         """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames,
         as the augmentation makes them sound.
         """
-        change = self.sound.change(rng) if self.sound else None
-        return self.windows(clip, range(first, first + (frames or self.frames)), change)
+        return np.moveaxis(self._sounds([(clip, first)], frames or self.frames, rng), -1, 1)[0][..., None]
 
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mouths (48,48,3T) float32 in 0..1 and the audio (T,80,27,1) or (T,12,35,1) of a run of real frames."""

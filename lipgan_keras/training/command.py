@@ -131,8 +131,8 @@ def _add_data(data):
         choices=[*NAMES, "none"],
         metavar="NAME",
         help="flip, crop, colour (of pictures), blur (of the mouths that the lip-sync discriminator learns from), "
-        "gain, noise (of sound), upper (the upper half from another moment), or none (default: all but upper with "
-        "lipsync and sync, else none)",
+        "gain, noise (of sound), upper (the upper half from another moment), voice (other formants and another "
+        "tone), or none (default: the first six with lipsync and sync, else none)",
     )
     data.add_argument(
         "--balance",

@@ -205,6 +205,8 @@ def _check_together(config):
     """Refuse what does not go together once the recipe has filled in the rest."""
     if config.noise_dir is not None and "noise" not in config.augment:
         raise UserError(f"--noise_dir {config.noise_dir}: noise is not mixed in here; add --augment noise")
+    if "voice" in config.augment and config.audio != "mel":
+        raise UserError(f"--augment voice: changes mel spectrograms; leave it away with --audio {config.audio}")
     if not config.has_generator:
         if not config.sync_weight:
             raise UserError("--recipe sync: trains the lip-sync discriminator; leave --sync_weight 0 away")

@@ -134,7 +134,7 @@ def _dataset(options, config, clips):
 
 def _sound(options):
     """What augments the audio; None where nothing does."""
-    names = [name for name in options.augment if name in ("gain", "noise")]
+    names = [name for name in options.augment if name in ("gain", "noise", "voice")]
     return Sound(names, options.noise_dir, options.seed) if names else None
 
 
@@ -152,7 +152,7 @@ def _warn(options, clips):
             f"which sharpens nothing; preprocess.py --img_size {options.img_size} makes better ones"
         )
     mute = sum(not clip.has_sound for clip in clips)
-    if mute and {"gain", "noise"} & set(options.augment):
+    if mute and {"gain", "noise", "voice"} & set(options.augment):
         print(f"{options.data_root}: {mute} of {len(clips)} clips hold features and no sound; theirs is not augmented")
 
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import itertools
 
 import cv2
+import librosa
 import numpy as np
 import pytest
 
@@ -25,6 +26,10 @@ def random_image(seed, size=96):
 
 def draw_change(rng, size, names):
     return augment.ImageChange.draw(rng, 1, size, names)[0]
+
+
+def drawn(sound, seed):
+    return sound.changes(np.random.default_rng(seed), 1)[0]
 
 
 def decibel(ratio):
@@ -231,16 +236,15 @@ def test_mix_has_the_ratio_that_was_asked():
 
 @pytest.mark.slow
 def test_nothing_drawn_leaves_the_sound_alone():
-    assert Sound(("flip", "crop", "colour")).change(np.random.default_rng(0)) is None
-    drawn = [Sound(("noise",)).change(np.random.default_rng(seed)) is None for seed in range(40)]
-    assert 8 < sum(drawn) < 32
+    assert drawn(Sound(("flip", "crop", "colour")), 0) == augment_audio.Change(1.0)
+    assert 8 < sum(drawn(Sound(("noise",)), seed).noisy for seed in range(40)) < 32
 
 
 def test_gain_alone_is_one_factor():
     wave = np.random.default_rng(0).uniform(-0.4, 0.4, 8000).astype(np.float32)
     gains = []
     for seed in range(100):
-        change = Sound(("gain",)).change(np.random.default_rng(seed))
+        change = drawn(Sound(("gain",)), seed)
         louder = change(wave, 0.1)
         gain = louder[0] / wave[0]
         np.testing.assert_allclose(louder, gain * wave, atol=1e-6)
@@ -258,8 +262,8 @@ def test_noise_has_the_level_of_the_clip_and_not_of_the_stretch():
     speech = 0.05 * np.random.default_rng(0).standard_normal(len(silence)).astype(np.float32)
     ratios, heard = [], set()
     for seed in range(60):
-        change = sound.change(np.random.default_rng(seed))
-        if change is None:
+        change = drawn(sound, seed)
+        if not change.noisy:
             continue
         noise = change(silence, 0.01)
         ratios.append(decibel(0.01 / data_noise.level(noise)))
@@ -277,7 +281,7 @@ def test_gain_does_not_change_the_ratio_to_the_noise():
     silence, speech = np.zeros(8000, np.float32), 0.02 * np.random.default_rng(0).standard_normal(8000)
     sound, seen = Sound(("gain", "noise")), 0
     for seed in range(12):
-        change = sound.change(np.random.default_rng(seed))
+        change = drawn(sound, seed)
         noise = change(silence, 0.02)
         if noise.any():
             seen += 1
@@ -289,8 +293,7 @@ def test_the_seed_decides_the_sound_whichever_thread_comes_first():
     wave = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
 
     def heard(sound, seed):
-        change = sound.change(np.random.default_rng(seed))
-        return wave if change is None else change(wave, 0.1)
+        return drawn(sound, seed)(wave, 0.1)
 
     one, other = Sound(("gain", "noise"), seed=5), Sound(("gain", "noise"), seed=5)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -310,7 +313,7 @@ def test_noise_comes_from_the_folder(tmp_path):
     (tmp_path / "readme.txt").write_text("no sound\n")
     sound, seen = Sound(("noise",), tmp_path), 0
     for seed in range(24):
-        if (change := sound.change(np.random.default_rng(seed))) is not None:
+        if (change := drawn(sound, seed)).noisy:
             noise = change(np.zeros(8000, np.float32), 0.1)
             spectrum = np.abs(np.fft.rfft(noise * np.hanning(8000))) ** 2
             assert spectrum[480:521].sum() > 0.99 * spectrum.sum() > 0
@@ -323,9 +326,27 @@ def test_a_quiet_part_of_a_noise_stays_quiet_and_a_loud_one_is_no_louder_than_as
     loud = np.where(np.arange(64000) < 16000, 0.5, 0.01) * np.sin(np.arange(64000))
     audio_file.save_wav(tmp_path / "loud_then_soft.wav", loud)
     sound = Sound(("noise",), tmp_path)
-    changes = [sound.change(np.random.default_rng(seed)) for seed in range(200)]
-    ratios = [decibel(0.1 / data_noise.level(change(np.zeros(6000), 0.1))) for change in changes if change]
+    changes = [drawn(sound, seed) for seed in range(200)]
+    ratios = [decibel(0.1 / data_noise.level(change(np.zeros(6000), 0.1))) for change in changes if change.noisy]
     assert -0.01 < min(ratios) < 3 and max(ratios) > 30
+
+
+def test_another_voice_is_another_speaker_at_another_microphone():
+    """A tone an octave and a half above the lowest goes up or down with the formants; what is added is smooth."""
+    windows = np.full((40, 80, 27, 2), -2, np.float32)
+    windows[:, 40] = 2
+    changes = Sound(("gain", "voice")).changes(np.random.default_rng(0), 40)
+    heard = augment_audio.speak(changes, windows.copy())
+    assert heard.dtype == np.float32 and np.abs(heard).max() <= 4
+    np.testing.assert_array_equal(heard, heard[:, :, :1, :1] + np.zeros_like(heard))  # the same at all times
+    hertz = librosa.mel_frequencies(82, fmin=55, fmax=7600)[1:-1]
+    peaks = hertz[(heard[:, :, 0, 0] - [change.tone for change in changes]).argmax(axis=1)] / hertz[40]
+    np.testing.assert_allclose(peaks, [change.formants for change in changes], rtol=0.04)
+    assert min(peaks) < 0.92 and max(peaks) > 1.08
+    tones = np.array([change.tone for change in changes])
+    assert 0.2 < tones.std() < 0.5 and np.abs(np.diff(tones)).max() < 0.2
+    alone = augment_audio.speak([augment_audio.Change(0.5)], windows[:1].copy())
+    np.testing.assert_array_equal(alone, windows[:1])
 
 
 def test_a_noise_folder_without_sound_is_one_line(tmp_path):

@@ -417,6 +417,7 @@ def test_parts_that_do_not_go_together(train, unbroken, tmp_path):
     refused("--augment none: goes with no other", "--recipe", "unet", "--augment", "none", "flip")
     refused("--lr_schedule cosine: ends with the last step", "--recipe", "unet", "--lr_schedule", "cosine")
     refused("--warmup 9: is not over", "--recipe", "unet", "--warmup", 9, "--steps", 9)
+    refused("--augment voice", "--audio", "mfcc", "--augment", "voice")
     refused("add --augment noise", "--recipe", "unet", "--noise_dir", tmp_path)
     noise = ["--recipe", "lipsync", "--sync_frames", 2, "--noise_dir"]
     refused("no such folder", *noise, tmp_path / "none")
