@@ -55,4 +55,4 @@ def _moved(image, motion, first):
     x, y = (motion[..., i] * np.float32(len(image) / 8) for i in range(2))
     x += side
     y += side[first:, None]
-    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)

@@ -232,7 +232,7 @@ class Maker:
         grid = ops.multiply(ops.transpose(flow, NHWC), self.constant(np.float32([2 * side / 8 / last])))
         grid = ops.add(grid, self.constant(np.float32(2 * places / last - 1)))
         image = ops.strided_slice(image, [0, 0], [0, 3], [1, 1], [1, 0], [1, 0])
-        return ops.grid_sample(image, grid, {"mode": "bilinear", "padding_mode": "border", "align_corners": True})
+        return ops.grid_sample(image, grid, {"mode": "bicubic", "padding_mode": "border", "align_corners": True})
 
     def blended(self, layer, a, b, mask):
         return self.ops.add(a, self.ops.multiply(mask, self.ops.subtract(b, a)))

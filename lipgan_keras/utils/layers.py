@@ -37,8 +37,9 @@ class Warp(keras.layers.Layer):
     """Moves the pixels of an image by a flow, as spatial transformers sample (Jaderberg et al. 2015, arXiv 1506.02025).
 
     Takes [image (B,S,S,n), flow (B,S,S,2)] and gives (B,S,S,3): at each pixel the first three channels of the image at
-    its own place plus the flow, x and y in eighths of the side. Between pixels by bilinear interpolation; what lies
-    beyond the edge repeats it.
+    its own place plus the flow, x and y in eighths of the side. Between pixels by cubic convolution (Keys 1981) with
+    OpenCV's and PyTorch's A = -0.75, which keeps fine detail that bilinear interpolation loses. What lies beyond the
+    edge repeats it.
     """
 
     def call(self, inputs):
@@ -46,20 +47,30 @@ class Warp(keras.layers.Layer):
         side = image.shape[1]
         along = ops.arange(side, dtype="float32")
         places = ops.stack(ops.meshgrid(along, along), -1) + flow * (side / 8)
-        places = ops.clip(places, 0.0, side - 1.0)
+        places = ops.clip(places, -1.0, float(side))  # what is further out looks the same
         first = ops.floor(places)
-        part = places - first
-        first = ops.cast(first, "int32")
-        last = ops.minimum(first + 1, side - 1)
-        pixels = ops.reshape(image[..., :3], (-1, 3))
-        rows = ops.arange(ops.shape(image)[0])[:, None, None] * side
+        weights = [_cubic(ops.abs(places - first - tap)) for tap in (-1, 0, 1, 2)]
+        # The edge is continued by 2 pixels before the image and 3 behind it; then each pixel holds the 4 in a row.
+        around = ops.clip(ops.arange(-2, side + 3), 0, side - 1)
+        image = ops.take(ops.take(image[..., :3], around, axis=1), around, axis=2)
+        pixels = ops.concatenate([image[:, :, i : i + side + 2] for i in range(4)], -1)
+        pixels = ops.reshape(pixels, (-1, 12))
+        first = ops.cast(first, "int32") + 1
+        rows = ops.arange(ops.shape(flow)[0])[:, None, None] * (side + 5) + first[..., 1]
+        across = ops.concatenate([ops.repeat(weight[..., :1], 3, -1) for weight in weights], -1)
+        down = [
+            weight[..., 1:] * ops.take(pixels, (rows + i) * (side + 2) + first[..., 0], axis=0)
+            for i, weight in enumerate(weights)
+        ]
+        lines = ops.reshape(across * sum(down), (-1, side, side, 4, 3))
+        return ops.sum(lines, axis=3)
 
-        def at(x, y):
-            return ops.take(pixels, (rows + y[..., 1]) * side + x[..., 0], axis=0)
 
-        above = at(first, first) + part[..., :1] * (at(last, first) - at(first, first))
-        below = at(first, last) + part[..., :1] * (at(last, last) - at(first, last))
-        return above + part[..., 1:] * (below - above)
+def _cubic(distance, a=-0.75):
+    """The weight of a pixel 0 to 2 pixels away."""
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return ops.where(distance <= 1, near, far)
 
 
 @keras.saving.register_keras_serializable("lipgan_keras")

@@ -5,6 +5,7 @@ import re
 import runpy
 import sys
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -191,12 +192,14 @@ def test_pixels_move_by_the_flow():
     image = np.random.default_rng(0).random((2, 8, 8, 6), np.float32)
     flow = np.zeros((2, 8, 8, 2), np.float32)
     np.testing.assert_array_equal(Warp()([image, flow]), image[..., :3])
-    flow[0, ..., 0], flow[1, ..., 1] = 2, -1.5  # an eighth of the side is a pixel
+    flow[0, ..., 0] = 2  # an eighth of the side is a pixel
+    flow[1] = np.random.default_rng(1).normal(0, 3, (8, 8, 2))
     moved = np.asarray(Warp()([image, flow]))
     np.testing.assert_allclose(moved[0, :, :6], image[0, :, 2:, :3], atol=1e-6)
     np.testing.assert_allclose(moved[0, :, 6:], np.repeat(image[0, :, -1:, :3], 2, axis=1), atol=1e-6)  # the edge
-    np.testing.assert_allclose(moved[1, 2:], (image[1, :-2, :, :3] + image[1, 1:-1, :, :3]) / 2, atol=1e-6)
-    np.testing.assert_allclose(moved[1, 0], image[1, 0, :, :3], atol=1e-6)
+    places = np.float32(np.meshgrid(np.arange(8), np.arange(8))).transpose(1, 2, 0) + flow[1]
+    expected = cv2.remap(image[1, ..., :3], places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    np.testing.assert_allclose(moved[1], expected, atol=1e-5)
 
 
 def test_what_moves_pixels_begins_half_painted(tmp_path):
@@ -226,7 +229,7 @@ def test_engines_say_what_moves(tmp_path, monkeypatch):
     model = randomised(networks.build(config))
     checkpoints.save_checkpoint(tmp_path / "model.h5", {"generator": model}, config)
     truth = np.asarray(motion.with_motion(model)(inputs(config, 3), training=False))
-    assert np.abs(truth[..., 3:5]).max() > 0.05
+    assert np.abs(truth[..., 3:5]).max() > 0.02  # a quarter of a pixel
     for name in ("openvino", "keras"):
         run = engine.load(tmp_path / "model.h5", name, batch_size=2)
         images, moves = run.generate(*inputs(config, 3))
