@@ -66,12 +66,10 @@ RUNS = {
 # `moving` on the generator learns to move the identity frame's pixels, and to go by the audio alone.
 ON_SPEAKERS = ["--freeze_norm", "--balance", "speakers", "--sync_weight", "0.0001", "--warmup", "100"]
 SHARP = ["--seed", "21", "--quality_weight", "0.003", "--quality_start", "0"]
-MOVING = [
-    "--seed", "51", "--decoder", "warp", "--quality_weight", "0.003", "--quality_start", "0",
-    "--augment", "flip", "crop", "colour", "blur", "gain", "noise", "upper",
-]  # fmt: skip
+VARIED = ["--augment", "flip", "crop", "colour", "blur", "gain", "noise", "upper"]
+MOVING = [*SHARP, "--seed", "51", "--decoder", "warp", *VARIED]
 # The same on all thirteen speakers, none of whom is left to choose by, and in more voices; then with more edges.
-EVERYONE = [*MOVING, "voice", "--seed", "71", "--sync_weight", "0.0004"]
+EVERYONE = [*MOVING, *VARIED, "voice", "--seed", "71", "--sync_weight", "0.0004"]
 EDGES = [*EVERYONE, "--seed", "72", "--quality_weight", "0.009"]
 # What ships is the mean of the weights after these steps of the last run (as Izmailov et al. 2018, arXiv 1803.05407):
 # on the speakers that were held out of `moving` such a mean was better than each.
@@ -183,12 +181,14 @@ def average(paths: list[Path], out: Path) -> None:
     with contextlib.ExitStack() as stack:
         others = [stack.enter_context(h5py.File(path)) for path in paths]
         file = stack.enter_context(h5py.File(out, "r+"))
+        names = []
         for network in ("generator", "sync"):
-            names = []
-            file[network].visititems(lambda name, item, to=names: to.append(name) if hasattr(item, "shape") else None)
-            for name in names:
-                mean = np.mean([np.asarray(one[network][name], np.float64) for one in others], axis=0)
-                file[network][name][...] = mean.astype(file[network][name].dtype)
+            file[network].visititems(
+                lambda _, item: names.append(item.name) if isinstance(item, h5py.Dataset) else None
+            )
+        for name in names:
+            mean = np.mean([np.asarray(one[name], np.float64) for one in others], axis=0)
+            file[name][...] = mean.astype(file[name].dtype)
 
 
 def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> None:

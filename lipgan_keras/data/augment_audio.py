@@ -1,5 +1,6 @@
 """Random changes of training audio: louder, softer, noisier, and in another voice."""
 
+import functools
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ..utils.errors import UserError
 from .music import music
 from .noise import coloured_noise, level, mixing_factor
 
+NAMES = ("gain", "noise", "voice")
 GAIN_DB = (-12.0, 6.0)
 FORMANTS = 0.2  # octaves by which formants are shifted at most
 TONE = 0.25  # standard deviation of the slowest wave of a tone; 3 decibels
@@ -104,7 +106,7 @@ def speak(changes: Sequence[Change], windows: np.ndarray) -> np.ndarray:
     Returns:
         The windows, clipped to -4..4.
     """
-    hertz = librosa.mel_frequencies(82, fmin=audio.MEL_HZ[0], fmax=audio.MEL_HZ[1])[1:-1]
+    hertz = _band_centres()
     for window, change in zip(windows, changes, strict=True):
         if change.formants != 1:
             at = np.interp(hertz / change.formants, hertz, np.arange(80.0))
@@ -114,6 +116,12 @@ def speak(changes: Sequence[Change], windows: np.ndarray) -> np.ndarray:
         if change.tone is not None:
             np.clip(window + change.tone[:, None, None], -4, 4, out=window)
     return windows
+
+
+@functools.cache
+def _band_centres():
+    """(80,) Hz, of `audio.mel_filters`."""
+    return librosa.mel_frequencies(82, fmin=audio.MEL_HZ[0], fmax=audio.MEL_HZ[1])[1:-1]
 
 
 class Sound:
@@ -133,7 +141,7 @@ class Sound:
     """
 
     def __init__(self, names: Collection[str], noise_dir: str | os.PathLike | None = None, seed: int = 0):
-        self.gain, self.noise, self.voice = (name in names for name in ("gain", "noise", "voice"))
+        self.gain, self.noise, self.voice = (name in names for name in NAMES)
         self.seed = seed
         self.files = None if noise_dir is None else _files(noise_dir)
         self.count = PIECES + COLOURED if self.files is None else len(self.files)

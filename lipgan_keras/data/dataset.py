@@ -193,9 +193,9 @@ class Dataset:
         def hear(some, stretches):
             return augment_audio.hear([changes[k] for k in some], stretches, [banks[k].level for k in some])
 
-        out = heard if len(many) == len(runs) else None
-        windows = augment_audio.speak(changes, mel_bank.changed_windows(banks, times, gains, noisy, hear, out))
-        if out is None:
+        place = heard if len(many) == len(runs) else None
+        windows = augment_audio.speak(changes, mel_bank.changed_windows(banks, times, gains, noisy, hear, place))
+        if place is None:
             heard[many] = windows
         return heard
 

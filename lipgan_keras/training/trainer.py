@@ -7,8 +7,7 @@ from pathlib import Path
 
 from .. import blocks, checkpoints, networks
 from ..config import BLOCKS, CROPS, FPS, ModelConfig
-from ..data import clip_folder, splits
-from ..data.augment_audio import Sound
+from ..data import augment_audio, clip_folder, splits
 from ..data.dataset import Dataset
 from ..data.splits import Split
 from ..gan import LipGAN, Weights
@@ -134,8 +133,8 @@ def _dataset(options, config, clips):
 
 def _sound(options):
     """What augments the audio; None where nothing does."""
-    names = [name for name in options.augment if name in ("gain", "noise", "voice")]
-    return Sound(names, options.noise_dir, options.seed) if names else None
+    names = [name for name in options.augment if name in augment_audio.NAMES]
+    return augment_audio.Sound(names, options.noise_dir, options.seed) if names else None
 
 
 def _warn(options, clips):
@@ -152,7 +151,7 @@ def _warn(options, clips):
             f"which sharpens nothing; preprocess.py --img_size {options.img_size} makes better ones"
         )
     mute = sum(not clip.has_sound for clip in clips)
-    if mute and {"gain", "noise", "voice"} & set(options.augment):
+    if mute and set(augment_audio.NAMES) & set(options.augment):
         print(f"{options.data_root}: {mute} of {len(clips)} clips hold features and no sound; theirs is not augmented")
 
 

@@ -49,7 +49,8 @@ class Warp(keras.layers.Layer):
         places = ops.stack(ops.meshgrid(along, along), -1) + flow * (side / 8)
         places = ops.clip(places, -1.0, float(side))  # what is further out looks the same
         first = ops.floor(places)
-        weights = [_cubic(ops.abs(places - first - tap)) for tap in (-1, 0, 1, 2)]
+        part = places - first
+        weights = [_far(1 + part), _near(part), _near(1 - part), _far(2 - part)]
         # The edge is continued by 2 pixels before the image and 3 behind it; then each pixel holds the 4 in a row.
         around = ops.clip(ops.arange(-2, side + 3), 0, side - 1)
         image = ops.take(ops.take(image[..., :3], around, axis=1), around, axis=2)
@@ -66,11 +67,14 @@ class Warp(keras.layers.Layer):
         return ops.sum(lines, axis=3)
 
 
-def _cubic(distance, a=-0.75):
-    """The weight of a pixel 0 to 2 pixels away."""
-    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
-    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return ops.where(distance <= 1, near, far)
+def _near(distance, a=-0.75):
+    """The weight of a pixel 0 to 1 pixels away."""
+    return ((a + 2) * distance - (a + 3)) * distance * distance + 1
+
+
+def _far(distance, a=-0.75):
+    """The weight of a pixel 1 to 2 pixels away."""
+    return ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
 
 
 @keras.saving.register_keras_serializable("lipgan_keras")

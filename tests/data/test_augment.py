@@ -332,7 +332,7 @@ def test_a_quiet_part_of_a_noise_stays_quiet_and_a_loud_one_is_no_louder_than_as
 
 
 def test_another_voice_is_another_speaker_at_another_microphone():
-    """A tone an octave and a half above the lowest goes up or down with the formants; what is added is smooth."""
+    """A peak of the spectrum goes up or down with the formants; the tone that is added is smooth."""
     windows = np.full((40, 80, 27, 2), -2, np.float32)
     windows[:, 40] = 2
     changes = Sound(("gain", "voice")).changes(np.random.default_rng(0), 40)
