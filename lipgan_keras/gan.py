@@ -289,7 +289,7 @@ class LipGAN(keras.Model):
 
     def _train_quality(self, batch, fakes):
         weights = self._quality_weights(batch["masks"])
-        fakes = self._pasted(batch, fakes)
+        fakes = self._pasted(batch, ops.round(255 * fakes) / 255)  # as true images are: the rest would give them away
 
         def loss():
             logits = self.quality(ops.concatenate([batch["targets"], fakes]), training=True)

@@ -288,6 +288,15 @@ def test_visual_quality_is_judged_below_the_true_upper_half():
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
+def test_visual_quality_is_a_matter_of_detail():
+    """Of colours nothing is seen, so that a blur is: whole images teach colours first."""
+    model = networks.build_quality_discriminator(0.125)
+    dark, bright = (np.full((1, 96, 96, 3), value, "float32") for value in (0.2, 0.8))
+    assert np.ptp(np.stack([model(dark), model(bright)]), axis=0) == pytest.approx(0, abs=1e-4)
+    detail = np.random.default_rng(0).normal(0, 0.05, dark.shape).astype("float32")
+    assert np.abs(np.array(model(dark + detail)) - np.array(model(dark))).max() > 1e-2
+
+
 @pytest.mark.slow
 def test_lips_learn_to_move_before_the_mask_shows_it():
     """Of a generator that moves pixels what it moved is compared on its own, and painting has its price."""
