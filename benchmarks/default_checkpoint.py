@@ -71,9 +71,20 @@ MOVING = [*SHARP, "--seed", "51", "--decoder", "warp", *VARIED]
 # The same on all thirteen speakers, none of whom is left to choose by, and in more voices; then with more edges.
 EVERYONE = [*MOVING, *VARIED, "voice", "--seed", "71", "--sync_weight", "0.0004"]
 EDGES = [*EVERYONE, "--seed", "72", "--quality_weight", "0.009"]
-# What ships is the mean of the weights after these steps of the last run (as Izmailov et al. 2018, arXiv 1803.05407):
-# on the speakers that were held out of `moving` such a mean was better than each.
+# The mean of the weights after these steps of the last run (as Izmailov et al. 2018, arXiv 1803.05407): on the speakers
+# that were held out of `moving` such a mean was better than each.
 AVERAGED = (500, 750, 1000, 1250)
+# Runs beside each other, each from that mean: three in which the pictures count more and more, and the lip-sync
+# discriminator alone. What ships is the mean of the named networks of these and of what they began with (as Wortsman et
+# al. 2022, arXiv 2203.05482). On a CPU they take many hours.
+LONG = ["--ema", "0.9995"]
+EVEN = [*EVERYONE, *LONG, "--seed", "101", "--quality_weight", "0.006", "--sync_weight", "0.0008"]
+BESIDE = {
+    "soft": ("generator", 12000, [*EVERYONE, *LONG, "--seed", "103", "--quality_weight", "0.002"]),
+    "even": ("sync", 12000, EVEN),
+    "hard": ("sync", 12000, [*EVEN, "--seed", "102", "--quality_weight", "0.02"]),
+    "listen": ("sync", 18500, [*LONG, "--recipe", "sync", "--batch_size", "64", "--seed", "100"]),
+}
 SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
     ("sharp", "speakers", 3e-4, 2000, SHARP),
@@ -120,7 +131,7 @@ def main():
     parser.add_argument("--face_model", required=True, type=cli.existing, help="3D face model, see docs/puppets.md")
     parser.add_argument("--workdir", default="logs/default", help="data, checkpoint and figures")
     parser.add_argument(
-        "--stop_at", type=cli.integer(1), help="steps of the last run to stop at this time (default: all)"
+        "--stop_at", type=cli.integer(1), help="steps of `edges` to stop at this time (default: go on to the end)"
     )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=500, help="steps between checkpoints")
     parser.add_argument(
@@ -138,13 +149,11 @@ def main():
         flags = [*flags, "--lr", f"{lr:g}", "--checkpoint_freq", args.checkpoint_freq]
         flags += ["--resume_gen", before, "--resume_sync", before] if before else []
         train(work, checkpoint, work / "crops", work / "lists" / people, steps, ["--warmup", "200", *flags])
-    checkpoint, averaged = train_on_speakers(work, args, checkpoint)
-    whole = len(averaged) == len(AVERAGED)
+    checkpoint, copies = train_on_speakers(work, args, checkpoint)
+    whole = len(copies) == len(AVERAGED) and not args.stop_at
+    checkpoint, averaged = train_beside(work, args, copies) if whole else (checkpoint, {})
     out = Path(args.out) if whole else work / "unfinished.h5"
-    with files.replacing(out) as temporary:
-        run("-m", "lipgan_keras.checkpoints", "export", checkpoint, temporary, "--float16", "--sync")
-        if whole:
-            average(averaged, temporary)
+    export(checkpoint, averaged, out, "--float16")
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
     for kind, found in figures.items():
         print(f"{kind}: {describe(found)}", flush=True)
@@ -176,16 +185,38 @@ def train_on_speakers(work: Path, args, checkpoint: Path) -> tuple[Path, list[Pa
     return checkpoint, copies
 
 
-def average(paths: list[Path], out: Path) -> None:
-    """Replace the weights in the file `out` by the mean of those in others."""
+def train_beside(work: Path, args, copies: list[Path]) -> tuple[Path, dict[str, list[Path]]]:
+    """The runs BESIDE, from the mean of `copies`; returns the mean, and by network what to average."""
+    mean = work / "mean.h5"
+    if not mean.is_file():
+        export(copies[-1], dict.fromkeys(("generator", "sync"), copies), mean)
+    averaged = {"generator": [mean], "sync": [mean]}
+    for name, (network, steps, flags) in BESIDE.items():
+        alone = "sync" in flags
+        begin = ["--balance", "speakers", "--warmup", "100", *VARIED, "voice"] if alone else ON_SPEAKERS
+        flags = [*begin, *flags, "--lr", "0.0003", "--checkpoint_freq", args.checkpoint_freq, "--resume_sync", mean]
+        flags += [] if alone else ["--resume_gen", mean]
+        checkpoint = work / name / "checkpoint.h5"
+        train(work, checkpoint, work / "speakers_crops", work / "lists" / "everyone", steps, flags)
+        averaged[network].append(checkpoint)
+    return mean, averaged
+
+
+def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str) -> None:
+    """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'."""
+    with files.replacing(out) as temporary:
+        run("-m", "lipgan_keras.checkpoints", "export", checkpoint, temporary, "--sync", *flags)
+        for network, paths in averaged.items():
+            average(network, paths, temporary)
+
+
+def average(network: str, paths: list[Path], out: Path) -> None:
+    """Replace a network's weights in the file `out` by the mean of those in others."""
     with contextlib.ExitStack() as stack:
         others = [stack.enter_context(h5py.File(path)) for path in paths]
         file = stack.enter_context(h5py.File(out, "r+"))
         names = []
-        for network in ("generator", "sync"):
-            file[network].visititems(
-                lambda _, item: names.append(item.name) if isinstance(item, h5py.Dataset) else None
-            )
+        file[network].visititems(lambda _, item: names.append(item.name) if isinstance(item, h5py.Dataset) else None)
         for name in names:
             mean = np.mean([np.asarray(one[name], np.float64) for one in others], axis=0)
             file[name][...] = mean.astype(file[name].dtype)
