@@ -77,13 +77,14 @@ AVERAGED = (500, 750, 1000, 1250)
 # Runs beside each other, each from that mean: three in which the pictures count more and more, and the lip-sync
 # discriminator alone. What ships is the mean of the named networks of these and of what they began with (as Wortsman et
 # al. 2022, arXiv 2203.05482). On a CPU they take many hours.
-LONG = ["--ema", "0.9995"]
-EVEN = [*EVERYONE, *LONG, "--seed", "101", "--quality_weight", "0.006", "--sync_weight", "0.0008"]
+SOFT = [*ON_SPEAKERS, *EVERYONE, "--ema", "0.9995", "--seed", "103", "--quality_weight", "0.002"]
+EVEN = [*SOFT, "--seed", "101", "--quality_weight", "0.006", "--sync_weight", "0.0008"]
+ALONE_ON_SPEAKERS = ["--recipe", "sync", "--balance", "speakers", "--warmup", "100", *VARIED, "voice"]
 BESIDE = {
-    "soft": ("generator", 12000, [*EVERYONE, *LONG, "--seed", "103", "--quality_weight", "0.002"]),
+    "soft": ("generator", 12000, SOFT),
     "even": ("sync", 12000, EVEN),
     "hard": ("sync", 12000, [*EVEN, "--seed", "102", "--quality_weight", "0.02"]),
-    "listen": ("sync", 18500, [*LONG, "--recipe", "sync", "--batch_size", "64", "--seed", "100"]),
+    "listen": ("sync", 18500, [*ALONE_ON_SPEAKERS, "--ema", "0.9995", "--batch_size", "64", "--seed", "100"]),
 }
 SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
@@ -192,10 +193,8 @@ def train_beside(work: Path, args, copies: list[Path]) -> tuple[Path, dict[str, 
         export(copies[-1], dict.fromkeys(("generator", "sync"), copies), mean)
     averaged = {"generator": [mean], "sync": [mean]}
     for name, (network, steps, flags) in BESIDE.items():
-        alone = "sync" in flags
-        begin = ["--balance", "speakers", "--warmup", "100", *VARIED, "voice"] if alone else ON_SPEAKERS
-        flags = [*begin, *flags, "--lr", "0.0003", "--checkpoint_freq", args.checkpoint_freq, "--resume_sync", mean]
-        flags += [] if alone else ["--resume_gen", mean]
+        flags = [*flags, "--lr", "0.0003", "--checkpoint_freq", args.checkpoint_freq, "--resume_sync", mean]
+        flags += [] if "--recipe" in flags else ["--resume_gen", mean]
         checkpoint = work / name / "checkpoint.h5"
         train(work, checkpoint, work / "speakers_crops", work / "lists" / "everyone", steps, flags)
         averaged[network].append(checkpoint)
