@@ -6,20 +6,20 @@ import os
 import wave as wave_file
 
 import av
-import av.logging
 import librosa
 import numpy as np
 
 from ..config import SAMPLE_RATE
 from ..utils.errors import UserError
 from ..utils.files import replacing
+from .clock import Clock
+from .container import open_container
+from .demux import decoded_frames
 
 _LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the audio ends in it
 _LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
 
-# Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that
-# the thread that closes the file holds, for ever.
-av.logging.set_level(None)
+LONGEST = 4 * 3600  # seconds of sound that are held at once; a file may declare any time
 
 
 def load_audio(
@@ -41,26 +41,27 @@ def load_audio(
     Raises:
         UserError: no such file, not a media file, no audio stream in it, or no audio could be decoded.
     """
-    limit = math.inf if max_seconds is None else max_seconds
+    limit = LONGEST if max_seconds is None else min(max_seconds, LONGEST)
     pieces = []  # [start in seconds, sample rate, mono chunks, number of samples], each piece without gaps
-    with _open(path, data) as container:
+    with open_container(path, data, "a file with sound") as container:
         stream = container.streams.best("audio")
         if stream is None:
             raise UserError(f"{path}: has no audio stream; give a file with sound")
         if stream.codec_context is None:
             raise UserError(f"{path}: its sound is coded in a way unknown here; convert it to WAV or MP4 (AAC)")
         stream.thread_type = "AUTO"
-        if container.start_time is not None:
-            origin = container.start_time / av.time_base
-        else:
-            origin = float((stream.start_time or 0) * stream.time_base)
+        clock = Clock(path, container, data is not None)
         declared = math.inf
         if "mp4" in container.format.name and stream.duration:
-            declared = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin
-        for frame in _decode(container, stream):
+            declared = float(clock.seconds((stream.start_time or 0) + stream.duration, stream.time_base))
+        for frame, _ in decoded_frames(container, stream, clock):
+            if frame is None:  # damaged
+                continue
             end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
-            start = end if frame.pts is None else float(frame.pts * frame.time_base) - origin
+            start = end if frame.pts is None else float(clock.seconds(frame.pts, frame.time_base))
             if start >= limit:
+                if max_seconds is None:
+                    raise UserError(f"{path}: lasts longer than {LONGEST / 3600:g} hours; cut it into parts")
                 break
             if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
                 pieces.append([start, frame.sample_rate, [], 0])
@@ -82,39 +83,6 @@ def load_audio(
         first = max(0, first)
         wave[first : first + len(piece)] = piece
     return wave
-
-
-def _open(path, data):
-    if data is None and not os.path.isfile(path):
-        raise UserError(f"{path}: no such file; check the path")
-    try:
-        # "file:" and the whitelist: names with colons are files, and no playlist reaches the network. (The whitelist is
-        # not given as `options`, which also go to the streams: PyAV before 18 may crash on those.)
-        local = {"protocol_whitelist": "file"}
-        source = f"file:{os.fspath(path)}" if data is None else io.BytesIO(data)
-        return av.open(source, container_options=local, metadata_errors="replace")
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise UserError(f"{path}: may not be read; check its permissions") from error
-        raise UserError(f"{path}: is not an audio or video file; give a file with sound") from error
-    except av.error.FFmpegError as error:
-        raise UserError(f"{path}: is not an audio or video file; give a file with sound") from error
-
-
-def _decode(container, stream):
-    """Frames of one stream; damaged packets are passed over, and a damaged end ends it."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-        except av.error.FFmpegError:
-            return
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            continue
 
 
 def _mono(frame: av.AudioFrame) -> np.ndarray:
@@ -169,14 +137,16 @@ def flac(path: str | os.PathLike) -> bytes | None:
         UserError: see `load_audio`.
     """
     file = io.BytesIO()
-    with _open(path, None) as source, av.open(file, "w", format="flac") as container:
+    with open_container(path) as source, av.open(file, "w", format="flac") as container:
         stream = source.streams.best("audio")
         if stream is None or stream.codec_context is None or stream.format.name not in ("s16", "s16p"):
             return None
         output = container.add_stream("flac", stream.rate, layout=stream.layout.name)
         output.format = "s16"
         try:
-            for frame in _decode(source, stream):
+            for frame, _ in decoded_frames(source, stream, Clock(path, source)):
+                if frame is None:
+                    continue
                 frame.pts = None
                 container.mux(output.encode(frame))
             container.mux(output.encode(None))

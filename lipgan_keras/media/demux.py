@@ -1,35 +1,28 @@
-"""Media files opened by PyAV: their streams, clock and places to seek to."""
+"""The picture of media files: its stream, the places to seek to, and its frames with their times."""
 
 import contextlib
-import os
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import av
-import av.logging
 import numpy as np
 
 from ..utils.errors import UserError
+from .clock import Clock
+from .container import open_container
 
-av.logging.set_level(None)  # what goes wrong is raised, or mended here
-# Play lists reach nothing but files. (Not `options`, which also go to the streams: PyAV before 18 may crash on those.)
-LOCAL_ONLY = {"protocol_whitelist": "file"}
 UNREADABLE = "its picture cannot be decoded; is the file damaged? Convert it to MP4 (H.264) and try again"
+_AT_THE_END = 2  # broken frames at the very end are those of a recording switched off
+_NEAR_THE_END = 2.0  # seconds before the end that a file declares, in which there is to be a packet
+_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that see the second, hidden picture
 
 
 @contextlib.contextmanager
 def open_media(path) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream."""
-    try:
-        # "file:" so that no name is taken for an address
-        container = av.open(f"file:{os.fspath(path)}", container_options=LOCAL_ONLY, metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError) as error:
-        raise UserError(
-            f"{path}: is not a picture or a video that can be read ({error.strerror}); "
-            "is it complete? Convert it to MP4 (H.264) and try again"
-        ) from None
-    with container:
+    with open_container(path, wanted="a picture or a video") as container:
         cover = 0x400  # AV_DISPOSITION_ATTACHED_PIC, of an album
         streams = [s for s in container.streams.video if not s.disposition.value & cover]
         if not streams:
@@ -41,13 +34,6 @@ def open_media(path) -> Iterator[tuple[Any, Any]]:
         stream = max(streams, key=lambda s: s.width * s.height)
         stream.thread_type = "AUTO"
         yield container, stream
-
-
-def clock_origin(container, stream) -> Fraction:
-    """The container's start time, in seconds of its streams' time stamps."""
-    if container.start_time is not None:
-        return Fraction(container.start_time, av.time_base)
-    return (stream.start_time or 0) * stream.time_base
 
 
 def frame_rate(stream) -> float:
@@ -65,47 +51,80 @@ def pixel_aspect_ratio(stream) -> Fraction:
 
 
 def end_of_frames(path, container, stream, fps: float) -> float:
-    """The end of the last frame, in seconds on the container's clock."""
-    origin = clock_origin(container, stream)
+    """The end of the last frame, in seconds on the file's clock."""
+    clock = Clock(path, container)
+    if clock.joined:
+        return clock.end
+    declared = None
     if stream.duration:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base - origin)
-    if container.duration and not container.streams.audio:
-        return container.duration / av.time_base
-    end = 0.0  # not said anywhere, or of the audio: look through all packets, which needs no decoding
+        declared = float(clock.seconds((stream.start_time or 0) + stream.duration, stream.time_base))
+    elif container.duration and not container.streams.audio:
+        declared = container.duration / av.time_base
+    if declared is not None and _is_near(path, declared):
+        return declared
+    end = 0.0  # not said anywhere, or of the audio, or wrong: look through all packets, which needs no decoding
     with open_media(path) as (again, video_stream), contextlib.suppress(av.error.FFmpegError):
         for packet in again.demux(video_stream):
             if packet.pts is not None:
                 length = (packet.duration or 0) * packet.time_base or Fraction(1 / fps)
-                end = max(end, float(packet.pts * packet.time_base + length - origin))
+                end = max(end, float(clock.seconds(packet.pts, packet.time_base) + length))
             elif packet.size:
                 end += 1 / fps
     return end
+
+
+def last_before(path, seconds: float) -> float | None:
+    """The time of the last packet before that second; None: there is none. Reads the file, and decodes nothing."""
+    last = None
+    with open_media(path) as (container, stream), contextlib.suppress(av.error.FFmpegError):
+        clock = Clock(path, container)
+        for packet in container.demux(stream):
+            clock.mend(packet)
+            if packet.pts is not None:
+                time = float(clock.seconds(packet.pts, packet.time_base))
+                if time < seconds and (last is None or time > last):
+                    last = time
+    return last
+
+
+def _is_near(path, end: float) -> bool:
+    """Whether there is a frame shortly before that second. A header may say any number."""
+    with open_media(path) as (container, stream):
+        if "mp4" in container.format.name:  # its index lists every frame
+            return True
+        clock = Clock(path, container)
+        try:
+            container.seek(clock.stamp(max(0.0, end - _NEAR_THE_END), stream.time_base), stream=stream)
+            last = max((p.pts for p in container.demux(stream) if p.pts is not None), default=None)
+        except av.error.FFmpegError:
+            return False
+        return last is not None and float(clock.seconds(last, stream.time_base)) > end - _NEAR_THE_END
 
 
 @contextlib.contextmanager
 def open_at(path, seconds: float) -> Iterator[tuple[Any, Any]]:
     """`open_media`, at a keyframe shown at or before `seconds`; at the beginning where the format cannot do better."""
     with open_media(path) as (container, stream):
-        if seconds <= 0 or _seek(container, stream, seconds):
+        clock = Clock(path, container)
+        if seconds <= 0 or (not clock.joined and _seek(container, stream, seconds, clock)):
             yield container, stream
             return
     with open_media(path) as opened:  # seeking to time 0 would miss the first frames of some formats
         yield opened
 
 
-def _seek(container, stream, seconds: float) -> bool:
-    origin = clock_origin(container, stream)
+def _seek(container, stream, seconds: float, clock: Clock) -> bool:
     # In a program stream not every frame has a time stamp; after a seek it takes a while until all are right.
     for back in (2, 4, 16) if container.format.name == "mpeg" else (0, 1, 4, 16):
         if back >= seconds:
             break
-        offset = int((seconds - back + float(origin)) / stream.time_base)
+        offset = clock.stamp(seconds - back, stream.time_base)
         try:
             container.seek(offset, stream=stream)
             # Seeking goes by decoding time or by guess: see where it got.
             packets = (p for p in container.demux(stream) if p.is_keyframe and p.pts is not None)
             packet = next(packets, None)
-            if packet is not None and packet.pts * packet.time_base - origin <= seconds:
+            if packet is not None and clock.seconds(packet.pts, packet.time_base) <= seconds:
                 container.seek(offset, stream=stream)
                 return True
         except av.error.FFmpegError:
@@ -113,59 +132,103 @@ def _seek(container, stream, seconds: float) -> bool:
     return False
 
 
-def timed_frames(path, container, stream) -> Iterator[tuple[float, float | None, Any]]:
+def timed_frames(
+    path, container, stream, damage: list[tuple[float, float]] | None = None
+) -> Iterator[tuple[float, float | None, Any]]:
     """Decode from where the container stands: (time, own duration if known, av.VideoFrame), times rising.
 
-    Nothing comes before the first complete frame: a cut that starts between keyframes gives grey smears.
+    Nothing comes before the first keyframe: a cut that starts between keyframes gives grey smears. The keyframe itself
+    need not be shown: an edit list may begin after it.
+
+    Args:
+        damage: is given (from, to), in seconds, of each part of which the frames are broken; what is whole goes on at
+            the next keyframe. None: the first such part is an error.
+
+    Raises:
+        UserError: without `damage`, with the second at which the picture breaks.
     """
-    origin, step = clock_origin(container, stream), 1 / frame_rate(stream)
-    last, shift, broken = None, 0.0, 0
-    for frame in decoded_frames(container, stream):
+    clock, step = Clock(path, container), 1 / frame_rate(stream)
+    last, shift, broken, frame = None, 0.0, 0, None
+    for frame, keyframe in decoded_frames(container, stream, clock):
         if frame is None or frame.is_corrupt:
             broken += last is not None
             continue
-        if last is None and not (frame.key_frame or int(frame.pict_type) in (0, 1)):  # neither unknown nor intra
+        intra = frame.key_frame or int(frame.pict_type) in (0, 1)  # unknown, or intra
+        if last is None and not intra and (keyframe is None or frame.pts is None or frame.pts < keyframe):
             continue
+        time, shift = _time(clock, frame, last, shift, step)
         if broken:
-            break
-        stamp = frame.pts if frame.pts is not None else frame.dts
-        if stamp is not None:
-            time = float(stamp * frame.time_base - origin) + shift
-        elif last is None:
-            time = 0.0
-        else:
-            time = last + step
-        if last is not None and time <= last:
-            if last - time > 0.5:  # the clock starts anew: go on from here
-                shift += last + step - time
-                time = last + step
-            else:
-                time = last + 0.001
+            if damage is None:
+                break
+            if not frame.key_frame:  # what goes on from a broken frame is smeared
+                broken += 1
+                continue
+            damage.append((last + step, time))
+            broken = 0
         yield time, float(frame.duration * frame.time_base) if frame.duration else None, frame
         last = time
-    if broken > 2 or (broken and frame is not None and not frame.is_corrupt):
-        # Up to two broken frames at the very end are those of a recording switched off, and left out.
-        raise UserError(
-            f"{path}: its picture breaks at {last + step:.2f} s, the file is damaged there; "
-            "copy it again, or cut the part before and use that"
-        )
+    if broken > _AT_THE_END or (broken and frame is not None and not frame.is_corrupt):
+        if damage is None:
+            raise UserError(
+                f"{path}: its picture breaks at {last + step:.2f} s, the file is damaged there; "
+                "copy it again, or cut the part before and use that"
+            )
+        damage.append((last + step, last + step * (1 + broken)))
 
 
-def decoded_frames(container, stream) -> Iterator[Any]:
-    """Frames in order, and None for a packet that cannot be read or decoded."""
-    packets, errors = container.demux(stream), 0
+def _time(clock, frame, last, shift, step):
+    """Seconds on the file's clock, later than the frame before, and by how much that clock is shifted from now on."""
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    if stamp is None:
+        return (0.0 if last is None else last + step), shift
+    time = float(clock.seconds(stamp, frame.time_base)) + shift
+    if last is None or time > last:
+        return time, shift
+    if last - time > clock.BACK:  # the picture alone starts anew: go on from here
+        return last + step, shift + last + step - time
+    return last + 0.001, shift
+
+
+def decoded_frames(container, stream, clock: Clock) -> Iterator[tuple[Any, int | None]]:
+    """Frames in order, None for a packet that cannot be read or decoded; and the time stamp of the first keyframe's
+    packet.
+    """
+    packets, errors, key = container.demux(stream), 0, None
+    decoder = _decoder(stream)
     while errors < 300:
         try:
             packet = next(packets, None)
             if packet is None:
                 return
-            frames = packet.decode()
+            clock.mend(packet)
+            if key is None and packet.is_keyframe:
+                key = packet.pts
+            frames = decoder(packet)
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
             errors += 1
             frames = [None]
-        yield from frames
+        for frame in frames:
+            yield frame, key
+
+
+def _decoder(stream):
+    """What makes frames of a packet. FFmpeg's own decoders of VP8 and VP9 do not see alpha."""
+    name = _ALPHA.get(stream.codec_context.name) if stream.type == "video" else None
+    if name not in av.codecs_available or stream.metadata.get("alpha_mode") != "1":
+        return lambda packet: packet.decode()
+    context = av.CodecContext.create(name, "r")
+    context.extradata = stream.codec_context.extradata
+
+    def decode(packet):
+        frames = context.decode(packet if packet.size else None)
+        for frame in frames:
+            if frame.time_base is None:
+                frame.time_base = stream.time_base
+        return frames
+
+    return decode
 
 
 def upright_turn(frame) -> tuple[bool, tuple[int, ...]]:

@@ -1,5 +1,7 @@
 """What a file is: the content decides, not the name."""
 
+import collections
+import itertools
 import os
 import struct
 from dataclasses import dataclass
@@ -7,12 +9,18 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
+import numpy as np
 
+from ..utils import files
 from ..utils.errors import UserError
 from . import demux
-from .image_file import is_animated, read_still, webp_frames
+from .image_file import HEIC, is_animated, read_still, webp_frames
 
 STILL_SECONDS = 1 / 25  # how long the one frame of a still lasts
+KEYFRAMES = 24  # that are looked at for their size
+_GROWING = {"matroska", "webm", "ivf", "flv", "mpegts"}  # formats in which pictures change their size
+_KEPT = 64  # files whose size is remembered
+_sizes: collections.OrderedDict = collections.OrderedDict()
 
 
 @dataclass
@@ -52,13 +60,47 @@ def probe(path: str | os.PathLike) -> VideoInfo:
         first = next(demux.timed_frames(path, container, stream), None)
         if first is None:
             raise UserError(f"{path}: {demux.UNREADABLE}")
-        width, height = first[2].width, first[2].height
+        height, width = largest(path, container, stream) or _upright(first[2])
         ratio = demux.pixel_aspect_ratio(stream)
         if demux.upright_turn(first[2])[0]:
-            width, height, ratio = height, width, 1 / ratio
+            ratio = 1 / ratio
         fps = demux.frame_rate(stream)
         duration = demux.end_of_frames(path, container, stream, fps)
         return VideoInfo(width, height, fps, duration, False, bool(container.streams.audio), ratio)
+
+
+def largest(path, container, stream) -> tuple[int, int] | None:
+    """(height, width) as displayed of the largest of `KEYFRAMES` frames spread over a video, of the formats in which
+    calls are recorded, whose pictures grow and shrink with the line. None: another format.
+    """
+    if not _GROWING & set(container.format.name.split(",")):
+        return None
+    key = files.identity(path)
+    if key not in _sizes:
+        with demux.open_media(path) as (again, keyframes):
+            keyframes.codec_context.skip_frame = "NONKEY"
+            _sizes[key] = max(map(_upright, _spread(path, again, keyframes)), key=np.prod, default=None)
+        while len(_sizes) > _KEPT:
+            _sizes.popitem(last=False)
+    return _sizes[key]
+
+
+def _spread(path, container, stream):
+    """Keyframes: the first ones, and then some all over the video."""
+    found = demux.timed_frames(path, container, stream, [])
+    for _, _, frame in itertools.islice(found, KEYFRAMES):
+        yield frame
+    if next(found, None) is None or not container.duration:
+        return
+    for moment in np.linspace(0, container.duration / 1e6, KEYFRAMES, endpoint=False)[1:]:
+        with demux.open_at(path, float(moment)) as (again, keyframes):
+            keyframes.codec_context.skip_frame = "NONKEY"
+            for _, _, frame in itertools.islice(demux.timed_frames(path, again, keyframes, []), 1):
+                yield frame
+
+
+def _upright(frame):
+    return (frame.width, frame.height) if demux.upright_turn(frame)[0] else (frame.height, frame.width)
 
 
 def file_kind(path) -> str:
@@ -95,7 +137,11 @@ def file_kind(path) -> str:
     if cv2.haveImageReader(str(path)):
         return "still"
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-        raise UserError(f"{path}: is a HEIC picture, which cannot be read here; convert it to JPEG")
+        if HEIC:
+            return "still"
+        raise UserError(
+            f"{path}: is a HEIC picture, which needs another package: pip install pillow-heif, or convert it to JPEG"
+        )
     if _is_text(head):
         raise UserError(f"{path}: is a text file; name a picture or a video file")
     return "video"

@@ -5,19 +5,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from ..utils.errors import UserError
 from . import demux, probe
-from .image_file import over_white, read_still, transpose, webp_frames
+from .converter import Converter, deinterlaced
+from .image_file import read_still, webp_frames
 from .probe import file_kind
-
-# ffmpeg's numbers for matrix coefficients (ITU-T H.273) to swscale's names, which differ between 470BG and 170M
-_MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-ACCURATE = int(Interpolation.BILINEAR) | 0x2000 | 0x40000  # with full horizontal chroma, and accurate rounding
 
 
 @dataclass
@@ -42,19 +36,27 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return read_still(path)
 
 
-def read_frames(path: str | os.PathLike, start: float = 0.0, exact: bool = True) -> Iterator[Frame]:
+def read_frames(
+    path: str | os.PathLike,
+    start: float = 0.0,
+    exact: bool = True,
+    damage: list[tuple[float, float]] | None = None,
+) -> Iterator[Frame]:
     """Decode a video frame by frame; only one frame is held. A still gives one frame at time 0.
 
     Rotation and mirroring flags are applied. Colours are converted with the stream's own matrix and range; where
-    none is given, with BT.709 from 720 lines up and BT.601 below (the custom of players), limited range. Frames with
-    an alpha channel are laid over white. A frame whose size differs from the first one's is scaled to it. Missing
-    times are filled in at the average rate, times that run backwards are mended so that they rise.
+    none is given, with BT.709 from 720 lines up and BT.601 below (the custom of players), limited range. HDR (PQ, HLG)
+    becomes BT.709. Interlaced frames are made whole. Frames with an alpha channel are laid over white. Where the size
+    changes on the way, all frames are fitted into the largest, see `probe.probe`. Missing times are filled in at the
+    average rate; clocks that start anew or jump are mended (`clock.Clock`), so that times rise.
 
     Args:
         path: an image or a video file.
         start: seconds; frames before `start` less half a frame are left out, by seeking where the format can.
         exact: False converts colours by swscale's quick way, as OpenCV's VideoCapture does: about 1 grey level darker,
             with blocky colours. For comparison with figures that were got so.
+        damage: is given (from, to), in seconds, of each part whose frames are broken and left out; the frame before
+            stands meanwhile. None: such a part is an error.
 
     Raises:
         UserError: as `probe`; in mid-stream, with the second at which the image breaks.
@@ -74,7 +76,8 @@ def read_frames(path: str | os.PathLike, start: float = 0.0, exact: bool = True)
         with demux.open_media(path) as (_, stream):
             earliest = start - 0.5 / demux.frame_rate(stream)
     with demux.open_at(path, earliest) as (container, stream):
-        yield from _frames(path, container, stream, earliest, exact)
+        converter = Converter(exact, probe.largest(path, container, stream))
+        yield from _frames(path, container, stream, earliest, converter, damage)
 
 
 def read_frames_reversed(path: str | os.PathLike, chunk: int = 64, end: float = float("inf")) -> Iterator[Frame]:
@@ -85,16 +88,21 @@ def read_frames_reversed(path: str | os.PathLike, chunk: int = 64, end: float = 
     """
     info = probe.probe(path)
     chunk = max(4, min(chunk, 2**28 // (info.width * info.height * 3)))
+    end = min(end, info.duration + 1)  # the last frame may be shown for longer than is said
     while True:
         start = min(end, info.duration) - 0.75 * chunk / info.fps
         held: collections.deque[Frame] = collections.deque(maxlen=chunk)
         count = 0
-        for frame in read_frames(path, start):
+        for frame in read_frames(path, start, damage=[]):
             if frame.time >= end - 1e-6:
                 break
             held.append(frame)
             count += 1
-        end = held[0].time if held else start
+        if held:
+            end = held[0].time
+        else:  # for how long there is nothing, a file may say as it likes: go to what there is
+            before = demux.last_before(path, start) if file_kind(path) == "video" and start > 0 else None
+            end = start if before is None else min(start, before + 1 / info.fps)
         while held:
             yield held.pop()
         if start <= 0 and count <= chunk:
@@ -118,10 +126,10 @@ def sample_frames(
                 yield frame
                 due = max(due + step, frame.time)
         return
-    converter, last = _Converter(), -1.0
+    converter, last = Converter(shape=(info.height, info.width)), -1.0
     for moment in start + np.arange(count) * step:
         with demux.open_at(path, moment) as (container, stream):
-            for time, _, decoded in demux.timed_frames(path, container, stream):
+            for time, _, decoded in deinterlaced(demux.timed_frames(path, container, stream, [])):
                 if time >= end:
                     return
                 if time > last and time >= max(moment - step / 2, start - 0.5 / info.fps):
@@ -130,10 +138,10 @@ def sample_frames(
                     break
 
 
-def _frames(path, container, stream, earliest: float, exact: bool) -> Iterator[Frame]:
-    converter, waiting, length = _Converter(exact), None, None
+def _frames(path, container, stream, earliest: float, converter: Converter, damage) -> Iterator[Frame]:
+    waiting, length = None, None
     nothing = True
-    for time, lasts, decoded in demux.timed_frames(path, container, stream):
+    for time, lasts, decoded in deinterlaced(demux.timed_frames(path, container, stream, damage)):
         nothing, length = False, lasts
         if waiting is not None:
             waiting.duration = time - waiting.time
@@ -144,44 +152,3 @@ def _frames(path, container, stream, earliest: float, exact: bool) -> Iterator[F
         yield waiting
     elif nothing:
         raise UserError(f"{path}: {demux.UNREADABLE}")
-
-
-class _Converter:
-    """av.VideoFrame to upright BGR arrays, all of the first one's size."""
-
-    def __init__(self, exact: bool = True):
-        self._reformatter = VideoReformatter()
-        self._interpolation = ACCURATE if exact else int(Interpolation.BILINEAR)
-        self._shape = None
-
-    def __call__(self, frame) -> np.ndarray:
-        transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
-        wanted = "bgra" if transparent else "bgr24"
-        if frame.format.is_rgb or frame.format.has_palette:
-            colours = {}
-        else:
-            custom = "ITU709" if frame.height >= 720 else "ITU601"
-            full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-            grey = len(frame.format.components) == 1 and frame.color_range == 0  # swscale knows what is usual
-            matrix = _MATRICES.get(int(frame.colorspace), custom)
-            colours = {
-                "src_colorspace": matrix,
-                # Means nothing to BGR, but PyAV before 17 ignores the others where this one is the same.
-                "dst_colorspace": "ITU601" if matrix == "ITU709" else "ITU709",
-                "src_color_range": None if grey else "JPEG" if full else "MPEG",
-                "dst_color_range": "JPEG",
-            }
-        image = self._reformatter.reformat(
-            frame, format=wanted, interpolation=self._interpolation, **colours
-        ).to_ndarray()
-        if transparent:
-            image = over_white(image) if image[..., 3].min() < 255 else np.ascontiguousarray(image[..., :3])
-        transposed, flips = demux.upright_turn(frame)
-        if transposed or flips:
-            image = np.ascontiguousarray(np.flip(transpose(image, transposed), flips))
-        if self._shape is None:
-            self._shape = image.shape
-        if image.shape != self._shape:
-            shrinks = image.size > np.prod(self._shape)
-            image = cv2.resize(image, self._shape[1::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return image

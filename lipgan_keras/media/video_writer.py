@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..utils.errors import UserError
-from . import demux, video_reader
+from . import clock, container, converter, demux
 
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_FRAME = 1024
@@ -112,7 +112,7 @@ class VideoWriter:
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24"),
             format="yuv420p",
-            interpolation=video_reader.ACCURATE,
+            interpolation=converter.ACCURATE,
             dst_colorspace="ITU709",
             src_color_range="JPEG",
             dst_color_range="MPEG",
@@ -198,7 +198,7 @@ class _Sound:
                     raise ValueError(f"a wave of {self.channels} channels; 1, 2 and 6 can be written")
                 self._blocks = (wave[:, i : i + 65536] for i in range(0, wave.shape[1], 65536))
         else:
-            container, stream = self._opened.enter_context(_open_sound(audio))
+            opened, stream = self._opened.enter_context(_open_sound(audio))
             self._source_rate = stream.codec_context.sample_rate
             self.channels = stream.codec_context.layout.nb_channels
         if self.channels not in (1, 2, 6):
@@ -206,7 +206,7 @@ class _Sound:
         self.layout = {1: "mono", 2: "stereo", 6: "5.1"}[self.channels]
         self.rate = min((r for r in _AAC_RATES if r >= self._source_rate), default=_AAC_RATES[-1])
         if not isinstance(audio, tuple):
-            blocks = _sound_blocks(container, stream, self.layout, self._source_rate)
+            blocks = _sound_blocks(audio, opened, stream, self.layout, self._source_rate)
             first = next(blocks, None)
             if first is None:
                 self.close()
@@ -271,28 +271,23 @@ class _Sound:
 
 @contextlib.contextmanager
 def _open_sound(path) -> Iterator[tuple[Any, Any]]:
-    try:
-        container = av.open(f"file:{os.fspath(path)}", container_options=demux.LOCAL_ONLY, metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError) as error:
-        what = "no such file; check the name" if isinstance(error, FileNotFoundError) else None
-        raise UserError(f"{path}: {what or 'holds no sound that can be read; convert it to WAV'}") from None
-    with container:
-        if not container.streams.audio:
+    with container.open_container(path, wanted="a file with sound") as opened:
+        if not opened.streams.audio:
             raise UserError(f"{path}: has no sound; name a file with an audio track")
-        yield container, container.streams.best("audio")  # the one that `audio_file.load_audio` hears
+        yield opened, opened.streams.best("audio")  # the one that `audio_file.load_audio` hears
 
 
-def _sound_blocks(container, stream, layout, rate) -> Iterator[np.ndarray]:
-    """Float blocks (channels, n) that follow on each other from time 0 of the container's clock."""
-    origin, position, started = demux.clock_origin(container, stream), 0, False
+def _sound_blocks(path, opened, stream, layout, rate) -> Iterator[np.ndarray]:
+    """Float blocks (channels, n) that follow on each other from time 0 of the file's clock."""
+    file_clock, position, started = clock.Clock(path, opened), 0, False
     resampler, setup = None, None
-    for frame in demux.decoded_frames(container, stream):
+    for frame, _ in demux.decoded_frames(opened, stream, file_clock):
         if frame is None:
             continue
         if setup != (frame.format.name, frame.layout.name, frame.sample_rate):  # may change in mid-stream
             setup = (frame.format.name, frame.layout.name, frame.sample_rate)
             resampler = av.AudioResampler("fltp", layout, rate)
-        time = None if frame.pts is None else float(frame.pts * frame.time_base - origin)
+        time = None if frame.pts is None else float(file_clock.seconds(frame.pts, frame.time_base))
         frame.pts = None  # the resampler is to count samples only
         for out in resampler.resample(frame):
             block = out.to_ndarray()

@@ -73,6 +73,16 @@ def check_outfile(outfile: str | os.PathLike, *inputs: str | os.PathLike, suffix
             raise UserError(f"{outfile}: is an input too; name another file")
 
 
+def identity(path: str | os.PathLike) -> tuple[int, ...]:
+    """Changes where another file, or another content, takes the place of this one.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def digest(*paths: str | os.PathLike) -> str:
     """SHA-256 of what these files hold, one after the other, in hexadecimal.
 

@@ -127,7 +127,7 @@ def test_flac_is_lossless(tmp_path):
     flac = audio_file.flac(tmp_path / "a.wav")
     assert flac[:4] == b"fLaC" and len(flac) < 0.5 * (tmp_path / "a.wav").stat().st_size
     np.testing.assert_array_equal(audio_file.load_audio("a.flac", data=flac), audio_file.load_audio(tmp_path / "a.wav"))
-    with pytest.raises(UserError, match="named: is not an audio"):
+    with pytest.raises(UserError, match="named: is not a file with sound"):
         audio_file.load_audio("named", data=b"text")
 
 

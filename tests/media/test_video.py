@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from lipgan_keras.media import demux, probe, video_reader
+from lipgan_keras.media import converter, demux, probe, video_reader
 from lipgan_keras.media.video_reader import Frame
 from lipgan_keras.media.video_writer import VideoWriter
 from lipgan_keras.utils.errors import UserError
@@ -81,7 +81,7 @@ def encode(path, images, codec, pix_fmt, fps=25, options=None, colorspace=None, 
                 "dst_colorspace": "ITU709" if colorspace == 1 else "ITU601",
                 "src_color_range": "JPEG",
                 "dst_color_range": "JPEG" if full else "MPEG",
-                "interpolation": video_reader.ACCURATE,
+                "interpolation": converter.ACCURATE,
             }
         if colorspace is not None:
             stream.codec_context.colorspace, stream.codec_context.color_range = colorspace, color_range
@@ -263,7 +263,11 @@ def test_writer_names_audio_without_sound(tmp_path):
     silent = write(tmp_path / "silent.mp4", 3)
     text = tmp_path / "text.wav"
     text.write_text("not a sound\n" * 100)
-    for source, words in ((silent, "no sound"), (tmp_path / "none.wav", "no such file"), (text, "no sound")):
+    for source, words in (
+        (silent, "no sound"),
+        (tmp_path / "none.wav", "no such file"),
+        (text, "is not a file with sound"),
+    ):
         with pytest.raises(UserError, match=words) as caught:
             VideoWriter(tmp_path / "a.mp4", 64, 48, 25, audio=source)
         assert str(source) in str(caught.value)
@@ -564,7 +568,7 @@ def test_time_stamps_that_run_backwards_are_mended(tmp_path):
                 self.pts = pts
 
         def times(stamps, monkeypatch):
-            monkeypatch.setattr(demux, "decoded_frames", lambda *_: (Stub(s) for s in stamps))
+            monkeypatch.setattr(demux, "decoded_frames", lambda *_: ((Stub(s), 0) for s in stamps))
             return [time for time, _, _ in demux.timed_frames(path, container, stream)]
 
         with pytest.MonkeyPatch.context() as patch:
