@@ -173,6 +173,15 @@ def _packed(folder, name):
     return name, packed.getvalue()
 
 
+def is_pack(path: Path) -> bool:
+    """Whether a file is one of `write`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == COMMENT
+    except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile):
+        return False
+
+
 @contextlib.contextmanager
 def npz_errors(path: Path) -> Iterator[None]:
     """What goes wrong while this npz file is read becomes one clear error.

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils import files
+from ..utils import cli, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 
@@ -281,12 +281,16 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("summarise", help="mean opinion scores, with intervals and the judges' agreement")
     command.add_argument(
-        "answers", nargs="+", metavar="ANSWERS.csv", help="what the judging sheet exported, of one judge or several"
+        "answers",
+        type=cli.path,
+        nargs="+",
+        metavar="ANSWERS.csv",
+        help="what the judging sheet exported, of one judge or several",
     )
-    command.add_argument("--json", help="file to write the scores to")
+    command.add_argument("--json", type=cli.path, help="file to write the scores to")
     args = parser.parse_args()
     if args.json:
-        files.check_outfile(args.json, *args.answers, suffix=".json")
+        files.check_outfile(args.json, *args.answers, suffix=".json", mark=files.json_with("judges", "given_again"))
         files.check_writable(Path(args.json).parent)
     answers, again = merge(answer for path in args.answers for answer in read(path))
     summary = summarise(answers) | {"given_again": again}

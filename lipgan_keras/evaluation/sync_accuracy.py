@@ -133,23 +133,33 @@ def _add_different(results, training, held_out, differences):
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m lipgan_keras.sync_accuracy", description=__doc__.split("\n")[0])
-    parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
-    parser.add_argument("--checkpoint", required=True, help="with a lip-sync or a contrastive discriminator")
+    parser.add_argument("--data_root", type=cli.path, required=True, help="folder or pack of preprocessed clips")
     parser.add_argument(
-        "--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)"
+        "--checkpoint", type=cli.path, required=True, help="with a lip-sync or a contrastive discriminator"
     )
     parser.add_argument(
-        "--val_fraction", type=cli.fraction, help="share of the clips held out (default: those of the checkpoint)"
+        "--filelists",
+        type=cli.path,
+        help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)",
+    )
+    parser.add_argument(
+        "--val_fraction", type=cli.fraction(), help="share of the clips held out (default: those of the checkpoint)"
     )
     parser.add_argument("--seed", type=cli.integer(0), help="of the pairs (default: the checkpoint's, or 0)")
     parser.add_argument(
-        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
+        "--audio_offset_ms", type=cli.milliseconds, help="shift of the audio windows (default: the checkpoint's)"
     )
-    parser.add_argument("--pairs", type=cli.integer(2), default=1000, help="runs of frames on each side, at most")
-    parser.add_argument("--puppets", help="the videos of puppets that --data_root was made of, with their .npz")
-    parser.add_argument("--json", help="file to write the results to")
+    parser.add_argument(
+        "--pairs", type=cli.integer(2, cli.MOST_AT_ONCE), default=1000, help="runs of frames on each side, at most"
+    )
+    parser.add_argument(
+        "--puppets", type=cli.path, help="the videos of puppets that --data_root was made of, with their .npz"
+    )
+    parser.add_argument("--json", type=cli.path, help="file to write the results to")
     args = parser.parse_args()
     if args.json:
+        inputs = args.data_root, args.checkpoint, args.filelists, args.puppets
+        files.check_outfile(args.json, *inputs, suffix=None, mark=files.json_with("pairs", "clips"))
         files.check_writable(Path(args.json).parent)
     options = {name: value for name, value in vars(args).items() if name != "json"}
     results, why = measure(**options)

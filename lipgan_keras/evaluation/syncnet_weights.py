@@ -50,7 +50,7 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
         UserError: torch is missing, no such file, not a state dict, or not SyncNet's: the first array that is missing
             or of another shape is named.
     """
-    files.check_outfile(out, source, suffix=".h5")
+    files.check_outfile(out, source, suffix=".h5", mark=b"lipgan_keras_syncnet")
     state = _state_dict(source)
     models = {stream: build() for stream, build in STREAMS.items()}
     data = io.BytesIO()  # HDF5 that meets a full disc ends in a crash, not in an error

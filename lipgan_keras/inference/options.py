@@ -12,6 +12,7 @@ from . import blend
 ENGINES = ("auto", "openvino", "keras")
 BATCH_SIZE = 16  # faces that the generator is given at once
 MAX_FPS = 240
+PREVIEW_SIDE = 192  # pixels of a face in a preview
 
 
 @dataclasses.dataclass
@@ -93,6 +94,14 @@ class Summary:
             "real time"
         )
         return f"{text}\nit ends early: {self.broken}" if self.broken else text
+
+
+def is_preview(path: Path) -> bool:
+    """Whether a file is a PNG of a preview's size: rows of squares, two below one another."""
+    with open(path, "rb") as file:
+        head = file.read(24)
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and height == 2 * PREVIEW_SIDE and width % PREVIEW_SIDE == 0
 
 
 def check_options(options: Options):

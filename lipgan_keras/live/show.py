@@ -117,7 +117,7 @@ def live(
         stack.callback(sound.end)
         stack.callback(ready.set)
         stack.callback(closed.set)
-        output = _check_sink(sink, stack, face, audio)
+        output = _check_sink(sink, stack, face, audio, checkpoint_path)
         # Before all that takes long: a microphone does not wait.
         threading.Thread(target=_source(audio), args=(sound, ready, closed), daemon=True).start()
         head = Head(checkpoint_path, face, pads, box, region, sharpen, engine, audio_offset_ms, label)
@@ -147,7 +147,7 @@ def _announce(head, show):
     )
 
 
-def _check_sink(sink, stack, face, audio):
+def _check_sink(sink, stack, *inputs):
     """A function that makes the sink; complains of what can be told before."""
     if sink == "window":
         open_window().destroy()
@@ -160,7 +160,7 @@ def _check_sink(sink, stack, face, audio):
     path = Path(sink)
     if path.suffix.lower() != ".mp4":
         raise UserError(f'--sink {sink}: is neither "window", "-" nor an MP4 file; let its name end in .mp4')
-    files.check_outfile(path, face, audio)
+    files.check_outfile(path, *inputs)
     files.check_writable(path.parent)
     return lambda *arguments: Mp4(path, *arguments)
 

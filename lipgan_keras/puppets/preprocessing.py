@@ -9,10 +9,10 @@ def main() -> None:
     command.main(_recast)
 
 
-def _recast(options: PreprocessConfig, people: int) -> None:
+def _recast(options: PreprocessConfig, people: int) -> int:
     from . import recast  # loads the code that changes images
 
-    recast.recast(options.final_data_root, people, options.num_workers)
+    return recast.made_and_failed(options.final_data_root, people, options.num_workers)[1]
 
 
 def script() -> None:

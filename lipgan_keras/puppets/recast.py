@@ -28,7 +28,7 @@ from ..data.clip_folder import Clip
 from ..data.preprocess_config import PreprocessConfig
 from ..data.splits import hash_of
 from ..face import cropping, landmarks68, smoothing
-from ..utils import processes
+from ..utils import processes, terminal
 from ..utils.errors import UserError
 from .camera import Camera
 from .person import Axes, Complexion, Person, fall
@@ -224,8 +224,18 @@ def recast(
         How many clips were made.
 
     Raises:
-        UserError: no such folder, or no clip that can be recast.
+        UserError: no such folder, no clip that can be recast, or not one that worked.
     """
+    return made_and_failed(data_root, people, num_workers, seed)[0]
+
+
+def made_and_failed(
+    data_root: str | os.PathLike,
+    people: int | Callable[[Clip], int],
+    num_workers: int = 1,
+    seed: int = 0,
+) -> tuple[int, int]:
+    """`recast`, which also says how many clips could not be made."""
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
@@ -254,13 +264,14 @@ def recast(
             elif size not in (preprocess.MADE_BEFORE, preprocess.BUSY):
                 failed.append(size)
             bar.update()
-    print(
+    terminal.say(
         f"{made} clips recast ({written / 1e6:.0f} MB), {len(jobs) - len(todo)} skipped (done before), "
         f"{len(failed)} failed"
     )
-    for reason in failed:
-        print(f"  failed: {reason}")
-    return made
+    terminal.say(*(f"  failed: {reason}" for reason in failed), error=True)
+    if len(failed) == len(jobs):
+        raise UserError(f"{root}: none of its clips could be recast; see the reasons above")
+    return made, len(failed)
 
 
 def _target(root, folder, number):

@@ -36,6 +36,7 @@ def train(options: TrainConfig) -> None:
 
 
 def _train(options, logdir):
+    _check_log(logdir / "log.csv")
     _tidy(logdir)
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, options) if latest.exists() else None
@@ -79,6 +80,11 @@ def _fit(run, data, steps, log):
         if error.filename or not error.errno:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(log.logdir)) from error
+
+
+def _check_log(path):
+    """Refuse a log that no training wrote, as rows that do not belong to the run are cut away."""
+    files.check_outfile(path, suffix=None, mark=lambda path: path.read_bytes()[:5] == b"step,")
 
 
 def _tidy(logdir):

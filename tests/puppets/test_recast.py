@@ -154,8 +154,8 @@ def test_clips_that_cannot_be_recast(tmp_path, capsys):
     root = make_root(tmp_path / "crops", clips=2, frames=range(FRAMES))
     (root / "main" / "video" / "clip1" / "3.jpg").write_text("no picture")
     assert recast.recast(root, 1) == 1
-    out = capsys.readouterr().out
-    assert "1 clips recast" in out and "clip1/3.jpg: cannot be read as a picture" in out
+    said = capsys.readouterr()
+    assert "1 clips recast" in said.out and "clip1/3.jpg: cannot be read as a picture" in said.err
     assert not list(root.rglob("*.partial"))
 
 
