@@ -339,7 +339,7 @@ def _order(layer):
 def _open(path):
     if not os.path.exists(path):
         raise UserError(f"{path}: no such file; {keras2.NOT_ONE}")
-    if os.path.isdir(path):
+    if os.path.isdir(files.regular(path)):
         raise UserError(f"{path}: is a folder; {keras2.NOT_ONE}")
     try:
         return h5py.File(path, "r")

@@ -6,6 +6,7 @@ import os
 
 from ..utils import cli
 from ..utils.cli import ArgumentParser
+from ..utils.terminal import say
 from . import check_out, export, load_generator, read_config, read_split, save_checkpoint
 
 
@@ -38,11 +39,11 @@ def main() -> None:
     check_out(args.out, args.file, args.plugin)
     if args.command == "export":
         config = export(args.file, args.out, args.float16, args.sync)
-        print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
+        say(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
     else:
         model, config = load_generator(args.file, args.audio_offset_ms)
         save_checkpoint(args.out, {"generator": model}, config, split=read_split(args.file))
-        print(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
+        say(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
 
 
 if __name__ == "__main__":

@@ -188,6 +188,7 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
 
 
 def _listed_videos(root, path, split):
+    files.regular(path)
     try:
         lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
     except (OSError, UnicodeDecodeError) as error:
@@ -218,7 +219,7 @@ def finished(target: Path, img_size: int, crop: str = PreprocessConfig.crop) -> 
     if not target.exists():
         return None
     try:
-        with np.load(target / "landmarks.npz", allow_pickle=False) as saved:
+        with np.load(files.regular(target / "landmarks.npz"), allow_pickle=False) as saved:
             size, steady = int(saved["img_size"]), "steady" in saved and bool(saved["steady"])
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
         return f"{target}: is there, but not made by this program; choose another --final_data_root"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..data import pack
-from ..utils import errors
+from ..utils import errors, files
 from ..utils.errors import UserError
 from ..utils.terminal import say
 from . import kept
@@ -26,8 +26,8 @@ def paired_jobs(options, out) -> list[Job]:
     jobs = []
     for name in sorted({*truth, *generated}):
         found, problem = [], None
-        for files, folder in ((truth, options.truth), (generated, options.generated)):
-            paths = files.get(name, [])
+        for videos, folder in ((truth, options.truth), (generated, options.generated)):
+            paths = videos.get(name, [])
             found.append(paths[0] if paths else None)
             if not paths:
                 problem = f"{folder}: holds no video of that name; a pair has the same name in both folders"
@@ -126,6 +126,7 @@ def _safe(name):
 
 
 def _lines(path) -> list[list[str]]:
+    files.regular(path)
     try:
         return [line.split() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.split()]
     except (OSError, UnicodeDecodeError) as error:

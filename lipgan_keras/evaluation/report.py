@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ..utils import cli, errors, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
+from ..utils.terminal import say
 from . import config, report_clips, report_plots
 from .report_clips import ClipCutter
 from .report_plots import plots
@@ -39,6 +40,7 @@ def load(path: str | os.PathLike) -> dict:
     Raises:
         UserError: no such file, not JSON, or not the results of an evaluation.
     """
+    files.regular(path)
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -405,4 +407,4 @@ def main() -> None:
     files.check_outfile(out, args.results, suffix=".html", mark=config.PAGE)
     options = {name: getattr(args, name) for name in ("cases", "pairs", "clip_seconds", "clip_size", "sheet_only")}
     write(load(args.results), folder, out, progress=True, **options)
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    say(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

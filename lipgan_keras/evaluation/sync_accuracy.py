@@ -26,6 +26,7 @@ from ..inference import models
 from ..utils import cli, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
+from ..utils.terminal import say
 
 DIFFERENT = 0.15  # mean absolute difference of the openings (0..1) of two runs from which on they look different
 ORACLE_STEP = 0.05  # the oracle reads openings to this
@@ -61,7 +62,7 @@ def true_opening(folder: Path, data_root: str | Path, puppets: str | Path) -> np
     """
     path = Path(puppets) / f"{folder.relative_to(data_root)}.npz"
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with np.load(files.regular(path), allow_pickle=False) as saved:
             return saved["opening"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: no truth of a puppet; give the folder that {data_root} was made of") from error
@@ -163,7 +164,7 @@ def main() -> None:
         files.check_writable(Path(args.json).parent)
     options = {name: value for name, value in vars(args).items() if name != "json"}
     results, why = measure(**options)
-    print(
+    say(
         f"{args.checkpoint}: accuracy on {results['pairs']} pairs of {results['clips']} held-out clips, half of them "
         "in sync"
     )
@@ -175,10 +176,10 @@ def main() -> None:
                     f"   {results[name]['different']:6.1%} of the {results['different_pairs']} whose openings differ "
                     f"by {DIFFERENT}"
                 )
-            print(line)
+            say(line)
     if "oracle" in results:
-        print(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
-    print(f"  measured on {why}")
+        say(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
+    say(f"  measured on {why}")
     if args.json:
         with files.replacing(args.json) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")

@@ -65,7 +65,7 @@ def convert(source: str | os.PathLike, out: str | os.PathLike) -> None:
 
 
 def _state_dict(path) -> dict:
-    if not os.path.isfile(path):
+    if not os.path.isfile(files.regular(path)):
         raise UserError(f"{path}: no such file; name the released syncnet_v2.model")
     try:
         with processes.signals_put_off(), files.quiet_stderr():
@@ -108,7 +108,7 @@ def _array(state, key, wanted, path) -> np.ndarray:
 
 
 def load_weights(models, path) -> None:
-    if not os.path.isfile(path):
+    if not os.path.isfile(files.regular(path)):
         raise UserError(f"{path}: no such file; {NOT_ONE}")
     try:
         with h5py.File(path, "r") as file:

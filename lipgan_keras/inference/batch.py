@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ..lipsync import LipSync
-from ..utils import errors
+from ..utils import errors, files
 from ..utils.errors import Incomplete, UserError
 from ..utils.terminal import say
 
@@ -22,6 +22,7 @@ def read_pairs(path: str | os.PathLike, results_dir: str | os.PathLike) -> list[
     """
     path = Path(path)
     pairs, lines = [], {}
+    files.regular(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

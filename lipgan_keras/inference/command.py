@@ -5,7 +5,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from ..utils import cli, files
+from ..utils import cli, files, terminal
 from . import flags
 from .options import BATCH_SIZE, Options
 
@@ -35,7 +35,7 @@ def main() -> None:
         return
     outfile = args.outfile or os.path.join(args.results_dir, f"{Path(args.face).stem}_{Path(args.audio).stem}.mp4")
     files.check_outfile(outfile, args.face, args.audio, args.checkpoint_path, args.plugin)
-    print(lipsync.run(args.face, args.audio, outfile, progress=True, **options))
+    terminal.say(*str(lipsync.run(args.face, args.audio, outfile, progress=True, **options)).split("\n"))
 
 
 def _check(parser, args):

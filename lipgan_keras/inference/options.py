@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..utils.errors import UserError
+from ..utils.terminal import printable
 from . import blend
 
 ENGINES = ("auto", "openvino", "keras")
@@ -89,11 +90,11 @@ class Summary:
 
     def __str__(self) -> str:
         text = (
-            f"{self.outfile}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of them with no "
-            f"face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, {self.real_time_factor:.2f} x "
-            "real time"
+            f"{printable(self.outfile)}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of "
+            f"them with no face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, "
+            f"{self.real_time_factor:.2f} x real time"
         )
-        return f"{text}\nit ends early: {self.broken}" if self.broken else text
+        return f"{text}\nit ends early: {printable(self.broken)}" if self.broken else text
 
 
 def is_preview(path: Path) -> bool:

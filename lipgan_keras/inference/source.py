@@ -18,6 +18,7 @@ from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
 from ..utils import files
 from ..utils.errors import UserError
+from ..utils.terminal import say
 from .options import Options, check_options, is_preview
 from .pipeline import Stages
 
@@ -143,9 +144,7 @@ class Source:
                 width = one.face.box[2] - one.face.box[0]
                 if width < SMALL_FACE and not small:
                     small = True
-                    print(
-                        f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", file=sys.stderr
-                    )
+                    say(f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", error=True)
             yield shot
 
     def _track(self, frames, fade=FADE) -> Iterator[Tracked]:

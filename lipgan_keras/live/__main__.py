@@ -1,7 +1,5 @@
-import sys
-
 from ..inference import flags
-from ..utils import cli
+from ..utils import cli, terminal
 from ..utils.cli import ArgumentParser
 from .show import live
 
@@ -49,7 +47,7 @@ def main() -> None:
         args.audio_offset_ms,
         args.label,
     )
-    print(summary, file=sys.stderr if args.sink == "-" else sys.stdout)
+    terminal.say(*str(summary).split("\n"), error=args.sink == "-")
 
 
 if __name__ == "__main__":

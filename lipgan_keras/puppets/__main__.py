@@ -3,6 +3,7 @@ from pathlib import Path
 
 from ..utils import cli
 from ..utils.cli import ArgumentParser
+from ..utils.terminal import say
 from .clips import make_clips
 from .utterance import read_texts
 
@@ -26,7 +27,7 @@ def main() -> None:
         img_size=args.img_size,
         clear=args.clear,
     )
-    print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
+    say(f"{len(paths)} clips in {Path(args.out) / 'main'}")
 
 
 def _parser() -> ArgumentParser:

@@ -383,7 +383,7 @@ def _job(out, looks, clip, options) -> _Job:
 def _is_made(path, note, crops):
     if crops and path.exists():
         try:
-            with np.load(path / "landmarks.npz") as saved:
+            with np.load(utils_files.regular(path / "landmarks.npz")) as saved:
                 return str(saved["made_with"]) == note
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: is there, but no crops of a puppet; choose another --out") from error
@@ -391,7 +391,7 @@ def _is_made(path, note, crops):
     if path.exists() and not truth.exists():
         raise UserError(f"{path}: is there, but no clip of a puppet; choose another --out")
     try:
-        with np.load(truth) as saved:
+        with np.load(utils_files.regular(truth)) as saved:
             return path.is_file() and str(saved["made_with"]) == note
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return False

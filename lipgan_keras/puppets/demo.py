@@ -14,6 +14,7 @@ from ..config import SAMPLE_RATE
 from ..utils import cli, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
+from ..utils.terminal import say
 
 SOUND_SEED = 10_000  # no clip's
 
@@ -54,10 +55,10 @@ def demo(photo: str | None, outfile: str, seconds: float) -> None:
     wave, opening, _ = speech.synthesise_speech(seconds, np.random.default_rng(SOUND_SEED))
     audio_file.save_wav(sound, wave)
     command = ["python", "inference.py", "--face", str(photo), "--audio", str(sound), "--outfile", str(outfile)]
-    print(f"$ {shlex.join(command)}", flush=True)
-    print(LipSync().run(photo, sound, outfile, progress=True))
-    print(
-        f"\n{outfile}: a sound that the generator never heard. The mouth follows the true opening with a correlation "
+    say(f"$ {shlex.join(command)}")
+    say(*str(LipSync().run(photo, sound, outfile, progress=True)).split("\n"), "")
+    say(
+        f"{outfile}: a sound that the generator never heard. The mouth follows the true opening with a correlation "
         f"of {correlation(outfile, opening):.2f}, measured on the video."
     )
 

@@ -1,6 +1,7 @@
 """What the command-line scripts share: one-line errors, quiet Ctrl-C, all-or-nothing output files."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import os
@@ -108,7 +109,7 @@ def existing(text: str) -> str:
     if not os.path.exists(text):
         raise argparse.ArgumentTypeError(f"{text}: no such file; check the path")
     try:
-        files.check_regular(text)
+        files.regular(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
@@ -153,8 +154,7 @@ def run(main: Callable[[], None]) -> None:
         terminal.never_fail(stream)
     try:
         main()
-        if sys.stdout is not None:
-            sys.stdout.flush()  # while a full disc can still be said
+        _flush()
     except SystemExit:
         raise
     except BaseException as error:
@@ -166,7 +166,23 @@ def run(main: Callable[[], None]) -> None:
             traceback.print_exc()
         else:
             print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            _flush()
         sys.exit(code)
+
+
+def _flush():
+    """Write what was printed, while a full disc can still be said."""
+    if sys.stdout is None or sys.stdout.closed:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python tries once more when it ends, and would complain again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def _told(error):

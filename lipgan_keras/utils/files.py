@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 try:
     import fcntl
@@ -22,6 +23,7 @@ from .errors import UserError
 
 MARK = b"lipgan_keras"  # is in every file of which nothing else tells that it was written here
 LOOKED = 1 << 26  # bytes at the beginning of a file in which its mark is; the index of an MP4 is there
+PathLike = TypeVar("PathLike", str, os.PathLike, Path)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,13 +44,14 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     handle, name = _locked_temporary(path)
     temporary = Path(name)
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename == name or (error.filename is None and error.errno in FULL):
+        if error.filename == name:
             error.filename = os.fspath(path)  # the name that the user gave
         raise
     finally:
@@ -183,7 +186,8 @@ def check_outfolder(folder: str | os.PathLike, marker: str, is_ours: Callable[[P
     found = next((name for name in sorted(os.listdir(folder)) if not name.startswith(".")), None)
     if found and not is_ours(folder):
         raise UserError(f"{folder}: holds {found}, which is no earlier output of this; name another folder")
-    (folder / marker).write_bytes(MARK)
+    with naming(folder / marker):
+        (folder / marker).write_bytes(MARK)
 
 
 def _check_place(path):
@@ -203,8 +207,8 @@ def _holds(path, mark):
             return data.find(mark) >= 0
 
 
-def check_regular(path: str | os.PathLike) -> None:
-    """Refuse what would be waited for without end, such as a pipe that nobody writes to.
+def regular(path: PathLike) -> PathLike:
+    """`path` itself, unless it would be waited for without end, such as a pipe that nobody writes to.
 
     Raises:
         UserError: a pipe, a device or a socket. What is not there is no error here.
@@ -212,6 +216,18 @@ def check_regular(path: str | os.PathLike) -> None:
     odd = _odd(path)
     if odd:
         raise UserError(f"{path}: is {odd}; give a file")
+    return path
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let a write to a full disc, which names no file, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = os.fspath(path)
+        raise
 
 
 def _odd(path):

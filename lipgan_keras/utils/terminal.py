@@ -24,6 +24,11 @@ def text_cell(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
+def text_of(cell: str) -> str:
+    """The text of which `text_cell` made a cell."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
+
+
 def never_fail(stream: TextIO | None) -> None:
     """Let what a stream's encoding lacks be escaped, in place of an error."""
     reconfigure = getattr(stream, "reconfigure", None)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 
 import cv2
 import numpy as np
@@ -12,8 +13,15 @@ from helpers.checks import assert_one_line
 from helpers.clips import make_root
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
+from lipgan_keras.data import clip_folder, pack, preprocess
+from lipgan_keras.evaluation import fid, find, mean_opinion, report, syncnet_weights
 from lipgan_keras.face.photos import shipped_photos
-from lipgan_keras.media import audio_file
+from lipgan_keras.inference import batch
+from lipgan_keras.media import audio_file, probe, video_reader, video_writer
+from lipgan_keras.puppets import phones, photos, utterance
+from lipgan_keras.puppets.face_model import FaceModel
+from lipgan_keras.utils import plugin
+from lipgan_keras.utils.errors import UserError
 
 CONFIG = ModelConfig("basic", "mel", 0.125)
 FOREIGN = b"precious, and of somebody else"
@@ -102,3 +110,89 @@ def test_an_output_of_before_is_replaced(inputs, tmp_path, capfd):
         assert made.returncode == 0, made.stderr
         made = synthetic.call("preprocess.py", "--final_data_root", inputs / "clips", "--pack", pack, capfd=capfd)
         assert made.returncode == 0, made.stderr
+
+
+# --------------------------------------------------------------------------------------- pipes that nobody writes to
+
+READERS = {
+    "checkpoint": checkpoints.read_config,
+    "sound": audio_file.load_audio,
+    "sound in memory": audio_file.pcm,
+    "sound of a video": lambda path: video_writer.VideoWriter(path.parent / "new.mp4", 64, 64, 25, audio=path),
+    "face": probe.probe,
+    "picture": video_reader.read_image,
+    "photo": photos.load_puppet,
+    "clips": pack.clip_folders,
+    "list": pack.read_list,
+    "list of videos": lambda path: preprocess.find_videos(path.parent, path.stem, path.parent),
+    "list of pairs": find._lines,
+    "table": lambda path: batch.read_pairs(path, path.parent),
+    "answers": mean_opinion.read,
+    "results": report.load,
+    "weights of SyncNet": lambda path: syncnet_weights.load_weights({}, path),
+    "SyncNet": lambda path: syncnet_weights.convert(path, path.parent / "new.h5"),
+    "InceptionV3": fid.Inception,
+    "phones": phones.read,
+    "sentences": utterance.read_texts,
+    "face model": FaceModel.load,
+    "plugin": plugin.run,
+}
+
+
+def in_time(work, *arguments):
+    """What it returns or raises, unless it waits for a pipe."""
+    ended = []
+
+    def run():
+        try:
+            ended.append(work(*arguments))
+        except BaseException as error:  # noqa: BLE001 - handed on
+            ended.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "waits"
+    return ended[0]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_is_refused_by_whatever_reads_it(tmp_path, name):
+    path = tmp_path / "pipe.txt"
+    os.mkfifo(path)
+    result = in_time(READERS[name], path)
+    if name == "sound in memory":
+        assert result is None
+    else:
+        assert isinstance(result, UserError) and str(result) == f"{path}: is a pipe; give a file", result
+
+
+def test_a_pipe_in_a_clip(tmp_path):
+    root = make_root(tmp_path / "clips", clips=1)
+    folder = next(path.parent for path in root.rglob("0.jpg"))
+    clip = clip_folder.Clip(folder)
+    for name in ("0.jpg", "landmarks.npz"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    for name, work, argument in (("0.jpg", clip.read, "0.jpg"), ("landmarks.npz", clip_folder.Clip, folder)):
+        result = in_time(work, argument)
+        assert isinstance(result, UserError) and str(result).startswith(f"{folder / name}: "), result
+    assert "not made by this program" in in_time(preprocess.finished, folder, 96)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inference.py --face {0} --audio {0}",
+        "inference.py --batch {0}",
+        "lipgan_keras.live --face {1} --audio {0} --sink {0}.mp4",
+        "lipgan_keras.checkpoints info {0}",
+        "evaluate.py --generated {0} --truth {0}",
+        "train.py --data_root {0} --logdir {2}",
+    ],
+)
+def test_a_pipe_on_the_command_line(inputs, tmp_path, capfd, command):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    words = command.format(path, inputs / "face.png", tmp_path / "logs").split()
+    assert_one_line(synthetic.call(*words, capfd=capfd), f"{path}: is a pipe; give a file")
