@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..utils import cli, files, terminal
 from . import flags
-from .options import BATCH_SIZE, Options
+from .options import BATCH_SIZE, MOST_FACES, Options
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def _add_result(out):
     )
     out.add_argument(
         "--lipgan_batch_size",
-        type=cli.integer(1, cli.MOST_AT_ONCE),
+        type=cli.integer(1, MOST_FACES),
         default=BATCH_SIZE,
         help="faces that the generator is given at once",
     )

@@ -11,7 +11,7 @@ from ..utils.terminal import printable
 from . import blend
 
 ENGINES = ("auto", "openvino", "keras")
-BATCH_SIZE = 16  # faces that the generator is given at once
+BATCH_SIZE, MOST_FACES = 16, 1024  # that the generator is given at once, by default and at most
 MAX_FPS = 240
 PREVIEW_SIDE = 192  # pixels of a face in a preview
 

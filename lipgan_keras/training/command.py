@@ -6,6 +6,7 @@ from ..data.order import BALANCES
 from ..utils import cli
 from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
 
+MOST_BATCH = 8192
 MOST_FRAMES = 1000  # that a discriminator sees at once
 
 
@@ -58,7 +59,7 @@ def _add_run(parser):
     parser.add_argument("--width", type=cli.positive(MOST_WIDTH), help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
     parser.add_argument(
-        "--batch_size", type=cli.integer(1, cli.MOST_AT_ONCE), help="frames a step (with --recipe sync: runs of frames)"
+        "--batch_size", type=cli.integer(1, MOST_BATCH), help="frames a step (with --recipe sync: runs of frames)"
     )
     parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
     parser.add_argument("--epochs", type=cli.integer(1), help="passes over all frames")

@@ -15,8 +15,8 @@ from .errors import Incomplete, UserError, describe_os_error
 
 MOST = 1_000_000_000  # what no flag has a use for more than; each that costs memory or time has a limit of its own
 MOST_PROCESSES = 1024
-MOST_AT_ONCE = 65_536  # frames, clips or pairs that are held at once
-MOST_SECONDS = 86_400.0  # of a sound that is held in memory
+MOST_AT_ONCE = 65_536  # clips or pairs that are held at once
+MOST_SECONDS = 3_600.0  # of a sound that is held in memory
 MOST_PIXELS = 1_000_000  # of a side of a picture
 MOST_MS = 60_000.0  # by which audio may be shifted
 

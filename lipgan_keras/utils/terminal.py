@@ -15,8 +15,12 @@ def say(*lines: Any, error: bool = False) -> None:
     """Print each as one line, at once: to standard output, or with `error` to standard error."""
     stream = sys.stderr if error else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    for line in lines:
-        print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    try:
+        for line in lines:
+            print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except OSError as problem:  # on a full disc
+        problem.filename = "standard error" if error else "standard output"
+        raise
 
 
 def text_cell(text: str) -> str:

@@ -1,7 +1,9 @@
 """What every command has in common: nothing that it did not write is written over."""
 
 import os
+import resource
 import shutil
+import signal
 import threading
 
 import cv2
@@ -110,6 +112,26 @@ def test_an_output_of_before_is_replaced(inputs, tmp_path, capfd):
         assert made.returncode == 0, made.stderr
         made = synthetic.call("preprocess.py", "--final_data_root", inputs / "clips", "--pack", pack, capfd=capfd)
         assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lipgan_keras.checkpoints export {i}/run.h5 {0}",
+        "preprocess.py --final_data_root {i}/clips --pack {0}",
+    ],
+)
+def test_a_full_disc_is_said_of_the_output(inputs, tmp_path, capfd, command):
+    out = tmp_path / "out"
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        result = synthetic.call(*command.format(out, i=inputs).split(), capfd=capfd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert_one_line(result, f"{out}: File too large; free some space")
+    assert os.listdir(tmp_path) == []
 
 
 # --------------------------------------------------------------------------------------- pipes that nobody writes to

@@ -83,7 +83,7 @@ def test_every_flag_has_limits(monkeypatch):
 @pytest.mark.parametrize("text", ["1e308", "nan", "1" + "0" * 400, "x" * 300])
 def test_a_number_out_of_bounds_is_one_short_line(capfd, text):
     result = synthetic.call("train.py", "--data_root", "x", "--batch_size", text, capfd=capfd)
-    assert_one_line(result, "--batch_size", "at least 1 and at most 65,536")
+    assert_one_line(result, "--batch_size", "at least 1 and at most 8,192")
     assert len(result.stderr) < 250
 
 
@@ -184,11 +184,10 @@ def test_what_goes_wrong_elsewhere_is_one_line():
     assert errors.describe(OSError("3 requested and 0 written"), "a") == "a: OSError: 3 requested and 0 written"
 
 
-def test_standard_output_on_a_full_disc(script):
-    code = (
-        "import sys; from lipgan_keras.utils import cli; sys.stdout = open('/dev/full', 'w')\ncli.run(lambda: print(1))"
-    )
-    result = script("-c", code)
+@pytest.mark.parametrize("printing", ["print", "terminal.say"])
+def test_standard_output_on_a_full_disc(script, printing):
+    code = "import sys; from lipgan_keras.utils import cli, terminal; sys.stdout = open('/dev/full', 'w')\n"
+    result = script("-c", f"{code}cli.run(lambda: {printing}(1))")
     assert_one_line(result, "standard output: No space left")
 
 
