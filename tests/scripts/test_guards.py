@@ -20,7 +20,7 @@ from lipgan_keras.evaluation import fid, find, mean_opinion, report, syncnet_wei
 from lipgan_keras.face.photos import shipped_photos
 from lipgan_keras.inference import batch
 from lipgan_keras.media import audio_file, probe, video_reader, video_writer
-from lipgan_keras.puppets import phones, photos, utterance
+from lipgan_keras.puppets import demo, phones, photos, speech, utterance
 from lipgan_keras.puppets.face_model import FaceModel
 from lipgan_keras.utils import plugin
 from lipgan_keras.utils.errors import UserError
@@ -81,6 +81,14 @@ def test_a_photo_that_is_called_as_the_sound_of_the_demo(inputs, tmp_path, capfd
     photo = shutil.copy(inputs / "face.png", tmp_path / "a_sound.wav")
     result = synthetic.call("lipgan_keras.demo", "--photo", photo, "--outfile", tmp_path / "a.mp4", capfd=capfd)
     assert_one_line(result, "a_sound.wav: is an input too")
+
+
+def test_the_sound_of_an_earlier_demo_is_known(inputs, tmp_path):
+    for seconds in (1, 1.5, 2.03):
+        wave, *_ = speech.synthesise_speech(seconds, np.random.default_rng(demo.SOUND_SEED))
+        audio_file.save_wav(tmp_path / "a_sound.wav", wave)
+        assert demo._is_sound(tmp_path / "a_sound.wav")
+    assert not demo._is_sound(inputs / "speech.wav") and not demo._is_sound(inputs / "face.png")
 
 
 def test_folders_of_others(inputs, tmp_path, capfd):
