@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import librosa
@@ -224,18 +225,26 @@ def recast(
         How many clips were made.
 
     Raises:
-        UserError: no such folder, no clip that can be recast, or not one that worked.
+        UserError: no such folder, or no clip that can be recast.
     """
-    return made_and_failed(data_root, people, num_workers, seed)[0]
+    return recast_all(data_root, people, num_workers, seed).made
 
 
-def made_and_failed(
+class Counts(NamedTuple):
+    """Of clips: made now, made before, and those that could not be made."""
+
+    made: int
+    before: int
+    failed: int
+
+
+def recast_all(
     data_root: str | os.PathLike,
     people: int | Callable[[Clip], int],
     num_workers: int = 1,
     seed: int = 0,
-) -> tuple[int, int]:
-    """`recast`, which also says how many clips could not be made."""
+) -> Counts:
+    """`recast`, which says more of what it has done."""
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
@@ -269,9 +278,7 @@ def made_and_failed(
         f"{len(failed)} failed"
     )
     terminal.say(*(f"  failed: {reason}" for reason in failed), error=True)
-    if len(failed) == len(jobs):
-        raise UserError(f"{root}: none of its clips could be recast; see the reasons above")
-    return made, len(failed)
+    return Counts(made, len(jobs) - len(todo), len(failed))
 
 
 def _target(root, folder, number):
