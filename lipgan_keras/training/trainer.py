@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from pathlib import Path
 
 from .. import blocks, checkpoints, networks
@@ -116,7 +115,7 @@ def _crop_style(clips):
         say(
             f"{sum(clip.crop != style for clip in clips)} of {len(clips)} clips have {' and '.join(others)} crops and "
             f"not {style} ones; preprocess all with one --crop",
-            file=sys.stderr,
+            error=True,
         )
     return style
 
