@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import BLOCKS, IMG_SIZE, IMG_SIZES, WINDOW_SHAPE, ModelConfig
+from .config import BLOCKS, IMG_SIZE, IMG_SIZES, MOST_WIDTH, WINDOW_SHAPE, ModelConfig
 from .utils import cli, cost, files, plugin
 from .utils.backend import keras
 from .utils.errors import UserError
@@ -273,7 +273,7 @@ def main(make) -> None:
         prog="python -m lipgan_keras.networks",
         description="List the blocks: name, kind, parameters, and floating-point operations and CPU time of one face.",
     )
-    parser.add_argument("--width", type=cli.positive(), default=1.0, help="factor on all channel counts")
+    parser.add_argument("--width", type=cli.positive(MOST_WIDTH), default=1.0, help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, default=IMG_SIZE, help="side of the face crops")
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), default="mel", help="audio front end")
     cli.add_plugin_flag(parser)

@@ -9,6 +9,7 @@ import dataclasses
 
 IMG_SIZE = 96  # side of the face crop in pixels, the reference's
 IMG_SIZES = (96, 192)
+MOST_WIDTH = 8.0  # factor on all channel counts; beyond, no network fits into memory
 MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 FPS = 25  # frames a second of every preprocessed clip
 SAMPLE_RATE = 16000

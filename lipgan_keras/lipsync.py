@@ -30,6 +30,7 @@ from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
 from .inference.source import OutputFrame, Source
+from .media import video_reader
 from .utils import files
 from .utils.errors import UserError
 
@@ -122,6 +123,7 @@ class LipSync:
                 if source.broken and summary.seconds < source.seconds - inference_source.END:
                     summary.broken = source.broken
                     writer.cut_sound(summary.seconds)
+                summary.damaged = video_reader.damaged(face, source.damage)
             if summary.frames == summary.frames_without_face:
                 raise UserError(f"{face}: {source.nobody()} in the part that is used; give one that shows it")
             bar.total = summary.frames

@@ -277,6 +277,7 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
     Raises:
         UserError: the file does not hold them.
     """
+    check_out(out, path)
     generator, config = load_generator(path)
     models = {"generator": generator}
     if sync:
@@ -287,6 +288,19 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
         load_weights(models["sync"], path)
     save_checkpoint(out, models, config, split=read_split(path), float16=float16)
     return config
+
+
+def check_out(out: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
+    """See that a generator's file can be written there: see `files.check_outfile`. What train.py goes on from stays."""
+    files.check_outfile(out, *inputs, suffix=None, mark=_is_export)
+
+
+def _is_export(path):
+    try:
+        with h5py.File(path, "r") as file:
+            return "lipgan_keras" in file.attrs and "training" not in file.attrs
+    except (OSError, RuntimeError):
+        return False
 
 
 def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
@@ -325,7 +339,7 @@ def _order(layer):
 def _open(path):
     if not os.path.exists(path):
         raise UserError(f"{path}: no such file; {keras2.NOT_ONE}")
-    if os.path.isdir(path):
+    if os.path.isdir(files.regular(path)):
         raise UserError(f"{path}: is a folder; {keras2.NOT_ONE}")
     try:
         return h5py.File(path, "r")

@@ -13,6 +13,8 @@ from .. import audio as audio_module
 from ..config import FPS, WINDOW_SHAPE
 from ..media import audio_file
 from ..utils.errors import UserError
+from ..utils.files import regular
+from ..utils.terminal import say
 from . import pack
 
 MIN_FRAMES = 12  # shorter clips are left out, as in the reference
@@ -109,7 +111,7 @@ class Clip:
         Raises:
             OSError: it cannot be read.
         """
-        return (self.folder / name).read_bytes() if self.packed is None else self.packed[name]
+        return regular(self.folder / name).read_bytes() if self.packed is None else self.packed[name]
 
     def _read_source(self):
         return pack.source_in(self.folder, lambda path: bytes(self.read(path.name)))
@@ -276,7 +278,7 @@ def find_clips(
     }
     if len(long) < len(clips):
         why = ", ".join(f"{count} with {reason}" for reason, count in reasons.items() if count)
-        print(f"{data_root}: {len(clips) - len(long)} of {len(clips)} clips are left out: {why}")
+        say(f"{data_root}: {len(clips) - len(long)} of {len(clips)} clips are left out: {why}")
     return long
 
 
@@ -315,7 +317,7 @@ def _find_sources(clips, data_root):
         if clip.source in unknown - lost:
             (clip.source,) = called[clip.source]
     if lost:
-        print(
+        say(
             f"{data_root}: {len(lost)} of the clips that source.txt files name are not there, or are several, as "
             f"{min(lost)}; what was made of the same one is still held out together"
         )

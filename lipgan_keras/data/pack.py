@@ -41,7 +41,7 @@ def clip_folders(data_root: str | os.PathLike) -> list[Path]:
     Raises:
         UserError: there is no such folder or pack, or no clip in it.
     """
-    if os.path.isdir(data_root):
+    if os.path.isdir(utils_files.regular(data_root)):
         folders = []
         for folder, subfolders, files in os.walk(data_root):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -64,7 +64,7 @@ def read_list(path: Path) -> set[str] | None:
     A line holds `<video>/<clip>`, or more or less of the end of a clip's path: it names all clips whose paths end so. A
     `.mp4` at its end and a second column are ignored.
     """
-    if not path.is_file():
+    if not utils_files.regular(path).is_file():
         return None
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -171,6 +171,15 @@ def _packed(folder, name):
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     return name, packed.getvalue()
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a file is one of `write`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == COMMENT
+    except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile):
+        return False
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from ..config import FPS
 from ..face import cropping, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
-from ..utils import errors, files, kinds, processes
+from ..utils import errors, files, kinds, processes, terminal
 from ..utils.errors import UserError
 from . import claims, pack
 from .preprocess_config import PreprocessConfig
@@ -46,31 +46,41 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def preprocess(options: PreprocessConfig, before_packing: Callable[[], object] | None = None) -> None:
+class Partly(str):
+    """What is said of a clip that was made, but for a part of its video."""
+
+
+def preprocess(options: PreprocessConfig, before_packing: Callable[[], int] | None = None) -> int:
     """Preprocess videos, then pack clips, each if `options` name them; prints summaries.
 
     Args:
-        before_packing: is called between the two.
+        before_packing: is called between the two, and returns how many clips failed.
+
+    Returns:
+        How many clips failed.
 
     Raises:
         UserError: an output that cannot be written to, no videos, no clips, or not one clip that worked.
     """
     options = kinds.checked(options)
     if options.pack:  # said before hours of work
-        if os.path.isdir(options.pack):
-            raise UserError(f"{options.pack}: is a folder; name a file in it")
+        files.check_outfile(options.pack, suffix=None, mark=pack.is_pack)
         files.check_writable(os.path.dirname(options.pack) or ".")
-    left = preprocess_videos(options) if options.videos_data_root else 0
+    left, failed = preprocess_videos(options) if options.videos_data_root else (0, 0)
     if before_packing:
-        before_packing()
+        failed += before_packing()
     if options.pack and left:
         raise UserError(f"{options.pack}: {left} clips are being made by another run; pack them when it has ended")
     if options.pack:
         pack_clips(options)
+    return failed
 
 
-def preprocess_videos(options: PreprocessConfig) -> int:
-    """Preprocess every video that `options` name, and print a summary; returns how many another run is making.
+def preprocess_videos(options: PreprocessConfig) -> tuple[int, int]:
+    """Preprocess every video that `options` name, and print a summary.
+
+    Returns:
+        How many clips another run is making, and how many failed or are of a part of their video.
 
     Raises:
         UserError: no videos, an output folder that cannot be written to, or not one clip that worked.
@@ -78,7 +88,7 @@ def preprocess_videos(options: PreprocessConfig) -> int:
     jobs = find_videos(options.videos_data_root, options.split, options.filelists)
     out = Path(options.final_data_root)
     files.check_writable(out)
-    todo, done, failures, busy = [], 0, [], []
+    todo, done, failures, partly, busy = [], 0, [], [], []
     for source, name in jobs:
         target = out / name
         state = finished(target, options.img_size, options.crop)
@@ -99,9 +109,13 @@ def preprocess_videos(options: PreprocessConfig) -> int:
         for source, reason in results:
             if reason in (MADE_BEFORE, BUSY):
                 busy.append(source)
+            elif isinstance(reason, Partly):
+                done += 1
+                partly.append(reason)
+                bar.write(terminal.printable(reason), file=sys.stderr)
             elif reason:
                 failures.append((source, reason))
-                bar.write(reason if str(source) in reason else f"{source}: {reason}", file=sys.stderr)
+                bar.write(terminal.printable(_with_source(source, reason)), file=sys.stderr)
             else:
                 done += 1
             bar.update()
@@ -110,14 +124,20 @@ def preprocess_videos(options: PreprocessConfig) -> int:
     left = sum(finished(targets[source], options.img_size, options.crop) != "finished" for source in busy)
     skipped += len(busy) - left
     others = f", {left} being made by another run" if left else ""
-    print(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed{others}")
-    for source, reason in sorted(failures):
-        print(f"  failed: {reason if str(source) in reason else f'{source}: {reason}'}")
+    of_parts = f" ({len(partly)} of damaged videos, without what is broken)" if partly else ""
+    terminal.say(f"{done} clips done{of_parts}, {skipped} skipped (done before), {len(failures)} failed{others}")
+    terminal.say(*(f"  in part: {one}" for one in sorted(partly)), error=True)
+    terminal.say(*(f"  failed: {_with_source(*failure)}" for failure in sorted(failures)), error=True)
     if failures and not (done or skipped or left):
         raise UserError(
             f"{options.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above"
         )
-    return left
+    return left, len(failures) + len(partly)
+
+
+def _with_source(source, reason):
+    """A reason that names the video."""
+    return reason if str(source) in reason else f"{source}: {reason}"
 
 
 def pack_clips(options: PreprocessConfig) -> None:
@@ -140,7 +160,7 @@ def pack_clips(options: PreprocessConfig) -> None:
                 "first"
             )
     size = pack.write(root, folders, options.pack, int(options.pack_mb * 1e6))
-    print(f"{options.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
+    terminal.say(f"{options.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
 
 
 def _is_named(folder, names):
@@ -178,6 +198,7 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
 
 
 def _listed_videos(root, path, split):
+    files.regular(path)
     try:
         lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
     except (OSError, UnicodeDecodeError) as error:
@@ -208,7 +229,7 @@ def finished(target: Path, img_size: int, crop: str = PreprocessConfig.crop) -> 
     if not target.exists():
         return None
     try:
-        with np.load(target / "landmarks.npz", allow_pickle=False) as saved:
+        with np.load(files.regular(target / "landmarks.npz"), allow_pickle=False) as saved:
             size, steady = int(saved["img_size"]), "steady" in saved and bool(saved["steady"])
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
         return f"{target}: is there, but not made by this program; choose another --final_data_root"
@@ -255,6 +276,7 @@ def preprocess_clip(source: Path, target: Path, img_size: int, crop: str = Prepr
 
 def make_once(source: Path, target: Path, img_size: int, crop: str, write: Callable[[Path], str | None]) -> str | None:
     """`preprocess_clip`, where `write` fills the folder, and returns None or why there is nothing to fill it with."""
+    partial = None
     try:
         with claims.claim(target) as partial:
             if finished(target, img_size, crop) == "finished":
@@ -262,22 +284,24 @@ def make_once(source: Path, target: Path, img_size: int, crop: str, write: Calla
             if partial is None:
                 return BUSY
             reason = write(partial)
-            if reason is None:
+            if reason is None or isinstance(reason, Partly):
                 os.rename(partial, target)
             return reason
     except Exception as error:  # noqa: BLE001 - one bad video never stops the run
         # Where this process stood still for so long that another one took over, its folder is gone.
         if isinstance(error, OSError) and finished(target, img_size, crop) == "finished":
             return MADE_BEFORE
+        if isinstance(error, OSError) and (error.filename is None or str(partial) in str(error.filename)):
+            error.filename = target  # in place of a hidden folder
         return errors.describe(error, source)
 
 
 def _write(source, folder, img_size, crop):
-    """Fill a clip's folder; returns None, or the reason why there is nothing to fill it with."""
+    """Fill a clip's folder; returns None, a `Partly`, or the reason why there is nothing to fill it with."""
     probe.probe(source)  # says best what is wrong with a file
     write_sound(folder, audio_file.load_audio(source))
-    saved = []
-    for number, tracked in on_grid(tracking.track(video_reader.read_frames(source), crop)):
+    saved, damage = [], []
+    for number, tracked in on_grid(tracking.track(video_reader.read_frames(source, damage=damage), crop)):
         frame = tracked.frame
         for one in tracked.faces:
             write_jpeg(folder / f"{number}.jpg", cropping.extract(frame.image, one.box, img_size))
@@ -288,7 +312,8 @@ def _write(source, folder, img_size, crop):
     names = ("frames", "landmarks", "box", "time", "duration")
     arrays = {name: np.array(column) for name, column in zip(names, zip(*saved, strict=True), strict=True)}
     np.savez(folder / "landmarks.npz", img_size=img_size, steady=np.uint8(crop == "steady"), **arrays)
-    return None
+    found = video_reader.damaged(source, damage)
+    return Partly(found) if found else None
 
 
 def on_grid(tracked: Iterable[Tracked]) -> Iterator[tuple[int, Tracked]]:

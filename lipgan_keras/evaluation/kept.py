@@ -63,7 +63,7 @@ def _content(path, size, changed) -> str | None:
 
 def read(path) -> dict:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(files.regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return kept if isinstance(kept, dict) else {}

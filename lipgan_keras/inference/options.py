@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..utils.errors import UserError
+from ..utils.terminal import printable
 from . import blend
 
 ENGINES = ("auto", "openvino", "keras")
-BATCH_SIZE = 16  # faces that the generator is given at once
+BATCH_SIZE, MOST_FACES = 16, 1024  # that the generator is given at once, by default and at most
 MAX_FPS = 240
+PREVIEW_SIDE = 192  # pixels of a face in a preview
 
 
 @dataclasses.dataclass
@@ -64,6 +66,7 @@ class Summary:
         elapsed: seconds that it took, from opening the inputs to renaming the output.
         stages: {name: seconds of work}; they overlap.
         broken: why the video ends early, where its file turned out to be damaged on the way.
+        damaged: which parts of the face video are broken, so that the frame before stands there.
     """
 
     outfile: Path
@@ -74,6 +77,12 @@ class Summary:
     elapsed: float = 0.0
     stages: dict[str, float] = dataclasses.field(default_factory=dict)
     broken: str | None = None
+    damaged: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left out."""
+        return not (self.broken or self.damaged)
 
     def count(self, until: float, has_face: bool) -> None:
         """Count a frame that is shown until a second of the video."""
@@ -88,11 +97,20 @@ class Summary:
 
     def __str__(self) -> str:
         text = (
-            f"{self.outfile}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of them with no "
-            f"face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, {self.real_time_factor:.2f} x "
-            "real time"
+            f"{printable(self.outfile)}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of "
+            f"them with no face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, "
+            f"{self.real_time_factor:.2f} x real time"
         )
-        return f"{text}\nit ends early: {self.broken}" if self.broken else text
+        text += f"\nit ends early: {printable(self.broken)}" if self.broken else ""
+        return text + (f"\n{printable(self.damaged)}" if self.damaged else "")
+
+
+def is_preview(path: Path) -> bool:
+    """Whether a file is a PNG of a preview's size: rows of squares, two below one another."""
+    with open(path, "rb") as file:
+        head = file.read(24)
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and height == 2 * PREVIEW_SIDE and width % PREVIEW_SIDE == 0
 
 
 def check_options(options: Options):

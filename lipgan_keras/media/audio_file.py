@@ -11,14 +11,13 @@ import numpy as np
 
 from ..config import SAMPLE_RATE
 from ..utils.errors import UserError
-from ..utils.files import replacing
+from ..utils.files import regular, replacing
 from .clock import Clock
 from .container import open_container
 from .demux import decoded_frames
 
 _LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the audio ends in it
 _LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
-
 LONGEST = 4 * 3600  # seconds of sound that are held at once; a file may declare any time
 
 
@@ -41,8 +40,6 @@ def load_audio(
     Raises:
         UserError: no such file, not a media file, no audio stream in it, or no audio could be decoded.
     """
-    limit = LONGEST if max_seconds is None else min(max_seconds, LONGEST)
-    pieces = []  # [start in seconds, sample rate, mono chunks, number of samples], each piece without gaps
     with open_container(path, data, "a file with sound") as container:
         stream = container.streams.best("audio")
         if stream is None:
@@ -54,20 +51,7 @@ def load_audio(
         declared = math.inf
         if "mp4" in container.format.name and stream.duration:
             declared = float(clock.seconds((stream.start_time or 0) + stream.duration, stream.time_base))
-        for frame, _ in decoded_frames(container, stream, clock):
-            if frame is None:  # damaged
-                continue
-            end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
-            start = end if frame.pts is None else float(clock.seconds(frame.pts, frame.time_base))
-            if start >= limit:
-                if max_seconds is None:
-                    raise UserError(f"{path}: lasts longer than {LONGEST / 3600:g} hours; cut it into parts")
-                break
-            if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
-                pieces.append([start, frame.sample_rate, [], 0])
-            chunk = _mono(frame)
-            pieces[-1][2].append(chunk)
-            pieces[-1][3] += len(chunk)
+        pieces = _pieces(path, decoded_frames(container, stream, clock), clock, max_seconds)
 
     sound = [(round(start * SAMPLE_RATE), _resample(np.concatenate(chunks), rate)) for start, rate, chunks, _ in pieces]
     length = max((first + len(piece) for first, piece in sound), default=0)
@@ -83,6 +67,27 @@ def load_audio(
         first = max(0, first)
         wave[first : first + len(piece)] = piece
     return wave
+
+
+def _pieces(path, frames, clock, max_seconds):
+    """[[start in seconds, sample rate, mono chunks, number of samples]], each piece without gaps."""
+    limit = LONGEST if max_seconds is None else min(max_seconds, LONGEST)
+    pieces = []
+    for frame, _ in frames:
+        if frame is None:  # damaged
+            continue
+        end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
+        start = end if frame.pts is None else float(clock.seconds(frame.pts, frame.time_base))
+        if start >= limit:
+            if max_seconds is None:
+                raise UserError(f"{path}: lasts longer than {LONGEST / 3600:g} hours; cut it into parts")
+            break
+        if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
+            pieces.append([start, frame.sample_rate, [], 0])
+        chunk = _mono(frame)
+        pieces[-1][2].append(chunk)
+        pieces[-1][3] += len(chunk)
+    return pieces
 
 
 def _mono(frame: av.AudioFrame) -> np.ndarray:
@@ -121,7 +126,7 @@ def pcm(path: str | os.PathLike) -> np.ndarray | None:
     of `load_audio` times 32768. None: it is of another kind, or there are none.
     """
     try:
-        with open(path, "rb") as file, wave_file.open(file) as header:
+        with open(regular(path), "rb") as file, wave_file.open(file) as header:
             kind = header.getnchannels(), header.getsampwidth(), header.getframerate()
             if kind == (1, 2, SAMPLE_RATE) and header.getnframes():
                 return np.memmap(path, "<i2", "r", file.tell(), (header.getnframes(),))

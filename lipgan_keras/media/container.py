@@ -10,6 +10,7 @@ import av
 import av.logging
 
 from ..utils.errors import UserError
+from ..utils.files import regular
 
 # Errors reach the user as one UserError line. Any level but None lets decoder threads wait for the lock of Python that
 # the thread that closes the file holds, for ever.
@@ -18,8 +19,8 @@ av.logging.set_level(None)
 # What people have. Play lists and scripts (hls, dash, concat, sdp, ...), which read other files, are not among them,
 # nor are devices, or what needs to be told its rate. Names are those of libavformat.
 FORMATS = (
-    "3dostr aac ac3 aiff amr ape apng asf au avi avif av1 avs2 caf dts dv eac3 f4v flac flv gif gxf h261 h263 h264 hevc "
-    "ivf ircam loas matroska matroska,webm m4v mjpeg mlp mov mov,mp4,m4a,3gp,3g2,mj2 mp3 mpc mpc8 mpeg mpegts "
+    "3dostr aac ac3 aiff amr ape apng asf au avi avif av1 avs2 caf dts dv eac3 f4v flac flv gif gxf h261 h263 h264 "
+    "hevc ivf ircam loas matroska matroska,webm m4v mjpeg mlp mov mov,mp4,m4a,3gp,3g2,mj2 mp3 mpc mpc8 mpeg mpegts "
     "mpegvideo mxf nut obu ogg oma qcp rm rso smjpeg sox tak truehd tta ty vc1 voc w64 wav webm wsvqa wtv wv xwma "
     "yuv4mpegpipe"
 )
@@ -41,8 +42,8 @@ def open_container(
     Raises:
         UserError: no such file, not a regular file, not allowed to be read, or not of the formats of `FORMATS`.
     """
-    if data is None and not os.path.isfile(path):
-        what = "is not a file" if os.path.exists(path) else "no such file"
+    if data is None and not os.path.isfile(regular(path)):
+        what = "is a folder" if os.path.isdir(path) else "no such file"
         raise UserError(f"{path}: {what}; check the path")
     # "file:" so that no name is taken for an address
     source = f"file:{os.fspath(path)}" if data is None else io.BytesIO(data)
@@ -52,7 +53,8 @@ def open_container(
         raise UserError(f"{path}: may not be read; check its permissions") from error
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(
-            f"{path}: is not {wanted} that can be read ({error.strerror}); is it complete? Convert it to MP4 and try again"
+            f"{path}: is not {wanted} that can be read ({error.strerror}); is it complete? "
+            "Convert it to MP4 and try again"
         ) from error
     with container:
         yield container

@@ -1,7 +1,6 @@
 """The picture of media files: its stream, the places to seek to, and its frames with their times."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..utils import files
 from ..utils.errors import UserError
+from ..utils.files import regular
 from . import demux
 from .image_file import HEIC, is_animated, read_still, webp_frames
 
@@ -113,7 +114,7 @@ def file_kind(path) -> str:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a picture or a video file")
     try:
-        with open(path, "rb") as file:
+        with open(regular(path), "rb") as file:
             head = file.read(4096)
             size = os.fstat(file.fileno()).st_size
             if _is_boxes(head):

@@ -80,6 +80,15 @@ def read_frames(
         yield from _frames(path, container, stream, earliest, converter, damage)
 
 
+def damaged(path: str | os.PathLike, damage: list[tuple[float, float]]) -> str | None:
+    """One line that says what the `damage` of `read_frames` is; None: there is none."""
+    if not damage:
+        return None
+    parts = ", ".join(f"from {begin:.2f} to {end:.2f} s" for begin, end in damage[:3])
+    more = f", and in {len(damage) - 3} places more" if len(damage) > 3 else ""
+    return f"{path}: its picture is damaged {parts}{more}, which is not used; copy the file again"
+
+
 def read_frames_reversed(path: str | os.PathLike, chunk: int = 64, end: float = float("inf")) -> Iterator[Frame]:
     """The frames of `read_frames` before `end` seconds, the last one first, in bounded memory.
 

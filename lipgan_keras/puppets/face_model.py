@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ..utils import files
 from ..utils.errors import UserError
 
 # The kinds of triangles, by the part of the head
@@ -203,7 +204,7 @@ class FaceModel:
         Raises:
             UserError: a file is missing, or holds no such model.
         """
-        path = Path(path)
+        path = Path(files.regular(path))
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the .npz of a face model")
         try:
@@ -260,7 +261,7 @@ def _unfit(arrays) -> str | None:
 
 
 def _read_landmarks(path, count) -> np.ndarray:
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file; put it beside the model's .npz")
     try:
         indices = json.loads(path.read_text(encoding="utf-8"))

@@ -322,6 +322,7 @@ def read(path: str | os.PathLike) -> list[Phone]:
     Raises:
         UserError: there is no such file, it cannot be read or has another format, or see `check`.
     """
+    utils_files.regular(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

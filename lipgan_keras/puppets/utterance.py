@@ -13,6 +13,7 @@ from ..config import SAMPLE_RATE
 from ..data import music
 from ..data import noise as data_noise
 from ..media import audio_file
+from ..utils import files
 from ..utils.errors import UserError
 from . import phones as puppets_phones
 from .phones import SILENCE, Phone
@@ -81,6 +82,7 @@ def read_texts(path: str | os.PathLike) -> list[str]:
     Raises:
         UserError: it cannot be read, or holds none.
     """
+    files.regular(path)
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
