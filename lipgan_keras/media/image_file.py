@@ -6,6 +6,8 @@ Pillow decodes what is transparent, AVIF, HEIC, and what is not of sRGB.
 
 import contextlib
 import io
+import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,12 +48,16 @@ def read_still(path) -> np.ndarray:
 
 def _check_size(path, data: bytes) -> None:
     """Before anything is decoded: a small file may be a large picture."""
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-    if width * height > MOST_PIXELS:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = math.inf
+    if pixels > MOST_PIXELS:
         raise UserError(
-            f"{path}: is {width}x{height} pixels, more than the {MOST_PIXELS / 1e6:.0f} million that are read here; "
-            "make it smaller"
+            f"{path}: has more than the {MOST_PIXELS / 1e6:.0f} million pixels that are read here; make it smaller"
         )
 
 

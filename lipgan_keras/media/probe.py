@@ -141,7 +141,7 @@ def file_kind(path) -> str:
         if HEIC:
             return "still"
         raise UserError(
-            f"{path}: is a HEIC picture, which needs another package: pip install pillow-heif, or convert it to JPEG"
+            f"{path}: is a HEIC picture, which needs a package more: pip install pillow-heif; or convert it to JPEG"
         )
     if _is_text(head):
         raise UserError(f"{path}: is a text file; name a picture or a video file")
