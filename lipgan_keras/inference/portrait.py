@@ -62,8 +62,9 @@ class Head:
 
 def _find(path, style, pads, box, upright):
     """The photo, or the first frame of a video that has a face, and the face."""
-    from ..face import tracking
+    from ..face import looks, tracking
 
+    turn = 0 if box is not None else looks.turn_of(path) or 0
     for frame in itertools.islice(video_reader.read_frames(path), FACE_FRAMES):
         height, width = frame.image.shape[:2]
         scale = min(1.0, MAX_SIDE / max(height, width))
@@ -75,7 +76,7 @@ def _find(path, style, pads, box, upright):
             tracking.check_box(box, width, height)
             found = tracking.fixed_box(iter([frame]), [scale * side for side in box], style, scaled)
         else:
-            found = tracking.track(iter([frame]), style, scaled, upright=upright)
+            found = tracking.track(iter([frame]), style, scaled, upright=upright, turn=turn)
         for tracked in found:
             if tracked.faces:
                 return frame.image, tracked.faces[0]

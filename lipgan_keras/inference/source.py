@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..config import SAMPLE_RATE
-from ..face import detector, tracking
+from ..face import looks, tracking
 from ..face.tracking import Tracked, TrackedFace
 from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
@@ -22,12 +22,11 @@ from .options import Options, check_options
 from .pipeline import Stages
 
 FRAME_BYTES = 1 << 28  # of the frames that are under way, as far as some 30 frames fit in it
-PROBES = (1, 48)  # frames, spread over the video, in which a face is looked for before any work
 DETECT_EVERY = 4  # frames of a video
 BRIDGE = 5  # frames without a face that are taken for a failure of the detector
+LIES = {1: "lie on their side", 2: "stand on their head", 3: "lie on their side"}  # by `looks.turn_of`
 FADE = 3  # frames over which the new mouth comes and goes with its face
 MAX_SIDE = 8192  # pixels; H.264 players give up beyond
-SMALL_FACE = 32  # pixels; what is narrower holds hardly a mouth
 LONGEST = 0.1  # seconds; a frame that is shown for longer is given several mouths
 END = 5e-3  # seconds of audio that no frame of its own is made for
 
@@ -56,11 +55,12 @@ class Source:
         expected: frames, about.
         ahead, batch: frames that may wait between two stages, and that are generated at once.
         broken: why the video could not be read to its end.
+        turn: quarters, clockwise, by which its pictures must be turned for the faces to be upright.
     """
 
     def __init__(self, outfile, face, audio, options: Options, config):
         self.outfile, self.face, self.options, self.config = outfile, face, options, config
-        self.broken = None
+        self.broken, self.turn = None, 0
         files.check_outfile(outfile, face, audio)
         check_options(options)
         if options.preview:
@@ -105,12 +105,12 @@ class Source:
         self.ahead, self.batch = int(np.clip(fitting // 8, 2, 24)), max(4, fitting // 4)
 
     def look(self) -> None:
-        """See that there is a face.
+        """See that there is a face, and how it lies in the picture.
 
         Raises:
             UserError: there is none.
         """
-        if self.options.box is None and not self.info.is_still:
+        if self.options.box is None:
             self._check_for_faces()
         self.still = self._find_still() if self.is_still else None
 
@@ -125,15 +125,15 @@ class Source:
         end = min(
             self.info.duration, self.options.end or math.inf, start + self.seconds if not self.is_still else math.inf
         )
-        for count in PROBES:
-            frames = video_reader.sample_frames(self.face, count, start, end)
-            while images := [frame.image for frame in itertools.islice(frames, 12)]:
-                if any(detector.detect(images)):
-                    return
-        raise UserError(
-            f"{self.face}: no face found in {PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part that "
-            "shows one, or say where it is with --box"
-        )
+        turn = looks.turn_of(self.face, start, end)
+        if turn is None and not self.info.is_still:
+            raise UserError(
+                f"{self.face}: no face found in {looks.PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part "
+                "that shows one, or say where it is with --box"
+            )
+        self.turn = turn or 0
+        if self.turn:
+            print(f"{self.face}: its faces {LIES[self.turn]}, and speak as they lie", file=sys.stderr)
 
     def shots(self, stages: Stages) -> Iterator[OutputFrame]:
         shots = self._still_shots() if self.is_still else self._video_shots(stages)
@@ -141,7 +141,7 @@ class Source:
         for shot in shots:
             for one in shot.faces:
                 width = one.face.box[2] - one.face.box[0]
-                if width < SMALL_FACE and not small:
+                if width < looks.SMALL_FACE and not small:
                     small = True
                     print(
                         f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", file=sys.stderr
@@ -169,6 +169,8 @@ class Source:
                 people="one" if options.face_index is None else "all",
                 smooth=options.smooth,
                 batch_size=int(np.clip(self.ahead // 2, 1, 16)),
+                turn=self.turn,
+                small=options.face_index is not None,
             )
         for one in tracked:
             if isinstance(options.face_index, int):
