@@ -22,6 +22,7 @@ LIKELY = 3.5  # of faces that a picture may be turned for
 AHEAD = 1.0  # by which those must be the likelier ones
 PROBES = (6, 48)  # frames, spread over a video, that are tried where its first one is not sure
 BATCH = 12
+TRIED = 4  # of these frames, at all turns
 SMALL_FACE = 32  # pixels; what is narrower holds hardly a mouth
 
 
@@ -107,10 +108,12 @@ def find_turn(images: Sequence[np.ndarray]) -> int | None:
     upright = detector.detect(images)
     if _sure(upright):
         return 0
-    likely = np.zeros((4, len(images)))
+    # Those that show anything first
+    order = sorted(range(len(images)), key=lambda i: not upright[i])[:TRIED]
+    likely = np.zeros((4, len(order)))
     for turn in range(4):
-        tried = [turned(image, turn) for image in images]
-        looks = [upright if turn == 0 else detector.detect(tried), detector.detect_finely(tried)]
+        tried = [turned(images[i], turn) for i in order]
+        looks = [[upright[i] for i in order] if turn == 0 else detector.detect(tried), detector.detect_finely(tried)]
         for i, faces in enumerate(zip(*looks, strict=True)):
             likely[turn, i] = max((likeness(face) for face in itertools.chain(*faces)), default=0.0)
     likely = np.maximum(likely, 0)

@@ -309,7 +309,7 @@ def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monk
     for options in ({}, {"static": True}):
         with pytest.raises(UserError, match=r"a\.mp4: no face found"):
             LipSync(checkpoint).run(source, media / "speech.wav", tmp_path / "b.mp4", **options)
-    assert time.monotonic() - begin < 60 and 0 < sum(looked) < 100
+    assert time.monotonic() - begin < 60 and 0 < sum(looked) < 250
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
