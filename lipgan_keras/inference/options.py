@@ -12,6 +12,7 @@ from . import blend
 ENGINES = ("auto", "openvino", "keras")
 BATCH_SIZE = 16  # faces that the generator is given at once
 MAX_FPS = 240
+LEAST_SIDE = 64  # pixels
 
 
 @dataclasses.dataclass
@@ -30,6 +31,8 @@ class Options:
         static: of a video, use the first frame with a face only.
         start, end: seconds of a face video that are used; sound is not cut by them.
         resize_factor: the result's sides are the input's divided by it.
+        max_side: pixels that the result's longer side has at most; 0: any number. None: 1920 of a still, and of a video
+            what fits 4096x2304, so that players of H.264 up to level 5.1, as in phones, show it.
         max_sec: cut the audio here.
         fps: frame rate of the output where the face is a still, 25 by default; a video keeps its own times.
         label: write visibly on the image that it is synthetic.
@@ -46,6 +49,7 @@ class Options:
     start: float = 0.0
     end: float | None = None
     resize_factor: float = 1.0
+    max_side: int | None = None
     max_sec: float = 240.0
     fps: float | None = None
     label: bool = False
@@ -103,6 +107,8 @@ def check_options(options: Options):
         low = {"max_sec": 1e-4, "resize_factor": 1}.get(name, 0)
         if value is not None and not low <= value < math.inf:
             raise UserError(f"--{name} {value:g}: is out of range; give a number of at least {low:g}")
+    if options.max_side and options.max_side < LEAST_SIDE:
+        raise UserError(f"--max_side {options.max_side}: is out of range; give 0, or at least {LEAST_SIDE}")
     if options.end is not None and options.end <= options.start:
         raise UserError(f"--end {options.end:g}: is not after --start {options.start:g}")
     if options.region not in blend.REGIONS:

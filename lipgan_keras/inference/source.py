@@ -27,6 +27,8 @@ BRIDGE = 5  # frames without a face that are taken for a failure of the detector
 LIES = {1: "lie on their side", 2: "stand on their head", 3: "lie on their side"}  # by `looks.turn_of`
 FADE = 3  # frames over which the new mouth comes and goes with its face
 MAX_SIDE = 8192  # pixels; H.264 players give up beyond
+STILL_SIDE = 1920  # pixels of a still's longer side: what a phone shows
+VIDEO_SIDE, VIDEO_PIXELS = 4096, 4096 * 2304  # of a video, for H.264's level 5.1
 LONGEST = 0.1  # seconds; a frame that is shown for longer is given several mouths
 END = 5e-3  # seconds of audio that no frame of its own is made for
 
@@ -67,14 +69,9 @@ class Source:
             files.check_outfile(options.preview, face, audio, suffix=".png")
             files.check_writable(Path(options.preview).parent)
         self.info = probe.probe(face)
-        self.width = max(1, round(self.info.width / options.resize_factor))
-        self.height = max(1, round(self.info.height / options.resize_factor))
-        if max(self.width, self.height) > MAX_SIDE:
-            factor = math.ceil(max(self.width, self.height) * options.resize_factor / MAX_SIDE)
-            raise UserError(
-                f"{face}: is {self.info.width}x{self.info.height} pixels, of which no video is made here; "
-                f"try --resize_factor {max(2, factor)}"
-            )
+        self.is_still = self.info.is_still or options.static
+        self.options = options = self._limited(options)
+        self.width, self.height = self._size(options)
         if max(map(abs, options.pads)) > max(self.info.width, self.info.height):
             raise UserError(
                 f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's "
@@ -90,7 +87,6 @@ class Source:
         self.seconds = len(self.wave) / SAMPLE_RATE
         files.check_writable(outfile.parent)
 
-        self.is_still = self.info.is_still or options.static
         if options.fps and not self.is_still:
             print("--fps is for stills and left out of account: the video keeps its own times", file=sys.stderr)
         if self.info.is_still and (options.start or options.end is not None):
@@ -103,6 +99,36 @@ class Source:
         fitting = FRAME_BYTES // (self.width * self.height * 3)
         # There are four queues, and besides the batch the frames that the tracker holds.
         self.ahead, self.batch = int(np.clip(fitting // 8, 2, 24)), max(4, fitting // 4)
+
+    def _size(self, options):
+        """Width and height of the result."""
+        size = tuple(max(1, round(side / options.resize_factor)) for side in (self.info.width, self.info.height))
+        if max(size) > MAX_SIDE:
+            factor = math.ceil(max(size) * options.resize_factor / MAX_SIDE)
+            raise UserError(
+                f"{self.face}: is {self.info.width}x{self.info.height} pixels, of which no video is made here; "
+                f"try --resize_factor {max(2, factor)}"
+            )
+        return size
+
+    def _limited(self, options):
+        """The options with the factor that makes the result as small as it must be."""
+        width, height = (side / options.resize_factor for side in (self.info.width, self.info.height))
+        if options.max_side is None:
+            limit = STILL_SIDE if self.info.is_still else VIDEO_SIDE
+            over = max(max(width, height) / limit, math.sqrt(width * height / VIDEO_PIXELS))
+        else:
+            over = max(width, height) / (options.max_side or math.inf)
+        if over <= 1:
+            return options
+        limited = dataclasses.replace(options, resize_factor=options.resize_factor * over)
+        if options.max_side is None:
+            now = "x".join(map(str, self._size(limited)))
+            print(
+                f"{self.face}: is made smaller, to {now} pixels, so that phones play it; --max_side 0 leaves its size",
+                file=sys.stderr,
+            )
+        return limited
 
     def look(self) -> None:
         """See that there is a face, and how it lies in the picture.

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from lipgan_keras.audio import WindowClock
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
 from lipgan_keras.face import photos as face_photos
+from lipgan_keras.inference import blend
 from lipgan_keras.inference import engine as inference_engine
 from lipgan_keras.media import audio_file, probe, video_reader
 from lipgan_keras.puppets import photos
@@ -585,3 +587,36 @@ def test_the_real_program(tmp_path, script):
     assert done.stdout.startswith("results/a_a.mp4: 0.50 s, 12 frames, 0 of them with no face")
     assert "frame/s" in done.stderr and "rror" not in done.stderr and "arning" not in done.stderr
     check_length(tmp_path / "results" / "a_a.mp4", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "expected"),
+    [
+        ((2400, 1800), {}, (1920, 1440)),
+        ((2400, 1800), {"max_side": 0}, (2400, 1800)),
+        ((2400, 1800), {"max_side": 800, "resize_factor": 2}, (800, 600)),
+        ((1800, 2400), {"resize_factor": 2}, (900, 1200)),
+    ],
+)
+def test_large_stills_become_what_phones_play(tmp_path, media, quick, capfd, size, options, expected):
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_image(77, size))
+    talk(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.1, **options)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == expected
+        level = container.streams.video[0].codec_context.extradata[3]
+    said = capfd.readouterr().err.splitlines()
+    assert [line for line in said if "--max_side 0" in line] == said[: not options]
+    assert options or (level <= 51 and "1920x1440" in said[0])
+
+
+def test_a_still_is_set_up_once(tmp_path, media, quick, monkeypatch):
+    """What does not change from frame to frame is not computed for each."""
+    calls = []
+    for module, name in ((cropping, "extract"), (blend.Composer, "_shapes")):
+        kept = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, kept=kept, name=name: calls.append(name) or kept(*a))
+    talk(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=1, region="jaw")
+    assert sorted(calls) == ["_shapes", "extract"]
+    moving = talk(media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", max_sec=1, region="jaw")
+    assert calls.count("_shapes") == moving.frames + 1
