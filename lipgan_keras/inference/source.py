@@ -18,6 +18,7 @@ from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
 from ..utils import files
 from ..utils.errors import UserError
+from . import loudness
 from .options import Options, check_options
 from .pipeline import Stages
 
@@ -53,7 +54,7 @@ class Source:
 
     Attributes:
         width, height, rate: of the output.
-        seconds, wave: of the audio.
+        seconds, wave: of the audio; quiet speech is raised, see `loudness`.
         expected: frames, about.
         ahead, batch: frames that may wait between two stages, and that are generated at once.
         broken: why the video could not be read to its end.
@@ -85,6 +86,7 @@ class Source:
             self.wave = self.wave[:most]
             print(f"the sound is cut at {options.max_sec:g} s; --max_sec changes that", file=sys.stderr)
         self.seconds = len(self.wave) / SAMPLE_RATE
+        self.wave = loudness.raised(self.wave)
         files.check_writable(outfile.parent)
 
         if options.fps and not self.is_still:

@@ -620,3 +620,17 @@ def test_a_still_is_set_up_once(tmp_path, media, quick, monkeypatch):
     assert sorted(calls) == ["_shapes", "extract"]
     moving = talk(media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", max_sec=1, region="jaw")
     assert calls.count("_shapes") == moving.frames + 1
+
+
+def test_quiet_speech_is_heard_as_loud_speech_is(tmp_path, media, quick):
+    """And the sound of the result stays as quiet as it was."""
+    heard = []
+    for decibel in (-15, -35):
+        quick.windows.clear()
+        wave = audio_file.load_audio(TESTS / "golden" / "bbaf2n.wav", 1.5) * np.float32(10 ** (decibel / 20))
+        audio_file.save_wav(tmp_path / "a.wav", wave)
+        talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4")
+        heard.append(np.concatenate(quick.windows))
+        level = np.sqrt(np.square(audio_file.load_audio(tmp_path / "b.mp4")).mean() / np.square(wave).mean())
+        assert 0.7 < level < 1.4
+    assert np.abs(heard[0] - heard[1]).mean() < 0.2
