@@ -140,7 +140,7 @@ class LipSync:
         # A box that the user gives may hold anything, and the original pastes over whatever is before the mouth.
         nothing_passes = options.box or options.region == "face" or source.is_still
         occlusion = None if nothing_passes else OcclusionDetector()
-        composer = Composer(options.region, options.sharpen, source.is_still)
+        composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
         return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead)
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:

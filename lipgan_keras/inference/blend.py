@@ -48,13 +48,21 @@ class Composer:
         sharpen: 1 brings the fine detail to the source's strength, 0 leaves the crop as it is.
         still: one object `image` and one `face` come again and again, unchanged: what does not hang on the crop is
             computed once.
+        keep: (H,W) float32 in 0..1 of the images' size, how much of the image stays whatever lies there; None: 0.
     """
 
-    def __init__(self, region: str = DEFAULT_REGION, sharpen: float = 1.0, still: bool = False):
+    def __init__(
+        self,
+        region: str = DEFAULT_REGION,
+        sharpen: float = 1.0,
+        still: bool = False,
+        keep: np.ndarray | None = None,
+    ):
         if region not in REGIONS:
             raise ValueError(f"region {region!r}; known are {REGIONS}")
         self.region = region
         self.sharpen = sharpen
+        self.keep = keep
         self._place = Latest(lambda image, face: _Place(self, image, face)) if still else partial(_Place, self)
 
     def __call__(self, image: np.ndarray, face, crop: np.ndarray) -> np.ndarray:
@@ -134,7 +142,10 @@ class _Place:
         self.strength = composer._strength(face)
         x1, y1, x2, y2 = self.box
         self.old = image[y1:y2, x1:x2].astype(np.float32)
-        self.weight = _three(self.strength * self.shape) if self.shape.size else None
+        weight = self.strength * self.shape
+        if composer.keep is not None:
+            weight = weight * (1 - composer.keep[y1:y2, x1:x2])
+        self.weight = _three(weight) if weight.size else None
         self._smooth: dict[float, np.ndarray] = {}
 
     def smooth(self, sigma):

@@ -77,6 +77,13 @@ def _add_face(face):
         metavar="N|all",
         help="the face to speak, counted from the left from 0, or all (default: the largest)",
     )
+    face.add_argument(
+        "--keep",
+        type=cli.existing,
+        metavar="FILE.png",
+        help="picture of the size of --face, white where the source is to stay in every frame, such as letters or a "
+        "microphone before the face, black elsewhere",
+    )
     face.add_argument("--smooth", action=argparse.BooleanOptionalAction, help="smooth in time where faces are")
     face.add_argument(
         "--nosmooth",

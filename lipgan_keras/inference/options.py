@@ -22,6 +22,7 @@ class Options:
     Attributes:
         region: what is redrawn: "mouth", "jaw" or "face", the original's rectangle.
         sharpen: how much of the detail of the face around it the mouth is given; 0: none.
+        keep: a picture of the face image's size, white where the source is to stay, black elsewhere.
         pads: top, bottom, left, right: pixels of the face image by which the crop grows on each side (shrinks where
             negative).
         box: top, bottom, left, right in pixels of the face image: where the face is, in every frame, in place of
@@ -41,6 +42,7 @@ class Options:
 
     region: str = blend.DEFAULT_REGION
     sharpen: float = 1.0
+    keep: str | os.PathLike | None = None
     pads: Sequence[float] = (0, 0, 0, 0)
     box: Sequence[float] | None = None
     face_index: int | str | None = None

@@ -58,21 +58,24 @@ class Source:
         expected: frames, about.
         ahead, batch: frames that may wait between two stages, and that are generated at once.
         broken: why the video could not be read to its end.
+        keep: (height, width) float32 in 0..1, how much of the source stays; or None.
         turn: quarters, clockwise, by which its pictures must be turned for the faces to be upright.
     """
 
     def __init__(self, outfile, face, audio, options: Options, config):
         self.outfile, self.face, self.options, self.config = outfile, face, options, config
         self.broken, self.turn = None, 0
-        files.check_outfile(outfile, face, audio)
+        inputs = [path for path in (face, audio, options.keep) if path]
+        files.check_outfile(outfile, *inputs)
         check_options(options)
         if options.preview:
-            files.check_outfile(options.preview, face, audio, suffix=".png")
+            files.check_outfile(options.preview, *inputs, suffix=".png")
             files.check_writable(Path(options.preview).parent)
         self.info = probe.probe(face)
         self.is_still = self.info.is_still or options.static
         self.options = options = self._limited(options)
         self.width, self.height = self._size(options)
+        self.keep = self._kept(options.keep) if options.keep else None
         if max(map(abs, options.pads)) > max(self.info.width, self.info.height):
             raise UserError(
                 f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's "
@@ -112,6 +115,24 @@ class Source:
                 f"try --resize_factor {max(2, factor)}"
             )
         return size
+
+    def _kept(self, path):
+        """What --keep says, at the size of the result."""
+        if probe.file_kind(path) != "still":
+            raise UserError(f"{path}: is no still; give --keep a picture, white where the source is to stay")
+        image = cv2.cvtColor(video_reader.read_image(path), cv2.COLOR_BGR2GRAY)
+        height, width = image.shape
+        if (width, height) != (self.info.width, self.info.height):
+            raise UserError(
+                f"{path}: is {width}x{height} pixels, and the face's picture {self.info.width}x{self.info.height}; "
+                "give --keep a picture of that size"
+            )
+        if image.min() == image.max():
+            raise UserError(
+                f"{path}: is of one grey; paint white where the source is to stay, and black elsewhere, for --keep"
+            )
+        image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        return np.clip((image - 5) / 245, 0, 1)  # white and black as JPEG has them, too
 
     def _limited(self, options):
         """The options with the factor that makes the result as small as it must be."""

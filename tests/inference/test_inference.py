@@ -37,6 +37,7 @@ from lipgan_keras.face import photos as face_photos
 from lipgan_keras.inference import blend
 from lipgan_keras.inference import engine as inference_engine
 from lipgan_keras.media import audio_file, probe, video_reader
+from lipgan_keras.media.video_writer import VideoWriter
 from lipgan_keras.puppets import photos
 from lipgan_keras.utils.errors import UserError
 
@@ -634,3 +635,35 @@ def test_quiet_speech_is_heard_as_loud_speech_is(tmp_path, media, quick):
         level = np.sqrt(np.square(audio_file.load_audio(tmp_path / "b.mp4")).mean() / np.square(wave).mean())
         assert 0.7 < level < 1.4
     assert np.abs(heard[0] - heard[1]).mean() < 0.2
+
+
+def test_what_is_to_be_kept_is_the_source_s(tmp_path, media, quick, monkeypatch):
+    written = []
+    monkeypatch.setattr(VideoWriter, "write", lambda self, image, *_: written.append(image))
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:, :64] = 255
+    cv2.imwrite(str(tmp_path / "keep.png"), mask)
+    frames = [frame.image for frame in video_reader.read_frames(media / "face.mp4")]
+    talk(media / "face.mp4", media / "face.mp4", tmp_path / "b.mp4", keep=tmp_path / "keep.png")
+    assert len(written) == len(frames)
+    for image, frame in zip(written, frames, strict=True):
+        np.testing.assert_array_equal(image[:, :64], frame[:, :64])
+        assert not np.array_equal(image[:, 64:], frame[:, 64:])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("small.png", "is 60x128 pixels.*128x128"),
+        ("white.png", "one grey"),
+        ("face.mp4", "no still"),
+        ("x", "no such file"),
+    ],
+)
+def test_masks_that_say_nothing_are_refused(tmp_path, media, quick, name, said):
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((128, 60), np.uint8))
+    cv2.imwrite(str(tmp_path / "white.png"), np.full((128, 128), 255, np.uint8))
+    path = media / name if name == "face.mp4" else tmp_path / name
+    with pytest.raises(UserError, match=f"{name}: .*{said}"):
+        talk(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", keep=path)
+    assert not (tmp_path / "b.mp4").exists()
