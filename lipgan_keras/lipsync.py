@@ -25,6 +25,7 @@ from .inference import engine as inference_engine
 from .inference import output as inference_output
 from .inference import source as inference_source
 from .inference.blend import Composer
+from .inference.latest import Latest
 from .inference.occlusion import OcclusionDetector
 from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
@@ -139,19 +140,19 @@ class LipSync:
         shots = stages.run("find faces", source.shots(stages), source.ahead)
         spoken = stages.run("generate", self._speak(self.engine, shots, source), source.ahead)
         # A box that the user gives may hold anything, and the original pastes over whatever is before the mouth.
-        occlusion = None if options.box or options.region == "face" else OcclusionDetector()
-        composer = Composer(options.region, options.sharpen)
+        nothing_passes = options.box or options.region == "face" or source.is_still
+        occlusion = None if nothing_passes else OcclusionDetector()
+        composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
         return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead)
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
         """Shots, each with the generated crops of its faces, and how pixels were moved for them."""
+        input_of = Latest(self._input_of)
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
             inputs, heard = [], []
             for shot in batch:
                 for one in shot.faces:
-                    crop = cropping.extract(shot.frame.image, one.box, self.config.img_size, one.angle)
-                    # As in the original, the identity frame is the frame itself, unmasked.
-                    inputs.append(assemble(crop, crop)[0])
+                    inputs.append(input_of(shot.frame.image, one))
                     heard.append((shot.time, shot.time + shot.duration))
             made: Iterator = iter(())
             if inputs:
@@ -160,6 +161,11 @@ class LipSync:
                 made = zip(images, itertools.repeat(None) if moves is None else moves, strict=False)
             for shot in batch:
                 yield shot, [next(made) for _ in shot.faces]
+
+    def _input_of(self, image, face):
+        crop = cropping.extract(image, face.box, self.config.img_size, face.angle)
+        # As in the original, the identity frame is the frame itself, unmasked.
+        return assemble(crop, crop)[0]
 
 
 def _writer(path, source, audio):
@@ -175,10 +181,11 @@ def _writer(path, source, audio):
 
 
 def _paste(spoken, composer, occlusion, label) -> Iterator[tuple[OutputFrame, np.ndarray]]:
+    cut = Latest(detail.large_and_small)
     for shot, made in spoken:
         image = shot.frame.image
         for one, (crop, moves) in zip(shot.faces, made, strict=True):
-            crop = detail.crop_of(shot.frame.image, one, crop, moves)
+            crop = detail.crop_of(shot.frame.image, one, crop, moves, cut)
             if occlusion:
                 one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)

@@ -6,9 +6,9 @@ A video `<root>/main/<video>/<clip>.mp4` becomes the folder `<out>/main/<video>/
     audio.wav       16 kHz mono, 16 bit; sample 0 is the container's time 0
     mels.npz        `spec` (80,T) float32
     landmarks.npz   for each N.jpg: `frames` (n,) its number, `landmarks` (n,5,2) in crop pixels, `box` (n,4) x1 y1 x2
-                    y2 of the crop in the image, `time` and `duration` (n,) seconds of the source frame; and
-                    `img_size`, and `steady`, 1 where `crop_box` was given that style. (Last images of duration 0,
-                    which puppets have, are not shown: they only serve as
+                    y2 of the crop in the image (which is turned where its face lies on its side), `time` and `duration`
+                    (n,) seconds of the source frame; and `img_size`, and `steady`, 1 where `crop_box` was given that
+                    style. (Last images of duration 0, which puppets have, are not shown: they only serve as
                     identity frames.)
 The folder appears under its name when it is complete. Several runs may share `<out>`: see `claims`.
 """
@@ -29,9 +29,10 @@ from tqdm import tqdm
 
 from .. import audio
 from ..config import FPS
-from ..face import cropping, tracking
+from ..face import cropping, looks, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
+from ..media.video_reader import Frame
 from ..utils import errors, files, kinds, processes, terminal
 from ..utils.errors import UserError
 from . import claims, pack
@@ -301,7 +302,7 @@ def _write(source, folder, img_size, crop):
     probe.probe(source)  # says best what is wrong with a file
     write_sound(folder, audio_file.load_audio(source))
     saved, damage = [], []
-    for number, tracked in on_grid(tracking.track(video_reader.read_frames(source, damage=damage), crop)):
+    for number, tracked in on_grid(tracking.track(_upright(source, damage), crop)):
         frame = tracked.frame
         for one in tracked.faces:
             write_jpeg(folder / f"{number}.jpg", cropping.extract(frame.image, one.box, img_size))
@@ -314,6 +315,13 @@ def _write(source, folder, img_size, crop):
     np.savez(folder / "landmarks.npz", img_size=img_size, steady=np.uint8(crop == "steady"), **arrays)
     found = video_reader.damaged(source, damage)
     return Partly(found) if found else None
+
+
+def _upright(source, damage) -> Iterator[Frame]:
+    """The frames of a video, turned where its faces lie on their side or stand on their head."""
+    turn = looks.turn_of(source, probes=looks.PROBES[:1]) or 0
+    for frame in video_reader.read_frames(source, damage=damage):
+        yield Frame(looks.turned(frame.image, turn), frame.time, frame.duration)
 
 
 def on_grid(tracked: Iterable[Tracked]) -> Iterator[tuple[int, Tracked]]:

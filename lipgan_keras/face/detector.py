@@ -20,6 +20,7 @@ from ..utils.processes import signals_put_off
 # second size is tried where the first shows no face. (Reducing is faster, and its landmarks are the steadier ones.)
 # A larger `min_face_size` must not be used instead: mtcnn 1.0 then makes its pyramid too deep and finds nothing.
 WORKING_SIZES = (240, 640)
+SMALLEST = 20  # pixels
 
 
 @dataclass
@@ -65,13 +66,25 @@ def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
     return found
 
 
+def detect_finely(images: Sequence[np.ndarray], size: int = WORKING_SIZES[-1]) -> list[list[Face]]:
+    """`detect`, with one look at images that are reduced to `size` pixels on their longer side."""
+    found: list[list[Face]] = [[] for _ in images]
+    groups = collections.defaultdict(list)
+    for i, image in enumerate(images):
+        groups[image.shape].append(i)
+    for indices in groups.values():
+        for i, faces in zip(indices, _detect([images[i] for i in indices], size), strict=True):
+            found[i] = faces
+    return found
+
+
 def _detect(images, size) -> list[list[Face]]:
     height, width = images[0].shape[:2]
     scale = min(1.0, size / max(height, width))
     if scale < 1:
         reduced = (max(1, round(width * scale)), max(1, round(height * scale)))
         images = [cv2.resize(image, reduced, interpolation=cv2.INTER_AREA) for image in images]
-    if min(images[0].shape[:2]) < 20:
+    if min(images[0].shape[:2]) < SMALLEST:
         return [[] for _ in images]
     scales = np.array([width / images[0].shape[1], height / images[0].shape[0]], np.float32)
     rows = _mtcnn().detect_faces(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..media.video_reader import Frame
-from . import detector
+from . import looks
 from .detector import Face
 
 REACH = 0.6  # how far a face may move between frames, in face widths
@@ -39,8 +39,10 @@ class Entry:
         self.time = self.frame.time
 
 
-def look_for_faces(frames: Iterator[Frame], every: int, batch_size: int) -> Iterator[Entry]:
-    """Entries with their `faces`, detected or interpolated."""
+def look_for_faces(
+    frames: Iterator[Frame], every: int, batch_size: int, turn: int = 0, small: bool = False
+) -> Iterator[Entry]:
+    """Entries with their `faces`, detected or interpolated; `turn` and `small` are those of `looks.detect`."""
     changes = _Changes()
     last: list[Entry] = []  # of the chunk before
     for first in frames:
@@ -54,7 +56,8 @@ def look_for_faces(frames: Iterator[Frame], every: int, batch_size: int) -> Iter
         while todo:
             for start in range(0, len(todo), batch_size):
                 some = [line[i] for i in todo[start : start + batch_size]]
-                for entry, found in zip(some, detector.detect([entry.frame.image for entry in some]), strict=True):
+                seen = looks.detect([entry.frame.image for entry in some], turn, small)
+                for entry, found in zip(some, seen, strict=True):
                     entry.faces = found
             known = [i for i, entry in enumerate(line) if entry.faces is not None]
             gaps = list(itertools.pairwise(known))

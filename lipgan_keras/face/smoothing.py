@@ -163,12 +163,12 @@ def roll(landmarks: np.ndarray) -> float:
     return float(np.arctan2(across[1], across[0]))
 
 
-def place_crop(face, style, pads, upright) -> tuple[np.ndarray, float]:
-    """Crop box and angle."""
+def place_crop(face, style, pads, upright, turn=0) -> tuple[np.ndarray, float]:
+    """Crop box and angle: that of the head, or only that of a picture in which faces are upright at this turn."""
     box = cropping.crop_box(face, style, pads)
-    if not upright:
+    angle = roll(face.landmarks) if upright else -np.pi / 2 * turn
+    if not angle:
         return box, 0.0
-    angle = roll(face.landmarks)
     # Pads are in the face's own directions, so that the way by which they move the middle turns too.
     plain = cropping.crop_box(face, style)
     x, y = (box[:2] + box[2:] - plain[:2] - plain[2:]) / 2

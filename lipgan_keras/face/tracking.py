@@ -74,6 +74,8 @@ def track(
     upright: bool = False,
     smooth: bool = True,
     batch_size: int = 16,
+    turn: int = 0,
+    small: bool = False,
 ) -> Iterator[Tracked]:
     """Follow the faces of a video: every frame comes out, in order, with the faces found in it.
 
@@ -94,16 +96,10 @@ def track(
             faces that are seen for FLASH frames or fewer are left out too.
         fade: frames over which `strength` rises and falls. Cuts, and the ends of the video, are hard.
         upright: turn the crops with the head, so that the face stands upright in them; 0 leaves them as they are.
-        smooth: in time.
-        batch_size: frames per call of the detector.
+        smooth, batch_size: in time; frames per call of the detector.
+        turn, small: how faces are looked for; see `looks.detect`. Crops are turned too.
     """
-    if people not in PEOPLE:
-        raise ValueError(f"people {people!r}; known are {PEOPLE}")
-    entries = People().entries(look_for_faces(iter(frames), every, batch_size))
-    if bridge:
-        entries = without_flashes(bridged(entries, bridge))
-    if people == "one":
-        entries = one_person(entries)
+    entries = _people(look_for_faces(iter(frames), every, batch_size, turn, small), people, bridge)
     reach = smoothing.SMOOTH_FRAMES if smooth else 0
     ranks, scene = {}, None
     around = max(reach, fade, smoothing.STEADY_FRAMES if style == "steady" else 0)
@@ -116,13 +112,21 @@ def track(
         found = []
         for person, sight in entry.sights.items():
             face = smooth_face(window, i, person, reach)
-            placed = steady_face(window, i, person, face) if style == "steady" else face
-            box, angle = place_crop(placed, style, pads, upright)
+            steady = steady_face(window, i, person, face) if style == "steady" else face
+            box, angle = place_crop(steady, style, pads, upright, turn)
             strength = fade_strength(window, i, person, fade) if fade else 1.0
             found.append(TrackedFace(sight.stretch, ranks[person], face, box, angle, strength))
-        found.sort(key=lambda face: float(face.face.landmarks[:, 0].mean()))
         frame, entry.frame = entry.frame, None  # windows hold entries longer than their images are needed
-        yield Tracked(frame, found)
+        yield Tracked(frame, sorted(found, key=lambda one: float(one.face.landmarks[:, 0].mean())))
+
+
+def _people(entries, people, bridge):
+    if people not in PEOPLE:
+        raise ValueError(f"people {people!r}; known are {PEOPLE}")
+    entries = People().entries(entries)
+    if bridge:
+        entries = without_flashes(bridged(entries, bridge))
+    return one_person(entries) if people == "one" else entries
 
 
 def follow(frames: Iterable[Frame]) -> Iterator[tuple[Frame, TrackedFace]]:

@@ -5,10 +5,13 @@ The mask is made from the landmarks of that frame. What it is measured by, and i
 Images are (H, W, 3) BGR uint8. Points are (x, y), pixel i covers [i, i + 1); boxes are (x1, y1, x2, y2).
 """
 
+from functools import partial
+
 import cv2
 import numpy as np
 
 from ..face.regions import ramp
+from .latest import Latest
 
 REGIONS = ("mouth", "jaw", "face")
 DEFAULT_REGION = "jaw"
@@ -36,20 +39,31 @@ MAX_GAIN = 2.0
 
 
 class Composer:
-    """Composer(region, sharpen)(image, face, crop): the image with the generated crop's mouth in it.
+    """Composer(region, sharpen, still)(image, face, crop): the image with the generated crop's mouth in it.
 
     Args:
         region: "mouth" takes the lips and a margin, "jaw" mouth and chin. Both are feathered, follow the head's roll,
             narrow on the far side of a turned face, and are brought to the colours around them. "face" is the
             original LipGAN's: all of the crop, hard edges, nothing matched.
         sharpen: 1 brings the fine detail to the source's strength, 0 leaves the crop as it is.
+        still: one object `image` and one `face` come again and again, unchanged: what does not hang on the crop is
+            computed once.
+        keep: (H,W) float32 in 0..1 of the images' size, how much of the image stays whatever lies there; None: 0.
     """
 
-    def __init__(self, region: str = DEFAULT_REGION, sharpen: float = 1.0):
+    def __init__(
+        self,
+        region: str = DEFAULT_REGION,
+        sharpen: float = 1.0,
+        still: bool = False,
+        keep: np.ndarray | None = None,
+    ):
         if region not in REGIONS:
             raise ValueError(f"region {region!r}; known are {REGIONS}")
         self.region = region
         self.sharpen = sharpen
+        self.keep = keep
+        self._place = Latest(lambda image, face: _Place(self, image, face)) if still else partial(_Place, self)
 
     def __call__(self, image: np.ndarray, face, crop: np.ndarray) -> np.ndarray:
         """
@@ -61,21 +75,20 @@ class Composer:
         Returns:
             A new (H,W,3) uint8, bit-equal to `image` where `mask` is 0.
         """
-        (x1, y1, x2, y2), shape, lips = self._shapes(image.shape[:2], face)
+        place = self._place(image, face)
         result = image.copy()
-        strength = self._strength(face)
-        if not shape.size or strength <= 0:
+        if not place.shape.size or place.strength <= 0:
             return result
-        old = image[y1:y2, x1:x2].astype(np.float32)  # in place from here on: fresh memory costs as much as the sums
         to_crop = _to_crop(face, len(crop))
-        new = _warp(crop, to_crop, (x1, y1, x2, y2))
+        new = _warp(crop, to_crop, place.box)
         if self.region != "face":
-            new += _colour_field(old, new, shape)
+            new += _colour_field(place.old, new, place.shape)
             if self.sharpen > 0:
-                new = _detailed(old, new, shape, lips, float(np.hypot(*to_crop[:, 0])), self.sharpen)
-        new -= old
-        new *= _three(strength * shape)
-        new += old
+                new = _detailed(place, new, float(np.hypot(*to_crop[:, 0])), self.sharpen)
+        new -= place.old
+        new *= place.weight
+        new += place.old
+        x1, y1, x2, y2 = place.box
         result[y1:y2, x1:x2] = np.rint(np.clip(new, 0, 255, out=new), out=new)
         return result
 
@@ -119,6 +132,27 @@ class Composer:
         weight *= ramp((v - TOP) / TOP_FADE)
         weight *= ramp((np.minimum(np.minimum(u, 1 - u), 1 - v) - EDGE) / EDGE_FADE)
         return box, weight, lips
+
+
+class _Place:
+    """What of a new mouth's place in an image does not hang on the mouth; nobody changes it."""
+
+    def __init__(self, composer, image, face):
+        self.box, self.shape, self.lips = composer._shapes(image.shape[:2], face)
+        self.strength = composer._strength(face)
+        x1, y1, x2, y2 = self.box
+        self.old = image[y1:y2, x1:x2].astype(np.float32)
+        weight = self.strength * self.shape
+        if composer.keep is not None:
+            weight = weight * (1 - composer.keep[y1:y2, x1:x2])
+        self.weight = _three(weight) if weight.size else None
+        self._smooth: dict[float, np.ndarray] = {}
+
+    def smooth(self, sigma):
+        """The old image without its detail."""
+        if sigma not in self._smooth:
+            self._smooth[sigma] = cv2.GaussianBlur(self.old, (0, 0), sigma)
+        return self._smooth[sigma]
 
 
 class _Head:
@@ -238,18 +272,18 @@ def _colour_field(old, new, shape) -> np.ndarray:
     return cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _detailed(old, new, shape, lips, scale, sharpen) -> np.ndarray:
-    """`new` with as much fine detail as `old`.
+def _detailed(place, new, scale, sharpen) -> np.ndarray:
+    """`new` with as much fine detail as what was in its place.
 
     Where both look the same but for the detail, as skin does that has not moved, it is the source's own. Elsewhere,
     and on the lips, the source's would be a ghost of the old mouth: there the new image's is raised, MAX_GAIN times
     at most, until the mask has the source's gradients.
     """
+    shape, lips = place.shape, place.lips
     sigma = max(BAND / scale, 0.8)
-    old_base, new_base = (cv2.GaussianBlur(image, (0, 0), sigma) for image in (old, new))
-    old_fine, own = old - old_base, new - new_base
-    old_base -= new_base
-    unlike = cv2.GaussianBlur(_mean_square(old_base), (0, 0), sigma)
+    old_base, new_base = place.smooth(sigma), cv2.GaussianBlur(new, (0, 0), sigma)
+    old_fine, own = place.old - old_base, new - new_base
+    unlike = cv2.GaussianBlur(_mean_square(old_base - new_base), (0, 0), sigma)
     kept = _three(min(sharpen, 1.0) * (1 - lips) * cv2.exp(unlike * (-1 / ALIKE**2)))
     others = kept * old_fine
     own -= np.multiply(kept, own, out=kept)

@@ -84,6 +84,13 @@ def _add_face(face):
         metavar="N|all",
         help="the face to speak, counted from the left from 0, or all (default: the largest)",
     )
+    face.add_argument(
+        "--keep",
+        type=cli.existing,
+        metavar="FILE.png",
+        help="picture of the size of --face, white where the source is to stay in every frame, such as letters or a "
+        "microphone before the face, black elsewhere",
+    )
     face.add_argument("--smooth", action=argparse.BooleanOptionalAction, help="smooth in time where faces are")
     face.add_argument(
         "--nosmooth",
@@ -103,6 +110,13 @@ def _add_part(part):
 
 def _add_result(out):
     out.add_argument("--resize_factor", type=cli.at_least(1), help="make width and height so many times smaller")
+    out.add_argument(
+        "--max_side",
+        type=cli.integer(0),
+        metavar="PIXELS",
+        help="make the longer side no longer than this; 0: as long as it is (default: 1920 of a still, and of a video "
+        "what fits 4096x2304, so that phones play it)",
+    )
     out.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
     out.add_argument(
         "--preview",

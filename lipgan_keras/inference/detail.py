@@ -6,6 +6,7 @@ What it painted, such as teeth, stays as it is.
 """
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -16,7 +17,9 @@ from ..face import cropping
 LARGEST = 8  # times the generator's side
 
 
-def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None) -> np.ndarray:
+def crop_of(
+    image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None, cut: Callable | None = None
+) -> np.ndarray:
     """The generated crop, as large as the face where the generator says how it moved the face's pixels.
 
     Args:
@@ -24,6 +27,7 @@ def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None
         face: a `tracking.TrackedFace`: box and angle are used.
         made: (S,S,3) float32 in 0..1, what the generator made of the crop at `box` and `angle`.
         motion: (S,S,3) float32, see `motion.with_motion`; or None.
+        cut: in place of `large_and_small`, such as a `Latest` of it.
 
     Returns:
         (kS,kS,3) uint8, k whole.
@@ -33,8 +37,7 @@ def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None
     times = min(LARGEST, math.ceil(float(np.max(face.box[2:] - face.box[:2])) / size - 0.1))
     if motion is None or times < 2:
         return np.clip(np.rint(made), 0, 255).astype(np.uint8)
-    large = cropping.extract(image, face.box, times * size, face.angle)
-    small = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+    large, small = (cut or large_and_small)(image, face, times, size)
     first = lower_half(size) - 2  # above the lower half nothing is generated
     grown = _enlarged(motion[first:], times, cv2.INTER_LINEAR)
     own = _moved(large, grown, times * first)
@@ -43,6 +46,12 @@ def crop_of(image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None
     result = _enlarged(made, times, cv2.INTER_CUBIC)
     result[times * (first + 2) :] += own[times * 2 :]
     return np.clip(np.rint(result, out=result), 0, 255, out=result).astype(np.uint8)
+
+
+def large_and_small(image: np.ndarray, face, times: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The crop of a face, `times` as large as the generator's `size`, and as large."""
+    large = cropping.extract(image, face.box, times * size, face.angle)
+    return large, cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _enlarged(image, times, how):

@@ -14,6 +14,7 @@ ENGINES = ("auto", "openvino", "keras")
 BATCH_SIZE, MOST_FACES = 16, 1024  # that the generator is given at once, by default and at most
 MAX_FPS = 240
 PREVIEW_SIDE = 192  # pixels of a face in a preview
+LEAST_SIDE = 64  # pixels
 
 
 @dataclasses.dataclass
@@ -23,6 +24,7 @@ class Options:
     Attributes:
         region: what is redrawn: "mouth", "jaw" or "face", the original's rectangle.
         sharpen: how much of the detail of the face around it the mouth is given; 0: none.
+        keep: a picture of the face image's size, white where the source is to stay, black elsewhere.
         pads: top, bottom, left, right: pixels of the face image by which the crop grows on each side (shrinks where
             negative).
         box: top, bottom, left, right in pixels of the face image: where the face is, in every frame, in place of
@@ -32,6 +34,8 @@ class Options:
         static: of a video, use the first frame with a face only.
         start, end: seconds of a face video that are used; sound is not cut by them.
         resize_factor: the result's sides are the input's divided by it.
+        max_side: pixels that the result's longer side has at most; 0: any number. None: 1920 of a still, and of a video
+            what fits 4096x2304, so that players of H.264 up to level 5.1, as in phones, show it.
         max_sec: cut the audio here.
         fps: frame rate of the output where the face is a still, 25 by default; a video keeps its own times.
         label: write visibly on the image that it is synthetic.
@@ -40,6 +44,7 @@ class Options:
 
     region: str = blend.DEFAULT_REGION
     sharpen: float = 1.0
+    keep: str | os.PathLike | None = None
     pads: Sequence[float] = (0, 0, 0, 0)
     box: Sequence[float] | None = None
     face_index: int | str | None = None
@@ -48,6 +53,7 @@ class Options:
     start: float = 0.0
     end: float | None = None
     resize_factor: float = 1.0
+    max_side: int | None = None
     max_sec: float = 240.0
     fps: float | None = None
     label: bool = False
@@ -121,6 +127,8 @@ def check_options(options: Options):
         low = {"max_sec": 1e-4, "resize_factor": 1}.get(name, 0)
         if value is not None and not low <= value < math.inf:
             raise UserError(f"--{name} {value:g}: is out of range; give a number of at least {low:g}")
+    if options.max_side and options.max_side < LEAST_SIDE:
+        raise UserError(f"--max_side {options.max_side}: is out of range; give 0, or at least {LEAST_SIDE}")
     if options.end is not None and options.end <= options.start:
         raise UserError(f"--end {options.end:g}: is not after --start {options.start:g}")
     if options.region not in blend.REGIONS:

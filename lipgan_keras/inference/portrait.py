@@ -29,9 +29,11 @@ class Head:
         from .. import checkpoints
         from ..face import cropping
         from ..face.regions import assemble
+        from . import detail
         from . import engine as inference_engine
         from . import output as inference_output
         from .blend import Composer
+        from .latest import Latest
 
         probe.probe(face)  # what can be said before anything is loaded
         checkpoint_path = checkpoints.or_shipped(checkpoint_path)
@@ -39,7 +41,8 @@ class Head:
         self.image, self._face = _find(face, crop_style, pads, box, upright=region != "face")
         self._engine = inference_engine.load(checkpoint_path, engine, 1, audio_offset_ms)
         self.config, self.name = self._engine.config, self._engine.name
-        self._composer = Composer(region, sharpen)
+        self._composer = Composer(region, sharpen, still=True)
+        self._cut = Latest(detail.large_and_small)
         crop = cropping.extract(self.image, self._face.box, self.config.img_size, self._face.angle)
         self._input = assemble(crop, crop)[0][None]
         self._photo = self.image
@@ -56,14 +59,15 @@ class Head:
         from . import detail, motion
 
         images, moves = motion.generated(self._engine, self._input, window)
-        crop = detail.crop_of(self._photo, self._face, images[0], None if moves is None else moves[0])
+        crop = detail.crop_of(self._photo, self._face, images[0], None if moves is None else moves[0], self._cut)
         return self._composer(self.image, self._face, crop)
 
 
 def _find(path, style, pads, box, upright):
     """The photo, or the first frame of a video that has a face, and the face."""
-    from ..face import tracking
+    from ..face import looks, tracking
 
+    turn = 0 if box is not None else looks.turn_of(path) or 0
     for frame in itertools.islice(video_reader.read_frames(path), FACE_FRAMES):
         height, width = frame.image.shape[:2]
         scale = min(1.0, MAX_SIDE / max(height, width))
@@ -75,7 +79,7 @@ def _find(path, style, pads, box, upright):
             tracking.check_box(box, width, height)
             found = tracking.fixed_box(iter([frame]), [scale * side for side in box], style, scaled)
         else:
-            found = tracking.track(iter([frame]), style, scaled, upright=upright)
+            found = tracking.track(iter([frame]), style, scaled, upright=upright, turn=turn)
         for tracked in found:
             if tracked.faces:
                 return frame.image, tracked.faces[0]

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import math
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +11,25 @@ import cv2
 import numpy as np
 
 from ..config import SAMPLE_RATE
-from ..face import detector, tracking
+from ..face import looks, tracking
 from ..face.tracking import Tracked, TrackedFace
 from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
 from ..utils import files
 from ..utils.errors import UserError
 from ..utils.terminal import say
+from . import loudness
 from .options import Options, check_options, is_preview
 from .pipeline import Stages
 
 FRAME_BYTES = 1 << 28  # of the frames that are under way, as far as some 30 frames fit in it
-PROBES = (1, 48)  # frames, spread over the video, in which a face is looked for before any work
 DETECT_EVERY = 4  # frames of a video
 BRIDGE = 5  # frames without a face that are taken for a failure of the detector
+LIES = {1: "lie on their side", 2: "stand on their head", 3: "lie on their side"}  # by `looks.turn_of`
 FADE = 3  # frames over which the new mouth comes and goes with its face
 MAX_SIDE = 8192  # pixels; H.264 players give up beyond
-SMALL_FACE = 32  # pixels; what is narrower holds hardly a mouth
+STILL_SIDE = 1920  # pixels of a still's longer side: what a phone shows
+VIDEO_SIDE, VIDEO_PIXELS = 4096, 4096 * 2304  # of a video, for H.264's level 5.1
 LONGEST = 0.1  # seconds; a frame that is shown for longer is given several mouths
 END = 5e-3  # seconds of audio that no frame of its own is made for
 
@@ -53,31 +54,30 @@ class Source:
 
     Attributes:
         width, height, rate: of the output.
-        seconds, wave: of the audio.
+        seconds, wave: of the audio; quiet speech is raised, see `loudness`.
         expected: frames, about.
         ahead, batch: frames that may wait between two stages, and that are generated at once.
         broken: why the video could not be read to its end.
         damage: (from, to) in seconds of the parts of the video of which no frame can be used.
+        keep: (height, width) float32 in 0..1, how much of the source stays; or None.
+        turn: quarters, clockwise, by which its pictures must be turned for the faces to be upright.
     """
 
     def __init__(self, outfile, face, audio, options: Options, config):
         self.outfile, self.face, self.options, self.config = outfile, face, options, config
-        self.broken = None
+        self.broken, self.turn = None, 0
         self.damage: list[tuple[float, float]] = []
-        files.check_outfile(outfile, face, audio)
+        inputs = [path for path in (face, audio, options.keep) if path]
+        files.check_outfile(outfile, *inputs)
         check_options(options)
         if options.preview:
-            files.check_outfile(options.preview, face, audio, suffix=".png", mark=is_preview)
+            files.check_outfile(options.preview, *inputs, suffix=".png", mark=is_preview)
             files.check_writable(Path(options.preview).parent)
         self.info = probe.probe(face)
-        self.width = max(1, round(self.info.width / options.resize_factor))
-        self.height = max(1, round(self.info.height / options.resize_factor))
-        if max(self.width, self.height) > MAX_SIDE:
-            factor = math.ceil(max(self.width, self.height) * options.resize_factor / MAX_SIDE)
-            raise UserError(
-                f"{face}: is {self.info.width}x{self.info.height} pixels, of which no video is made here; "
-                f"try --resize_factor {max(2, factor)}"
-            )
+        self.is_still = self.info.is_still or options.static
+        self.options = options = self._limited(options)
+        self.width, self.height = self._size(options)
+        self.keep = self._kept(options.keep) if options.keep else None
         if max(map(abs, options.pads)) > max(self.info.width, self.info.height):
             raise UserError(
                 f"--pads {' '.join(map(str, options.pads))}: exceeds the picture's "
@@ -89,15 +89,15 @@ class Source:
         most = max(1, round(options.max_sec * SAMPLE_RATE))
         if len(self.wave) > most:
             self.wave = self.wave[:most]
-            print(f"the sound is cut at {options.max_sec:g} s; --max_sec changes that", file=sys.stderr)
+            say(f"the sound is cut at {options.max_sec:g} s; --max_sec changes that", error=True)
         self.seconds = len(self.wave) / SAMPLE_RATE
+        self.wave = loudness.raised(self.wave)
         files.check_writable(outfile.parent)
 
-        self.is_still = self.info.is_still or options.static
         if options.fps and not self.is_still:
-            print("--fps is for stills and left out of account: the video keeps its own times", file=sys.stderr)
+            say("--fps is for stills and left out of account: the video keeps its own times", error=True)
         if self.info.is_still and (options.start or options.end is not None):
-            print("--start and --end are for videos and left out of account", file=sys.stderr)
+            say("--start and --end are for videos and left out of account", error=True)
             self.options = options = dataclasses.replace(options, start=0.0, end=None)
         if not self.info.is_still and options.start >= self.info.duration:
             raise UserError(f"{face}: ends at {self.info.duration:.2f} s, before --start {options.start:g}")
@@ -107,13 +107,61 @@ class Source:
         # There are four queues, and besides the batch the frames that the tracker holds.
         self.ahead, self.batch = int(np.clip(fitting // 8, 2, 24)), max(4, fitting // 4)
 
+    def _size(self, options):
+        """Width and height of the result."""
+        size = tuple(max(1, round(side / options.resize_factor)) for side in (self.info.width, self.info.height))
+        if max(size) > MAX_SIDE:
+            factor = math.ceil(max(size) * options.resize_factor / MAX_SIDE)
+            raise UserError(
+                f"{self.face}: is {self.info.width}x{self.info.height} pixels, of which no video is made here; "
+                f"try --resize_factor {max(2, factor)}"
+            )
+        return size
+
+    def _kept(self, path):
+        """What --keep says, at the size of the result."""
+        if probe.file_kind(path) != "still":
+            raise UserError(f"{path}: is no still; give --keep a picture, white where the source is to stay")
+        image = cv2.cvtColor(video_reader.read_image(path), cv2.COLOR_BGR2GRAY)
+        height, width = image.shape
+        if (width, height) != (self.info.width, self.info.height):
+            raise UserError(
+                f"{path}: is {width}x{height} pixels, and the face's picture {self.info.width}x{self.info.height}; "
+                "give --keep a picture of that size"
+            )
+        if image.min() == image.max():
+            raise UserError(
+                f"{path}: is of one grey; paint white where the source is to stay, and black elsewhere, for --keep"
+            )
+        image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        return np.clip((image - 5) / 245, 0, 1)  # white and black as JPEG has them, too
+
+    def _limited(self, options):
+        """The options with the factor that makes the result as small as it must be."""
+        width, height = (side / options.resize_factor for side in (self.info.width, self.info.height))
+        if options.max_side is None:
+            limit = STILL_SIDE if self.info.is_still else VIDEO_SIDE
+            over = max(max(width, height) / limit, math.sqrt(width * height / VIDEO_PIXELS))
+        else:
+            over = max(width, height) / (options.max_side or math.inf)
+        if over <= 1:
+            return options
+        limited = dataclasses.replace(options, resize_factor=options.resize_factor * over)
+        if options.max_side is None:
+            now = "x".join(map(str, self._size(limited)))
+            say(
+                f"{self.face}: is made smaller, to {now} pixels, so that phones play it; --max_side 0 leaves its size",
+                error=True,
+            )
+        return limited
+
     def look(self) -> None:
-        """See that there is a face.
+        """See that there is a face, and how it lies in the picture.
 
         Raises:
             UserError: there is none.
         """
-        if self.options.box is None and not self.info.is_still:
+        if self.options.box is None:
             self._check_for_faces()
         self.still = self._find_still() if self.is_still else None
 
@@ -128,15 +176,15 @@ class Source:
         end = min(
             self.info.duration, self.options.end or math.inf, start + self.seconds if not self.is_still else math.inf
         )
-        for count in PROBES:
-            frames = video_reader.sample_frames(self.face, count, start, end)
-            while images := [frame.image for frame in itertools.islice(frames, 12)]:
-                if any(detector.detect(images)):
-                    return
-        raise UserError(
-            f"{self.face}: no face found in {PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part that "
-            "shows one, or say where it is with --box"
-        )
+        turn = looks.turn_of(self.face, start, end)
+        if turn is None and not self.info.is_still:
+            raise UserError(
+                f"{self.face}: no face found in {looks.PROBES[-1]} frames from {start:.1f} to {end:.1f} s; give a part "
+                "that shows one, or say where it is with --box"
+            )
+        self.turn = turn or 0
+        if self.turn:
+            say(f"{self.face}: its faces {LIES[self.turn]}, and speak as they lie", error=True)
 
     def shots(self, stages: Stages) -> Iterator[OutputFrame]:
         shots = self._still_shots() if self.is_still else self._video_shots(stages)
@@ -144,7 +192,7 @@ class Source:
         for shot in shots:
             for one in shot.faces:
                 width = one.face.box[2] - one.face.box[0]
-                if width < SMALL_FACE and not small:
+                if width < looks.SMALL_FACE and not small:
                     small = True
                     say(f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", error=True)
             yield shot
@@ -170,6 +218,8 @@ class Source:
                 people="one" if options.face_index is None else "all",
                 smooth=options.smooth,
                 batch_size=int(np.clip(self.ahead // 2, 1, 16)),
+                turn=self.turn,
+                small=options.face_index is not None,
             )
         for one in tracked:
             if isinstance(options.face_index, int):

@@ -1,4 +1,4 @@
 """In: images, videos and audio files.
 Out: frames and waveforms with their times; MP4, WAV and FLAC files.
-Rooms: audio_file, clock, container, converter, demux, image_file, probe, video_reader, video_writer.
+Rooms: audio_file, clock, container, converter, demux, downmix, image_file, probe, video_reader, video_writer.
 """

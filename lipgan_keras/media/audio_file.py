@@ -12,6 +12,8 @@ import numpy as np
 from ..config import SAMPLE_RATE
 from ..utils.errors import UserError
 from ..utils.files import regular, replacing
+from ..utils.terminal import say
+from . import downmix
 from .clock import Clock
 from .container import open_container
 from .demux import decoded_frames
@@ -27,7 +29,8 @@ def load_audio(
     """Decode the audio of a media file on the container's clock.
 
     Sample 0 is the container's start (the start of its earliest stream): sound that starts later is preceded by
-    silence, and gaps of over 50 ms in the stream's timestamps become silence. Channels are averaged.
+    silence, and gaps of over 50 ms in the stream's timestamps become silence. Channels are averaged; where they cancel
+    each other, one is heard, and a line on standard error says so.
 
     Args:
         path: any audio or video file that PyAV decodes.
@@ -40,19 +43,10 @@ def load_audio(
     Raises:
         UserError: no such file, not a media file, no audio stream in it, or no audio could be decoded.
     """
-    with open_container(path, data, "a file with sound") as container:
-        stream = container.streams.best("audio")
-        if stream is None:
-            raise UserError(f"{path}: has no audio stream; give a file with sound")
-        if stream.codec_context is None:
-            raise UserError(f"{path}: its sound is coded in a way unknown here; convert it to WAV or MP4 (AAC)")
-        stream.thread_type = "AUTO"
-        clock = Clock(path, container, data is not None)
-        declared = math.inf
-        if "mp4" in container.format.name and stream.duration:
-            declared = float(clock.seconds((stream.start_time or 0) + stream.duration, stream.time_base))
-        pieces = _pieces(path, decoded_frames(container, stream, clock), clock, max_seconds)
-
+    pieces, declared, meter = _pieces(path, data, max_seconds, None)
+    if meter.channel is not None:
+        say(meter.note(path), error=True)
+        pieces, declared, _ = _pieces(path, data, max_seconds, meter.channel)
     sound = [(round(start * SAMPLE_RATE), _resample(np.concatenate(chunks), rate)) for start, rate, chunks, _ in pieces]
     length = max((first + len(piece) for first, piece in sound), default=0)
     if length <= 0:
@@ -69,28 +63,43 @@ def load_audio(
     return wave
 
 
-def _pieces(path, frames, clock, max_seconds):
-    """[[start in seconds, sample rate, mono chunks, number of samples]], each piece without gaps."""
+def _pieces(path, data, max_seconds, channel):
+    """[[start in seconds, sample rate, mono chunks, number of samples]], each piece without gaps; the end that an MP4
+    declares, in seconds; and a `ChannelMeter` that heard all of it.
+    """
     limit = LONGEST if max_seconds is None else min(max_seconds, LONGEST)
-    pieces = []
-    for frame, _ in frames:
-        if frame is None:  # damaged
-            continue
-        end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
-        start = end if frame.pts is None else float(clock.seconds(frame.pts, frame.time_base))
-        if start >= limit:
-            if max_seconds is None:
-                raise UserError(f"{path}: lasts longer than {LONGEST / 3600:g} hours; cut it into parts")
-            break
-        if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
-            pieces.append([start, frame.sample_rate, [], 0])
-        chunk = _mono(frame)
-        pieces[-1][2].append(chunk)
-        pieces[-1][3] += len(chunk)
-    return pieces
+    pieces, declared, meter = [], math.inf, downmix.ChannelMeter()
+    with open_container(path, data, "a file with sound") as container:
+        stream = container.streams.best("audio")
+        if stream is None:
+            raise UserError(f"{path}: has no audio stream; give a file with sound")
+        if stream.codec_context is None:
+            raise UserError(f"{path}: its sound is coded in a way unknown here; convert it to WAV or MP4 (AAC)")
+        stream.thread_type = "AUTO"
+        clock = Clock(path, container, data is not None)
+        if "mp4" in container.format.name and stream.duration:
+            declared = float(clock.seconds((stream.start_time or 0) + stream.duration, stream.time_base))
+        for frame, _ in decoded_frames(container, stream, clock):
+            if frame is None:  # damaged
+                continue
+            end = pieces[-1][0] + pieces[-1][3] / pieces[-1][1] if pieces else 0.0
+            start = end if frame.pts is None else float(clock.seconds(frame.pts, frame.time_base))
+            if start >= limit:
+                if max_seconds is None:
+                    raise UserError(f"{path}: lasts longer than {LONGEST / 3600:g} hours; cut it into parts")
+                break
+            if not pieces or abs(start - end) > _LARGEST_GAP or frame.sample_rate != pieces[-1][1]:
+                pieces.append([start, frame.sample_rate, [], 0])
+            channels = _channels(frame)
+            meter.add(channels)
+            chunk = np.nan_to_num(downmix.mono(channels, channel), posinf=1, neginf=-1)
+            pieces[-1][2].append(chunk)
+            pieces[-1][3] += len(chunk)
+    return pieces, declared, meter
 
 
-def _mono(frame: av.AudioFrame) -> np.ndarray:
+def _channels(frame: av.AudioFrame) -> np.ndarray:
+    """(channels, n) float32."""
     samples = frame.to_ndarray()  # (channels, n), or (1, n * channels) where the format is packed
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
@@ -98,7 +107,7 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif np.issubdtype(samples.dtype, np.integer):
         samples = samples / np.float32(-float(np.iinfo(samples.dtype).min))
-    return np.nan_to_num(samples.astype(np.float32).mean(axis=0), posinf=1, neginf=-1)
+    return samples.astype(np.float32)
 
 
 def _resample(wave: np.ndarray, rate: int) -> np.ndarray:

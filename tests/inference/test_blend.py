@@ -396,3 +396,24 @@ def test_wide_open_mouths_of_puppets_are_not_covered():
         frames = [Frame(puppet.render(0.5 + 0.5 * np.sin(i), 0.0), i / 25, 1 / 25) for i in range(50)]
         seen = [one for _, one in tracking.follow(iter(frames))]
         assert answers([frame.image for frame in frames], faces_of=seen.__getitem__) == [1] * 50
+
+
+@pytest.mark.parametrize("region", blend.REGIONS)
+def test_what_is_kept_is_the_images(image, region):
+    crop = np.full((96, 96, 3), (40, 90, 200), np.uint8)
+    crop[60:70] = 255
+    keep = np.zeros((SIZE, SIZE), np.float32)
+    keep[:, :170] = 1
+    result = Composer(region, keep=keep)(image, a_face(), crop)
+    np.testing.assert_array_equal(result[:, :170], image[:, :170])
+    np.testing.assert_array_equal(result[:, 170:], Composer(region)(image, a_face(), crop)[:, 170:])
+    assert not np.array_equal(result, image)
+
+
+def test_a_still_is_composed_as_any_image_is(image):
+    crops = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), np.uint8)
+    face, still = a_face(), Composer(still=True)
+    for crop in (*crops, crops[0]):
+        np.testing.assert_array_equal(still(image, face, crop), Composer()(image, face, crop))
+    other = image[::-1].copy()
+    np.testing.assert_array_equal(still(other, face, crops[0]), Composer()(other, face, crops[0]))

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -33,8 +34,10 @@ from lipgan_keras.audio import WindowClock
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
 from lipgan_keras.face import photos as face_photos
+from lipgan_keras.inference import blend
 from lipgan_keras.inference import engine as inference_engine
 from lipgan_keras.media import audio_file, probe, video_reader
+from lipgan_keras.media.video_writer import VideoWriter
 from lipgan_keras.puppets import photos
 from lipgan_keras.utils.errors import UserError
 
@@ -309,7 +312,7 @@ def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monk
     for options in ({}, {"static": True}):
         with pytest.raises(UserError, match=r"a\.mp4: no face found"):
             LipSync(checkpoint).run(source, media / "speech.wav", tmp_path / "b.mp4", **options)
-    assert time.monotonic() - begin < 60 and 0 < sum(looked) < 100
+    assert time.monotonic() - begin < 60 and 0 < sum(looked) < 250
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -585,3 +588,82 @@ def test_the_real_program(tmp_path, script):
     assert done.stdout.startswith("results/a_a.mp4: 0.50 s, 12 frames, 0 of them with no face")
     assert "frame/s" in done.stderr and "rror" not in done.stderr and "arning" not in done.stderr
     check_length(tmp_path / "results" / "a_a.mp4", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "expected"),
+    [
+        ((2400, 1800), {}, (1920, 1440)),
+        ((2400, 1800), {"max_side": 0}, (2400, 1800)),
+        ((2400, 1800), {"max_side": 800, "resize_factor": 2}, (800, 600)),
+        ((1800, 2400), {"resize_factor": 2}, (900, 1200)),
+    ],
+)
+def test_large_stills_become_what_phones_play(tmp_path, media, quick, capfd, size, options, expected):
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_image(77, size))
+    talk(tmp_path / "a.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=0.1, **options)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == expected
+        level = container.streams.video[0].codec_context.extradata[3]
+    said = capfd.readouterr().err.splitlines()
+    assert [line for line in said if "--max_side 0" in line] == said[: not options]
+    assert options or (level <= 51 and "1920x1440" in said[0])
+
+
+def test_a_still_is_set_up_once(tmp_path, media, quick, monkeypatch):
+    """What does not change from frame to frame is not computed for each."""
+    calls = []
+    for module, name in ((cropping, "extract"), (blend.Composer, "_shapes")):
+        kept = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, kept=kept, name=name: calls.append(name) or kept(*a))
+    talk(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", max_sec=1, region="jaw")
+    assert sorted(calls) == ["_shapes", "extract"]
+    moving = talk(media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", max_sec=1, region="jaw")
+    assert calls.count("_shapes") == moving.frames + 1
+
+
+def test_quiet_speech_is_heard_as_loud_speech_is(tmp_path, media, quick):
+    """And the sound of the result stays as quiet as it was."""
+    heard = []
+    for decibel in (-15, -35):
+        quick.windows.clear()
+        wave = audio_file.load_audio(TESTS / "golden" / "bbaf2n.wav", 1.5) * np.float32(10 ** (decibel / 20))
+        audio_file.save_wav(tmp_path / "a.wav", wave)
+        talk(media / "face.png", tmp_path / "a.wav", tmp_path / "b.mp4")
+        heard.append(np.concatenate(quick.windows))
+        level = np.sqrt(np.square(audio_file.load_audio(tmp_path / "b.mp4")).mean() / np.square(wave).mean())
+        assert 0.7 < level < 1.4
+    assert np.abs(heard[0] - heard[1]).mean() < 0.2
+
+
+def test_what_is_to_be_kept_is_the_source_s(tmp_path, media, quick, monkeypatch):
+    written = []
+    monkeypatch.setattr(VideoWriter, "write", lambda self, image, *_: written.append(image))
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:, :64] = 255
+    cv2.imwrite(str(tmp_path / "keep.png"), mask)
+    frames = [frame.image for frame in video_reader.read_frames(media / "face.mp4")]
+    talk(media / "face.mp4", media / "face.mp4", tmp_path / "b.mp4", keep=tmp_path / "keep.png")
+    assert len(written) == len(frames)
+    for image, frame in zip(written, frames, strict=True):
+        np.testing.assert_array_equal(image[:, :64], frame[:, :64])
+        assert not np.array_equal(image[:, 64:], frame[:, 64:])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("small.png", "is 60x128 pixels.*128x128"),
+        ("white.png", "one grey"),
+        ("face.mp4", "no still"),
+        ("x", "no such file"),
+    ],
+)
+def test_masks_that_say_nothing_are_refused(tmp_path, media, quick, name, said):
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((128, 60), np.uint8))
+    cv2.imwrite(str(tmp_path / "white.png"), np.full((128, 128), 255, np.uint8))
+    path = media / name if name == "face.mp4" else tmp_path / name
+    with pytest.raises(UserError, match=f"{name}: .*{said}"):
+        talk(media / "face.png", media / "speech.wav", tmp_path / "b.mp4", keep=path)
+    assert not (tmp_path / "b.mp4").exists()

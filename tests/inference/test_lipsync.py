@@ -477,7 +477,7 @@ def test_flags_out_of_range(tmp_path, media, painter, capfd):
 def test_odd_sizes_of_images(tmp_path, media, painter):
     cv2.imwrite(str(tmp_path / "dot.png"), np.full((1, 1, 3), 110, np.uint8))
     with pytest.raises(UserError, match=r"dot\.png"):
-        LipSync(painter).run(tmp_path / "dot.png", media / "speech.wav", tmp_path / "b.mp4")
+        LipSync(painter).run(tmp_path / "dot.png", media / "speech.wav", tmp_path / "b.mp4", max_side=0)
     cv2.imwrite(str(tmp_path / "wide.png"), np.full((64, 16000, 3), 110, np.uint8))
     with pytest.raises(UserError, match="16000x64 pixels.*--resize_factor 2"):
-        LipSync(painter).run(tmp_path / "wide.png", media / "speech.wav", tmp_path / "b.mp4")
+        LipSync(painter).run(tmp_path / "wide.png", media / "speech.wav", tmp_path / "b.mp4", max_side=0)
