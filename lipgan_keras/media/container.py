@@ -16,6 +16,7 @@ from ..utils.files import regular
 # the thread that closes the file holds, for ever.
 av.logging.set_level(None)
 
+MOST_PIXELS = 1 << 27  # of a picture, or a frame of a video; each takes up to 16 bytes while it is decoded
 # What people have. Play lists and scripts (hls, dash, concat, sdp, ...), which read other files, are not among them,
 # nor are devices, or what needs to be told its rate. Names are those of libavformat.
 FORMATS = (

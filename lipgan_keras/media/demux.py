@@ -10,7 +10,7 @@ import numpy as np
 
 from ..utils.errors import UserError
 from .clock import Clock
-from .container import open_container
+from .container import MOST_PIXELS, open_container
 
 UNREADABLE = "its picture cannot be decoded; is the file damaged? Convert it to MP4 (H.264) and try again"
 _AT_THE_END = 2  # broken frames at the very end are those of a recording switched off
@@ -31,6 +31,11 @@ def open_media(path) -> Iterator[tuple[Any, Any]]:
         if not streams:
             raise UserError(f"{path}: its picture is coded in a way unknown here; convert it to MP4 (H.264)")
         stream = max(streams, key=lambda s: s.width * s.height)
+        if stream.width * stream.height > MOST_PIXELS:
+            raise UserError(
+                f"{path}: is {stream.width}x{stream.height} pixels, more than are read here; make it smaller"
+            )
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # of frames that are larger than is said
         stream.thread_type = "AUTO"
         yield container, stream
 
@@ -219,6 +224,7 @@ def _decoder(stream):
         return lambda packet: packet.decode()
     context = av.CodecContext.create(name, "r")
     context.extradata = stream.codec_context.extradata
+    context.options = {"max_pixels": str(MOST_PIXELS)}
 
     def decode(packet):
         frames = context.decode(packet if packet.size else None)

@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, ImageOps, ImageSequence, PngImagePlugin
 
 from ..utils.errors import UserError
 from ..utils.files import quiet_stderr
+from .container import MOST_PIXELS
 
-MOST_PIXELS = 1 << 27  # of a picture; each takes up to 16 bytes until it is laid over white
 _STRIP = 256  # rows that are laid over white at once
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow warns above, and refuses twice as much
 PngImagePlugin.MAX_TEXT_CHUNK = 1 << 26  # bytes of a PNG's texts, such as what an editor says of its work

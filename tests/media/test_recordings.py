@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from lipgan_keras.media import audio_file, clock, converter, probe, video_reader, video_writer
+from lipgan_keras.media import audio_file, clock, converter, demux, probe, video_reader, video_writer
 from lipgan_keras.utils.errors import UserError
 
 RATE = 16000
@@ -229,9 +229,9 @@ def test_interlaced_frames_are_made_whole(tmp_path):
     assert comb(frames[3].image) < 0.3 * comb(raw.to_ndarray(format="bgr24"))
 
 
-def test_a_picture_that_grows(tmp_path):
-    """As in a call: all frames come in the largest size, aspect kept."""
-    with av.open(str(tmp_path / "a.webm"), "w") as container:
+def growing(path):
+    """A picture of 32x24, and then of 128x96, which the header does not say."""
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("libvpx", rate=25)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
         at = 0
@@ -248,6 +248,12 @@ def test_a_picture_that_grows(tmp_path):
                     packet.stream = stream
                     container.mux(packet)
             at += frames
+    return path
+
+
+def test_a_picture_that_grows(tmp_path):
+    """As in a call: all frames come in the largest size, aspect kept."""
+    growing(tmp_path / "a.webm")
     info = probe.probe(tmp_path / "a.webm")
     assert (info.width, info.height) == (128, 96)
     frames = list(video_reader.read_frames(tmp_path / "a.webm"))
@@ -336,6 +342,17 @@ def test_a_small_file_that_is_a_large_picture(tmp_path):
         for read in (probe.probe, video_reader.read_image):
             with pytest.raises(UserError, match="more than the 134 million pixels"):
                 read(path)
+
+
+def test_a_small_file_that_is_a_large_video(tmp_path, monkeypatch):
+    """The first size is in the header, the second in a keyframe alone."""
+    path = recording(tmp_path / "a.mp4", frames=5)
+    monkeypatch.setattr(demux, "MOST_PIXELS", 5000)
+    with pytest.raises(UserError, match="96x64 pixels, more than"):
+        probe.probe(path)
+    monkeypatch.setattr(demux, "MOST_PIXELS", 10000)
+    with pytest.raises(UserError, match="its picture breaks at 0.20 s"):
+        list(video_reader.read_frames(growing(tmp_path / "a.webm")))
 
 
 # Pictures
