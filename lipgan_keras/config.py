@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from .utils import limits
+
 IMG_SIZE = 96  # side of the face crop in pixels, the reference's
 IMG_SIZES = (96, 192)
 MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
@@ -87,4 +89,4 @@ class ModelConfig:
 
     def with_audio_offset(self, offset_ms: float | None) -> ModelConfig:
         """A copy whose `audio_offset_ms` is another; the configuration itself for None."""
-        return self if offset_ms is None else dataclasses.replace(self, audio_offset_ms=offset_ms)
+        return self if offset_ms is None else dataclasses.replace(self, **limits.checked(audio_offset_ms=offset_ms))

@@ -18,7 +18,6 @@ import contextlib
 import functools
 import os
 import sys
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from ..config import FPS
 from ..face import cropping, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
-from ..utils import errors, files, kinds, processes
+from ..utils import errors, files, kinds, npz, processes, tables
 from ..utils.errors import UserError
 from . import claims, pack
 from .preprocess_config import PreprocessConfig
@@ -178,12 +177,8 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
 
 
 def _listed_videos(root, path, split):
-    try:
-        lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists, --split"
-        ) from error
+    found = tables.lines(path, "a list of <video>/<clip> lines", "check --filelists, --split")
+    lines = [line[0] for line in found]
     if not lines:
         raise UserError(f"{path}: is empty; it should hold <video>/<clip> lines")
     for line in lines:
@@ -208,9 +203,9 @@ def finished(target: Path, img_size: int, crop: str = PreprocessConfig.crop) -> 
     if not target.exists():
         return None
     try:
-        with np.load(target / "landmarks.npz", allow_pickle=False) as saved:
-            size, steady = int(saved["img_size"]), "steady" in saved and bool(saved["steady"])
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        saved, _ = npz.read(target / "landmarks.npz", ["img_size"], ["steady"], kinds="fiub")
+        size, steady = int(saved["img_size"].item()), bool(saved.get("steady", np.False_).item())
+    except ValueError:  # UserError is one, and what is no single number
         return f"{target}: is there, but not made by this program; choose another --final_data_root"
     if size != img_size:
         return f"{target}: was preprocessed with --img_size {size}; choose another --final_data_root"

@@ -12,7 +12,6 @@ was drawn times its pair (Owen 2007, "The pigeonhole bootstrap": the variance is
 judge, or one pair, only the other of the two is drawn.
 """
 
-import csv
 import dataclasses
 import json
 import math
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils import files
+from ..utils import files, tables
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 
@@ -66,18 +65,8 @@ def read(path: str | os.PathLike) -> list[Answer]:
             generated nor truth, or there are no answers.
     """
     answers = []
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; name the CSV files that the judging sheet exported") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path}: cannot be read as a table; give a CSV file in UTF-8, as the judging sheet exports it"
-        ) from error
-    missing = [name for name in NEEDED if name not in reader.fieldnames]
+    names, rows = tables.rows(path, "give a CSV file in UTF-8, as the judging sheet exports it", strict=True)
+    missing = [name for name in NEEDED if name not in names]
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; give a CSV file that the judging sheet exported")
     for line, row in rows:

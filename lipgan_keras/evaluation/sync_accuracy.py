@@ -14,7 +14,6 @@ gives the accuracy on those pairs whose openings differ, and that of an oracle t
 """
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from ..data import clip_folder, splits
 from ..data.clip_folder import Clip
 from ..data.scoring import draw, held_out_accuracy, pairs_of, score
 from ..inference import models
-from ..utils import cli, files
+from ..utils import cli, files, npz
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 
@@ -60,11 +59,11 @@ def true_opening(folder: Path, data_root: str | Path, puppets: str | Path) -> np
         UserError: `puppets` holds no truth for it.
     """
     path = Path(puppets) / f"{folder.relative_to(data_root)}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            return saved["opening"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no truth of a puppet; give the folder that {data_root} was made of") from error
+    advice = f"give the folder that {data_root} was made of"
+    opening = npz.read(path, ["opening"], advice=f"it holds no truth of a puppet; {advice}")[0]["opening"]
+    if opening.ndim != 1 or not opening.size:
+        raise UserError(f"{path}: opening has the shape {opening.shape}, not (frames,); {advice}")
+    return opening
 
 
 NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discriminator", "oracle": "oracle"}

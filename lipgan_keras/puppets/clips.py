@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from ..face import cropping, smoothing
 from ..face.photos import shipped_photos
 from ..media import audio_file
 from ..utils import files as utils_files
-from ..utils import processes
+from ..utils import npz, processes
 from ..utils.errors import UserError
 from . import face
 from . import phones as puppets_phones
@@ -367,12 +366,14 @@ def _job(out, looks, clip, options) -> _Job:
 def _is_made(path, note, crops):
     if crops and path.exists():
         try:
-            with np.load(path / "landmarks.npz") as saved:
-                return str(saved["made_with"]) == note
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return _made_with(path / "landmarks.npz") == note
+        except UserError as error:
             raise UserError(f"{path}: is there, but no crops of a puppet; choose another --out") from error
     try:
-        with np.load(path.with_suffix(".npz")) as truth:
-            return path.is_file() and str(truth["made_with"]) == note
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return path.is_file() and _made_with(path.with_suffix(".npz")) == note
+    except UserError:
         return False
+
+
+def _made_with(path):
+    return str(npz.read(path, ["made_with"], kinds="U")[0]["made_with"])

@@ -3,7 +3,7 @@
 from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
 from ..data.order import BALANCES
-from ..utils import cli
+from ..utils import cli, limits
 from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
 
 
@@ -47,18 +47,20 @@ def _add_run(parser):
         )
     cli.add_plugin_flag(parser)
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), help="audio front end")
-    parser.add_argument("--width", type=cli.positive(), help="factor on all channel counts")
+    parser.add_argument("--width", type=limits.flag("width"), help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
     parser.add_argument("--batch_size", type=cli.integer(1), help="frames a step (with --recipe sync: runs of frames)")
     parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
     parser.add_argument("--epochs", type=cli.integer(1), help="passes over all frames")
-    parser.add_argument("--steps", type=cli.integer(1), help="training steps in all, in place of --epochs")
+    parser.add_argument("--steps", type=limits.flag("steps", int), help="training steps in all, in place of --epochs")
     parser.add_argument("--logdir", help="checkpoint and logs; the same command goes on from there")
     parser.add_argument("--resume_gen", help="checkpoint to take the generator's weights from")
     parser.add_argument("--resume_disc", help="checkpoint to take the paper's discriminator from")
     parser.add_argument("--resume_sync", help="checkpoint to take the lip-sync discriminator from")
     parser.add_argument(
-        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: of --resume_gen, or 0)"
+        "--audio_offset_ms",
+        type=limits.flag("audio_offset_ms"),
+        help="shift of the audio windows (default: of --resume_gen, or 0)",
     )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), help="steps between checkpoints")
     parser.add_argument(
@@ -66,7 +68,7 @@ def _add_run(parser):
         type=cli.integer(1),
         help="threads that make batches, or processes for a GPU (default: one a core, at most 2 or 8)",
     )
-    parser.add_argument("--seed", type=cli.integer(0), help="decides weights, batches and coins")
+    parser.add_argument("--seed", type=limits.flag("seed", int), help="decides weights, batches and coins")
 
 
 def _add_losses(parts):
@@ -79,7 +81,9 @@ def _add_losses(parts):
     parts.add_argument("--disc_weight", type=cli.at_least(0), help="weight of the paper's contrastive discriminator")
     parts.add_argument("--sync_weight", type=cli.at_least(0), help="weight of the lip-sync discriminator")
     parts.add_argument(
-        "--sync_frames", type=cli.integer(1), help="frames that it sees at once (default: 5, or of --resume_sync)"
+        "--sync_frames",
+        type=limits.flag("sync_frames", int),
+        help="frames that it sees at once (default: 5, or of --resume_sync)",
     )
     parts.add_argument(
         "--sync_mode",
