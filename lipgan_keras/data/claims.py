@@ -178,7 +178,7 @@ def _owner(place) -> Owner | None:
     try:
         touched = (place / RECORD).stat().st_mtime
         record = jsontext.read(place / RECORD, most_bytes=MOST_BYTES)
-        if not kinds.is_of(record, OWNER) or record is None or len(record) < len(OWNER.kinds):
+        if not kinds.is_of(record, OWNER) or record is None or not set(OWNER.kinds) <= set(record):
             raise ValueError("no record")
         return Owner(*(record[name] for name in OWNER.kinds), touched)
     except OSError:

@@ -13,11 +13,10 @@ from ..config import FPS, WINDOW_SHAPE
 from ..media import audio_file
 from ..utils import npz
 from ..utils.errors import UserError
-from . import pack
+from . import jpegs, pack
 
 AGAIN = "preprocess this clip again"
 IMAGE = re.compile(r"(0|[1-9][0-9]{0,8})\.jpg")
-MOST_SIZE = 4096  # pixels of a side of a saved image
 MIN_FRAMES = 12  # shorter clips are left out, as in the reference
 RANGES = {"frames": (0, 10**9), "landmarks": (-1e5, 1e5), "time": (-1e6, 1e6), "duration": (0, 1e6)}
 CUT = 30  # grey levels by which the middle of an image's parts change at a cut
@@ -126,7 +125,7 @@ class Clip:
         n = arrays["frames"].size
         fitting = {name: tuple(n if x == "n" else x for x in shape) for name, shape in (shapes | more).items()}
         wrong = next((name for name, array in arrays.items() if array.shape != fitting[name]), None)
-        if wrong or not 0 < arrays["img_size"] <= MOST_SIZE:
+        if wrong or not 0 < arrays["img_size"] <= jpegs.MOST_SIDE:
             raise UserError(f"{path}: its arrays do not fit together; {AGAIN}")
         frames, landmarks, time, duration, size = (arrays[name] for name in shapes)
         for name, (least, most) in RANGES.items():
@@ -159,12 +158,14 @@ class Clip:
         """(size,size,3) uint8 BGR."""
         name = f"{self.frames[index]}.jpg"
         try:
-            data = np.frombuffer(self.read(name), np.uint8)
-        except OSError:
-            data = ()
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            data = self.read(name)
+            jpegs.check(data)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except Exception as error:  # OpenCV's too
+            why = f" ({error})" if isinstance(error, UserError) else ""
+            raise UserError(f"{self.folder / name}: cannot be read as a picture{why}; {AGAIN}") from error
         if image is None:
-            raise UserError(f"{self.folder / name}: cannot be read as a picture; preprocess this clip again")
+            raise UserError(f"{self.folder / name}: cannot be read as a picture; {AGAIN}")
         if image.shape[:2] != (size, size):
             shrinks = min(image.shape[:2]) > size
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

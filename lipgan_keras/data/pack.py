@@ -216,7 +216,7 @@ def _read(path, _absolute, _changed):
 def _content(data, member):
     """A member's bytes; None if they are not what they were."""
     start, size = member.header_offset, member.file_size
-    if start + HEADER.size > len(data):
+    if not 0 <= start <= len(data) - HEADER.size:
         return None
     magic, *_, name_length, extra = HEADER.unpack_from(data, start)
     start += HEADER.size

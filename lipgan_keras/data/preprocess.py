@@ -189,7 +189,7 @@ def _listed_videos(root, path, split):
     for line in dict.fromkeys(lines):
         for folder in (split, "main", "."):  # LRS2's `pretrain` is a folder too, its other splits are lists of `main`
             found = [root / folder / (line + suffix) for suffix in (".mp4", *sorted(VIDEO_SUFFIXES), "")]
-            source = next((p for p in found if p.is_file()), None)
+            source = next((p for p in found if os.path.isfile(p)), None)  # of names of any length
             if source:
                 break
         else:  # reported as a failure, like any other bad video

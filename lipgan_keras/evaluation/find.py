@@ -146,7 +146,7 @@ def dubbed_jobs(options, out) -> list[Job]:
             (
                 f"{path}: no such file; line {number} of {options.filelist} names it"
                 for path in (heard, seen)
-                if not path.is_file()
+                if not os.path.isfile(path)  # of names of any length
             ),
             None,
         )
@@ -160,7 +160,7 @@ def dubbed_jobs(options, out) -> list[Job]:
 
 def _clip_file(root, word) -> Path:
     path = Path(root, word.lstrip("/"))
-    return path if path.is_file() else Path(f"{path}.mp4")
+    return path if os.path.isfile(path) else Path(f"{path}.mp4")
 
 
 def dub(options, jobs, out) -> list[Job]:

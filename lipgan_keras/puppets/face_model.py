@@ -206,10 +206,13 @@ class FaceModel:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the .npz of a face model")
         arrays, _ = npz.read(path, kinds="fiubU", finite=False, advice="give the .npz of a face model")
-        wrong = _unfit(arrays)
+        with npz.errors(path, "give the .npz of a face model"):  # of shapes and types that no array of it has
+            wrong = _unfit(arrays)
         if wrong:
             raise UserError(f"{path}: {wrong}; give the .npz of a face model")
-        return cls(arrays, _read_landmarks(path.with_name(INDICES), len(arrays["neutral"])))
+        landmarks = _read_landmarks(path.with_name(INDICES), len(arrays["neutral"]))
+        with npz.errors(path, "give the .npz of a face model"):  # of a shape that no face has
+            return cls(arrays, landmarks)
 
 
 def _unfit(arrays) -> str | None:

@@ -18,6 +18,7 @@ from .errors import UserError
 MOST_BYTES = 1 << 30  # of the arrays that are read of one file: hours of features
 MOST_ARRAYS = 4096
 MOST_HEADER = 10_000  # bytes in front of an array
+MOST_EXPANSION = 1032  # of deflate
 NUMBERS = "fiu"
 
 # numpy parses an array's header with `ast`, and in Python 3.11 that fails now and then while another thread does so too
@@ -83,6 +84,20 @@ def read(
         return {name: _array(file, members[name], kinds, finite) for name in chosen}, list(members)
 
 
+def names(path: str | os.PathLike, wanted: Sequence[str], advice: str) -> list[str]:
+    """The names of the arrays in a file; nothing of these is read.
+
+    Raises:
+        UserError: the file cannot be read, or lacks one that is wanted.
+    """
+    with errors(path, advice), zipfile.ZipFile(_plain(path)) as file:
+        found = [name.removesuffix(".npy") for name in file.namelist()]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise UserError(f"{path}: has no array {missing[0]!r}; {advice}")
+    return found
+
+
 def _plain(path):
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError("no plain file")
@@ -92,6 +107,12 @@ def _plain(path):
 def _array(file, info, kinds, finite):
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("packed by means that are not known")
+    # Room is made for what a file declares: it has to be possible
+    expands = (
+        MOST_EXPANSION * info.compress_size + 64 if info.compress_type == zipfile.ZIP_DEFLATED else info.compress_size
+    )
+    if info.compress_size > _size_of(file.fp) or info.file_size > expands:
+        raise ValueError(f"{info.filename.removesuffix('.npy')} is not as large as it says")
     with file.open(info) as member:
         data = member.read(info.file_size)  # no more than that is unpacked
     packed = io.BytesIO(data)
@@ -106,6 +127,13 @@ def _array(file, info, kinds, finite):
     if finite and dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{info.filename.removesuffix('.npy')} holds infinite numbers or NaN")
     return np.require(array, requirements="WO") if array.ndim else array.copy()
+
+
+def _size_of(file):
+    place = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return size
 
 
 def _header(packed):
