@@ -272,7 +272,7 @@ def main(make) -> None:
         prog="python -m lipgan_keras.networks",
         description="List the blocks: name, kind, parameters, and floating-point operations and CPU time of one face.",
     )
-    parser.add_argument("--width", type=limits.flag("width"), default=1.0, help="factor on all channel counts")
+    parser.add_argument("--width", type=cli.limited("width"), default=1.0, help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, default=IMG_SIZE, help="side of the face crops")
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), default="mel", help="audio front end")
     cli.add_plugin_flag(parser)

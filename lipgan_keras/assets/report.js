@@ -72,7 +72,10 @@ function csv(mine) {
       rows.push(SHEET.columns.map((column) => row[column]));
     }
   });
-  const cell = (value) => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  // A name that begins as a formula does would be run by a spreadsheet.
+  const plain = (value) => (/^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
+  const quoted = (value) => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  const cell = (value) => quoted(plain(value));
   return rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
 }
 

@@ -293,6 +293,7 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
     Raises:
         UserError: the file does not hold them.
     """
+    check_out(out, path)
     generator, config = load_generator(path)
     models = {"generator": generator}
     if sync:
@@ -303,6 +304,19 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
         load_weights(models["sync"], path)
     save_checkpoint(out, models, config, split=read_split(path), float16=float16)
     return config
+
+
+def check_out(out: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
+    """See that a generator's file can be written there: see `files.check_outfile`. What train.py goes on from stays."""
+    files.check_outfile(out, *inputs, suffix=None, mark=_is_export)
+
+
+def _is_export(path):
+    try:
+        with _open(path) as file:
+            return "lipgan_keras" in file.attrs and "training" not in file.attrs
+    except UserError:
+        return False
 
 
 def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:

@@ -6,21 +6,24 @@ import os
 
 from ..utils import cli
 from ..utils.cli import ArgumentParser
-from . import export, load_generator, read_config, read_split, save_checkpoint
+from ..utils.terminal import say
+from . import check_out, export, load_generator, read_config, read_split, save_checkpoint
 
 
 def main() -> None:
     parser = ArgumentParser(prog="lipgan_keras.checkpoints", description="Show, convert or export a checkpoint.")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="print a checkpoint's configuration")
-    info.add_argument("file")
+    info.add_argument("file", type=cli.path)
     convert = commands.add_parser("convert", help="write a generator as a checkpoint of this project")
-    convert.add_argument("file")
-    convert.add_argument("out")
-    convert.add_argument("--audio_offset_ms", type=cli.finite, help="kept in the file; positive is a later window")
+    convert.add_argument("file", type=cli.path)
+    convert.add_argument("out", type=cli.path)
+    convert.add_argument(
+        "--audio_offset_ms", type=cli.limited("audio_offset_ms"), help="kept in the file; positive is a later window"
+    )
     slim = commands.add_parser("export", help="write the generator alone, for inference")
-    slim.add_argument("file")
-    slim.add_argument("out")
+    slim.add_argument("file", type=cli.path)
+    slim.add_argument("out", type=cli.path)
     slim.add_argument("--float16", action="store_true", help="in half precision, compressed")
     slim.add_argument("--sync", action="store_true", help="and the lip-sync discriminator")
     for command in (convert, slim):
@@ -32,13 +35,15 @@ def main() -> None:
         blocks.load_plugin(args.plugin)
     if args.command == "info":
         print(json.dumps(dataclasses.asdict(read_config(args.file)), indent=2))
-    elif args.command == "export":
+        return
+    check_out(args.out, args.file, args.plugin)
+    if args.command == "export":
         config = export(args.file, args.out, args.float16, args.sync)
-        print(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
+        say(f"{args.out}: {config}, {os.path.getsize(args.out) / 2**20:.1f} MiB")
     else:
         model, config = load_generator(args.file, args.audio_offset_ms)
         save_checkpoint(args.out, {"generator": model}, config, split=read_split(args.file))
-        print(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
+        say(f"{args.out}: {config}, {config.alignment} windows, audio offset {config.audio_offset_ms:g} ms")
 
 
 if __name__ == "__main__":

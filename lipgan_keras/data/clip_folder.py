@@ -13,6 +13,8 @@ from ..config import FPS, WINDOW_SHAPE
 from ..media import audio_file
 from ..utils import npz
 from ..utils.errors import UserError
+from ..utils.files import regular
+from ..utils.terminal import say
 from . import jpegs, pack
 
 AGAIN = "preprocess this clip again"
@@ -111,8 +113,9 @@ class Clip:
 
         Raises:
             OSError: it cannot be read.
+            UserError: it is a pipe or the like.
         """
-        return (self.folder / name).read_bytes() if self.packed is None else self.packed[name]
+        return regular(self.folder / name).read_bytes() if self.packed is None else self.packed[name]
 
     def _read_source(self):
         return pack.source_in(self.folder, lambda path: bytes(self.read(path.name)))
@@ -258,7 +261,7 @@ def find_clips(
     }
     if len(long) < len(clips):
         why = ", ".join(f"{count} with {reason}" for reason, count in reasons.items() if count)
-        print(f"{data_root}: {len(clips) - len(long)} of {len(clips)} clips are left out: {why}")
+        say(f"{data_root}: {len(clips) - len(long)} of {len(clips)} clips are left out: {why}")
     return long
 
 
@@ -297,7 +300,7 @@ def _find_sources(clips, data_root):
         if clip.source in unknown - lost:
             (clip.source,) = called[clip.source]
     if lost:
-        print(
+        say(
             f"{data_root}: {len(lost)} of the clips that source.txt files name are not there, or are several, as "
             f"{min(lost)}; what was made of the same one is still held out together"
         )

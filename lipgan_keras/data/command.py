@@ -4,28 +4,37 @@ from collections.abc import Callable
 
 from ..config import IMG_SIZES, OWN_CROPS
 from ..utils import cli
+from ..utils.errors import Incomplete
 from .preprocess_config import PreprocessConfig
 
+MOST_PEOPLE = 10_000  # of one clip
 
-def main(recast: Callable[[PreprocessConfig, int], object] | None = None) -> None:
+
+def main(recast: Callable[[PreprocessConfig, int], int] | None = None) -> None:
     """Parse the flags, and do what they say.
 
     Args:
-        recast: does what --recast N says, for N; None: there is no such flag. This wing cannot do it by itself, so that
-            the script hands it in.
+        recast: does what --recast N says, for N, and returns how many clips failed; None: there is no such flag. The
+            script hands it in, as this wing cannot do it.
+
+    Raises:
+        UserError: see `preprocess.preprocess`; or an `Incomplete`.
     """
     parser = cli.ArgumentParser(description="Cut faces and sound out of videos, for train.py.")
     parser.add_argument(
-        "--videos_data_root", help="folder that holds the videos, LRS2's or any (not needed with --recast or --pack)"
+        "--videos_data_root",
+        type=cli.path,
+        help="folder that holds the videos, LRS2's or any (not needed with --recast or --pack)",
     )
-    parser.add_argument("--final_data_root", required=True, help="folder for the preprocessed clips")
-    parser.add_argument("--split", help="which list file of --filelists, and folder of LRS2")
+    parser.add_argument("--final_data_root", type=cli.path, required=True, help="folder for the preprocessed clips")
+    parser.add_argument("--split", type=cli.word, help="which list file of --filelists, and folder of LRS2")
     parser.add_argument(
         "--filelists",
+        type=cli.path,
         help="folder with <split>.txt of <video>/<clip> lines (default: ./filelists/ if it has that file, else every "
         "video)",
     )
-    parser.add_argument("--num_workers", type=cli.integer(1), help="processes, at most one a core")
+    parser.add_argument("--num_workers", type=cli.integer(1, cli.MOST_PROCESSES), help="processes, at most one a core")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
     parser.add_argument(
         "--crop",
@@ -35,13 +44,14 @@ def main(recast: Callable[[PreprocessConfig, int], object] | None = None) -> Non
     if recast:
         parser.add_argument(
             "--recast",
-            type=cli.integer(1),
+            type=cli.integer(1, MOST_PEOPLE),
             metavar="N",
             help="then make N made-up people out of each real clip below --final_data_root, who say the same: other "
             "faces, skins, lights, cameras and voices. Without --videos_data_root only that, and --pack, is done",
         )
     parser.add_argument(
         "--pack",
+        type=cli.path,
         metavar="FILE",
         help="then put all clips below --final_data_root into one file, which train.py takes as --data_root; with "
         "--filelists those that its train.txt and val.txt name. Without --videos_data_root nothing else is done",
@@ -57,7 +67,6 @@ def main(recast: Callable[[PreprocessConfig, int], object] | None = None) -> Non
     from . import preprocess  # loads what reads videos
 
     options = PreprocessConfig(**args)
-    if people:
-        preprocess.preprocess(options, lambda: recast(options, people))
-    else:
-        preprocess.preprocess(options)
+    failed = preprocess.preprocess(options, *([lambda: recast(options, people)] if people else []))
+    if failed:
+        raise Incomplete(f"{options.final_data_root}: {failed} clips failed; the lines above say why")

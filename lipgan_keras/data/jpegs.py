@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..utils import files
 from ..utils.errors import UserError
 
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -16,12 +17,12 @@ _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of segments that t
 def looks_whole(path: Path) -> bool:
     """Whether a file begins and ends as a JPEG does, or begins as none, which `cv2.imdecode` may know all the same."""
     try:
-        with open(path, "rb") as file:
+        with open(files.regular(path), "rb") as file:
             head = file.read(len(START))
             file.seek(0, 2)
             file.seek(max(0, file.tell() - TAIL))
             return _fit(head, file.read(TAIL))
-    except OSError:
+    except (OSError, UserError):
         return False
 
 

@@ -45,7 +45,7 @@ def _check_sound(clip):
             if clip.packed is not None:
                 head = bytes(clip.packed[clip.sound_file][: len(start)])
             else:
-                with open(path, "rb") as file:
+                with open(files.regular(path), "rb") as file:
                     head = file.read(len(start))
             if head not in (start, b"RF64", b"RIFX"):
                 raise UserError(f"{path}: is no sound; {AGAIN}")

@@ -41,7 +41,7 @@ def clip_folders(data_root: str | os.PathLike) -> list[Path]:
     Raises:
         UserError: there is no such folder or pack, or no clip in it.
     """
-    if os.path.isdir(data_root):
+    if os.path.isdir(utils_files.regular(data_root)):
         folders = []
         for folder, subfolders, files in os.walk(data_root):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -64,7 +64,7 @@ def read_list(path: Path) -> set[str] | None:
     A line holds `<video>/<clip>`, or more or less of the end of a clip's path: it names all clips whose paths end so. A
     `.mp4` at its end and a second column are ignored.
     """
-    if not path.is_file():
+    if not utils_files.regular(path).is_file():
         return None
     lines = tables.lines(path, "a list of <video>/<clip> lines", "check --filelists")
     return {line[0].removesuffix(".mp4").strip("/") for line in lines}
@@ -150,7 +150,7 @@ def _packed(folder, name):
     """(name, bytes) of a clip's file in a pack; None: it can be left out."""
     path = folder / name
     if name.endswith(".jpg") or name == SOURCE:
-        return name, path.read_bytes()
+        return name, utils_files.regular(path).read_bytes()
     if name == "audio.wav":
         flac = audio_file.flac(path)
         same = flac is not None and np.array_equal(
@@ -158,7 +158,7 @@ def _packed(folder, name):
         )
         return (SOUND, flac) if same else (name, path.read_bytes())
     if name == SOUND:
-        return name, path.read_bytes()
+        return name, utils_files.regular(path).read_bytes()
     arrays, _ = npz.read(path, kinds="fiubU")
     sound = folder / "audio.wav"
     ours = name == "mels.npz" and (folder / "landmarks.npz").exists() and sound.exists()
@@ -167,6 +167,15 @@ def _packed(folder, name):
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     return name, packed.getvalue()
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a file is one of `write`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == COMMENT
+    except Exception:  # noqa: BLE001 - of many kinds, from deep within
+        return False
 
 
 def file_of(folder: Path) -> Path | None:

@@ -31,7 +31,7 @@ from ..config import FPS
 from ..face import cropping, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
-from ..utils import errors, files, kinds, npz, processes, tables
+from ..utils import errors, files, kinds, npz, processes, tables, terminal
 from ..utils.errors import UserError
 from . import claims, pack
 from .preprocess_config import PreprocessConfig
@@ -45,31 +45,37 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def preprocess(options: PreprocessConfig, before_packing: Callable[[], object] | None = None) -> None:
+def preprocess(options: PreprocessConfig, before_packing: Callable[[], int] | None = None) -> int:
     """Preprocess videos, then pack clips, each if `options` name them; prints summaries.
 
     Args:
-        before_packing: is called between the two.
+        before_packing: is called between the two, and returns how many clips failed.
+
+    Returns:
+        How many clips failed.
 
     Raises:
         UserError: an output that cannot be written to, no videos, no clips, or not one clip that worked.
     """
     options = kinds.checked(options)
     if options.pack:  # said before hours of work
-        if os.path.isdir(options.pack):
-            raise UserError(f"{options.pack}: is a folder; name a file in it")
+        files.check_outfile(options.pack, suffix=None, mark=pack.is_pack)
         files.check_writable(os.path.dirname(options.pack) or ".")
-    left = preprocess_videos(options) if options.videos_data_root else 0
+    left, failed = preprocess_videos(options) if options.videos_data_root else (0, 0)
     if before_packing:
-        before_packing()
+        failed += before_packing()
     if options.pack and left:
         raise UserError(f"{options.pack}: {left} clips are being made by another run; pack them when it has ended")
     if options.pack:
         pack_clips(options)
+    return failed
 
 
-def preprocess_videos(options: PreprocessConfig) -> int:
-    """Preprocess every video that `options` name, and print a summary; returns how many another run is making.
+def preprocess_videos(options: PreprocessConfig) -> tuple[int, int]:
+    """Preprocess every video that `options` name, and print a summary.
+
+    Returns:
+        How many clips another run is making, and how many failed.
 
     Raises:
         UserError: no videos, an output folder that cannot be written to, or not one clip that worked.
@@ -100,7 +106,7 @@ def preprocess_videos(options: PreprocessConfig) -> int:
                 busy.append(source)
             elif reason:
                 failures.append((source, reason))
-                bar.write(reason if str(source) in reason else f"{source}: {reason}", file=sys.stderr)
+                bar.write(terminal.printable(_with_source(source, reason)), file=sys.stderr)
             else:
                 done += 1
             bar.update()
@@ -109,14 +115,18 @@ def preprocess_videos(options: PreprocessConfig) -> int:
     left = sum(finished(targets[source], options.img_size, options.crop) != "finished" for source in busy)
     skipped += len(busy) - left
     others = f", {left} being made by another run" if left else ""
-    print(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed{others}")
-    for source, reason in sorted(failures):
-        print(f"  failed: {reason if str(source) in reason else f'{source}: {reason}'}")
+    terminal.say(f"{done} clips done, {skipped} skipped (done before), {len(failures)} failed{others}")
+    terminal.say(*(f"  failed: {_with_source(*failure)}" for failure in sorted(failures)), error=True)
     if failures and not (done or skipped or left):
         raise UserError(
             f"{options.videos_data_root}: none of its {len(jobs)} videos could be used; see the reasons above"
         )
-    return left
+    return left, len(failures)
+
+
+def _with_source(source, reason):
+    """A reason that names the video."""
+    return reason if str(source) in reason else f"{source}: {reason}"
 
 
 def pack_clips(options: PreprocessConfig) -> None:
@@ -139,7 +149,7 @@ def pack_clips(options: PreprocessConfig) -> None:
                 "first"
             )
     size = pack.write(root, folders, options.pack, int(options.pack_mb * 1e6))
-    print(f"{options.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
+    terminal.say(f"{options.pack}: {len(folders)} clips, {size / 1e6:.1f} MB")
 
 
 def _is_named(folder, names):
@@ -250,6 +260,7 @@ def preprocess_clip(source: Path, target: Path, img_size: int, crop: str = Prepr
 
 def make_once(source: Path, target: Path, img_size: int, crop: str, write: Callable[[Path], str | None]) -> str | None:
     """`preprocess_clip`, where `write` fills the folder, and returns None or why there is nothing to fill it with."""
+    partial = None
     try:
         with claims.claim(target) as partial:
             if finished(target, img_size, crop) == "finished":
@@ -264,6 +275,8 @@ def make_once(source: Path, target: Path, img_size: int, crop: str, write: Calla
         # Where this process stood still for so long that another one took over, its folder is gone.
         if isinstance(error, OSError) and finished(target, img_size, crop) == "finished":
             return MADE_BEFORE
+        if isinstance(error, OSError) and (error.filename is None or str(partial) in str(error.filename)):
+            error.filename = target  # in place of a hidden folder
         return errors.describe(error, source)
 
 

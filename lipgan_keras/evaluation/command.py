@@ -57,14 +57,18 @@ def _add_results(results):
         help="in place of the generator's mouth: the identity frame, the same moved with the head, or the true frame",
     )
     results.add_argument(
-        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
     )
     results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
     cli.add_plugin_flag(results)
 
 
 def _add_how(how):
-    how.add_argument("--metrics", nargs="+", metavar="NAME", help="some of them (default: all that can be had)")
+    how.add_argument(
+        "--metrics", type=cli.word, nargs="+", metavar="NAME", help="some of them (default: all that can be had)"
+    )
     how.add_argument(
         "--syncnet",
         type=cli.existing,
@@ -84,10 +88,15 @@ def _add_how(how):
 
 def _add_out(out):
     out.add_argument(
-        "--out", metavar="DIR", help="for results.json, results.csv and videos (default: results/evaluation/<name>)"
+        "--out",
+        type=cli.path,
+        metavar="DIR",
+        help="for results.json, results.csv and videos (default: results/evaluation/<name>)",
     )
     out.add_argument("--report", action="store_true", help="write report.html there too")
-    out.add_argument("--num_workers", type=cli.integer(1), help="processes (default: one a core, at most 4)")
+    out.add_argument(
+        "--num_workers", type=cli.integer(1, cli.MOST_PROCESSES), help="processes (default: one a core, at most 4)"
+    )
 
 
 def _check(parser, args):

@@ -8,6 +8,7 @@ BASELINES = {
     "aligned": "the identity frame, moved so that eyes and nose lie on the true ones",
     "source": "the true frame",
 }
+PAGE = b'id="sheet"'  # is in every report
 # Names of measures that misled, and those that took their place; results.json and results.csv hold both.
 EARLIER = {"sync_accuracy": "sync_preference"}
 

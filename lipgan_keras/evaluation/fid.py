@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import scipy.linalg
 
-from ..utils import h5
+from ..utils import files, h5
 from ..utils.errors import UserError
 
 FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -40,7 +40,7 @@ class Inception:
     """
 
     def __init__(self, weights: str | os.PathLike):
-        path = Path(weights)
+        path = Path(files.regular(weights))
         advice = f"give Keras's {FILE}"
         if not path.is_file():
             raise UserError(f"{path}: no such file; {advice}")

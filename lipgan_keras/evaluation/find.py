@@ -11,9 +11,9 @@ from tqdm import tqdm
 from ..data import pack
 from ..utils import errors, tables
 from ..utils.errors import UserError
+from ..utils.terminal import say
 from . import kept
 from .jobs import Job
-from .summary import printable
 
 
 def paired_jobs(options, out) -> list[Job]:
@@ -26,8 +26,8 @@ def paired_jobs(options, out) -> list[Job]:
     jobs = []
     for name in sorted({*truth, *generated}):
         found, problem = [], None
-        for files, folder in ((truth, options.truth), (generated, options.generated)):
-            paths = files.get(name, [])
+        for videos, folder in ((truth, options.truth), (generated, options.generated)):
+            paths = videos.get(name, [])
             found.append(paths[0] if paths else None)
             if not paths:
                 problem = f"{folder}: holds no video of that name; a pair has the same name in both folders"
@@ -78,7 +78,7 @@ def held_out_jobs(options) -> tuple[list[Job], str]:
     broken = {}
     clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if stored or lists else None)
     training, held_out, why = splits.to_measure(clips, options.checkpoint, stored, state, options.filelists)
-    print(printable(f"{options.data_root}: measures {why}"))
+    say(f"{options.data_root}: measures {why}")
     if not held_out:
         raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a val.txt")
     root, others = Path(options.data_root), held_out if len(held_out) > 1 else held_out + training

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils import files, tables
+from ..utils import cli, files, jsontext, tables, terminal
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 
@@ -72,7 +72,7 @@ def read(path: str | os.PathLike) -> list[Answer]:
     for line, row in rows:
         if None in row:
             raise UserError(f"{path}: line {line} has more cells than the first line; quote those that hold commas")
-        cell = {name: (row.get(name) or "").strip() for name in COLUMNS}
+        cell = {name: terminal.text_of(row.get(name) or "").strip() for name in COLUMNS}
         marks = {}
         for question in QUESTIONS:
             if cell[question] not in ("", "1", "2", "3", "4", "5"):
@@ -270,12 +270,16 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("summarise", help="mean opinion scores, with intervals and the judges' agreement")
     command.add_argument(
-        "answers", nargs="+", metavar="ANSWERS.csv", help="what the judging sheet exported, of one judge or several"
+        "answers",
+        type=cli.path,
+        nargs="+",
+        metavar="ANSWERS.csv",
+        help="what the judging sheet exported, of one judge or several",
     )
-    command.add_argument("--json", help="file to write the scores to")
+    command.add_argument("--json", type=cli.path, help="file to write the scores to")
     args = parser.parse_args()
     if args.json:
-        files.check_outfile(args.json, *args.answers, suffix=".json")
+        files.check_outfile(args.json, *args.answers, suffix=".json", mark=jsontext.with_keys("judges", "given_again"))
         files.check_writable(Path(args.json).parent)
     answers, again = merge(answer for path in args.answers for answer in read(path))
     summary = summarise(answers) | {"given_again": again}
@@ -288,7 +292,7 @@ def main() -> None:
     if summary["unanswered"]:
         print(f"{summary['unanswered']} marks are missing, and left out of the means")
     for line in _lines(summary):
-        print(line)
+        terminal.say(line)
     if args.json:
         with files.replacing(args.json) as temporary:
             temporary.write_text(json.dumps(summary, indent=2) + "\n")

@@ -25,6 +25,7 @@ from ..utils import cli, errors, files, jsontext, kinds
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 from ..utils.kinds import Number
+from ..utils.terminal import say
 from . import config, jobs, report_clips, report_plots
 from .report_clips import ClipCutter
 from .report_plots import plots
@@ -54,6 +55,8 @@ def load(path: str | os.PathLike) -> dict:
         results = jsontext.read(path, finite=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name the results.json that evaluate.py wrote") from None
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: cannot be read as JSON ({error}); name the results.json that evaluate.py wrote"
@@ -346,25 +349,37 @@ def _settings(results):
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m lipgan_keras.report", description=__doc__.split("\n")[0])
-    parser.add_argument("results", metavar="results.json", help="what evaluate.py wrote")
+    parser.add_argument("results", type=cli.path, metavar="results.json", help="what evaluate.py wrote")
     parser.add_argument(
-        "--out", help="HTML file to write (default: report.html beside the results; sheet.html with --sheet_only)"
+        "--out",
+        type=cli.path,
+        help="HTML file to write (default: report.html beside the results; sheet.html with --sheet_only)",
     )
     parser.add_argument(
-        "--cases", type=cli.integer(0), default=3, help="how many worst and how many best videos to show"
+        "--cases",
+        type=cli.integer(0, cli.MOST_AT_ONCE),
+        default=3,
+        help="how many worst and how many best videos to show",
     )
     parser.add_argument(
-        "--pairs", type=cli.integer(0), default=20, help="pairs on the judging sheet, at most; 0: no sheet"
+        "--pairs",
+        type=cli.integer(0, cli.MOST_AT_ONCE),
+        default=20,
+        help="pairs on the judging sheet, at most; 0: no sheet",
     )
-    parser.add_argument("--clip_seconds", type=cli.positive(), default=4.0, help="length of a clip, at most")
-    parser.add_argument("--clip_size", type=cli.integer(16), default=320, help="height of a clip in pixels, at most")
+    parser.add_argument(
+        "--clip_seconds", type=cli.positive(cli.MOST_SECONDS), default=4.0, help="length of a clip, at most"
+    )
+    parser.add_argument(
+        "--clip_size", type=cli.integer(16, cli.MOST_PIXELS), default=320, help="height of a clip in pixels, at most"
+    )
     parser.add_argument(
         "--sheet_only", action="store_true", help="the judging sheet alone, for judges who are not to see the results"
     )
     args = parser.parse_args()
     folder = Path(args.results).parent
     out = Path(args.out or folder / ("sheet.html" if args.sheet_only else "report.html"))
-    files.check_outfile(out, args.results, suffix=".html")
+    files.check_outfile(out, args.results, suffix=".html", mark=config.PAGE)
     options = {name: getattr(args, name) for name in ("cases", "pairs", "clip_seconds", "clip_size", "sheet_only")}
     write(load(args.results), folder, out, progress=True, **options)
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    say(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -4,6 +4,8 @@ import html
 import json
 import math
 
+from ..utils.terminal import printable
+
 
 def finite(value):
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
@@ -26,7 +28,7 @@ def cell(value):
 
 
 def text(value):
-    return html.escape(str(value))
+    return html.escape(printable(value))
 
 
 def embedded_json(value):

@@ -15,16 +15,16 @@ import numpy as np
 from tqdm import tqdm
 
 from ..inference import models
-from ..utils import files, kinds, processes
-from ..utils.errors import UserError
+from ..utils import files, kinds, processes, terminal
+from ..utils.errors import Incomplete, UserError
 from . import jobs as evaluation_jobs
 from . import kept as evaluation_kept
 from . import loaded, measure
-from .config import BASELINES, EARLIER, EvalConfig
+from .config import BASELINES, EARLIER, PAGE, EvalConfig
 from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
 from .jobs import Job, Settings
 from .metrics import register
-from .summary import printable, summary, summed_up, table
+from .summary import failures, summary, summed_up, table
 
 MOST_WORKERS = 4  # by default, as each takes 1.5 GB
 SYNCNET_HELP = (
@@ -47,8 +47,8 @@ def evaluate(options: EvalConfig) -> dict:
     """Measure what the flags of evaluate.py name; writes and returns results.json.
 
     Raises:
-        UserError: a flag or file that cannot be used; or, when all else is done and written, videos that could not be
-            measured.
+        Incomplete: when all else is done and written, videos that could not be measured.
+        UserError: a flag or file that cannot be used, or not one video that could be measured.
     """
     options = kinds.checked(options)
     mode = options.mode
@@ -57,8 +57,10 @@ def evaluate(options: EvalConfig) -> dict:
 
         blocks.load_plugin(options.plugin)
     out = Path(options.out or Path("results", "evaluation", _title(options).replace(" ", "_")))
-    files.check_writable(out)
+    files.check_outfolder(out, ".evaluation", _is_of_earlier_version)
     _check_whose(out, options)
+    if options.report:
+        files.check_outfile(out / "report.html", suffix=".html", mark=PAGE)
     settings, missing, facts = _settings(options, mode, out)
     if mode == "checkpoint":
         jobs, facts["clips"] = held_out_jobs(options)
@@ -79,12 +81,13 @@ def evaluate(options: EvalConfig) -> dict:
         from . import report
 
         report.write(results, out, out / "report.html")
-    for line in summary(results):
-        print(printable(line))
-    print(printable(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if options.report else "")))
+    terminal.say(*summary(results))
+    terminal.say(f"{out / 'results.json'}" + (f", {out / 'report.html'}" if options.report else ""))
     failed = results["counts"]["failed"]
     if failed:
-        raise UserError(f"{out / 'results.csv'}: {failed} of {len(jobs)} could not be measured; it holds the reasons")
+        terminal.say(*failures(results), error=True)
+        kind = Incomplete if results["counts"]["ok"] else UserError
+        raise kind(f"{out / 'results.csv'}: {failed} of {len(jobs)} could not be measured; it holds the reasons")
     return results
 
 
@@ -95,6 +98,11 @@ def _measured(options) -> dict[str, str | None]:
     if options.mode == "checkpoint":  # named also where it is none: results of before do not say which it was
         found["filelists"] = options.filelists and os.path.abspath(options.filelists)
     return found | ({"baseline": options.baseline} if options.baseline else {})
+
+
+def _is_of_earlier_version(out):
+    """Whether a folder holds results that were written before there was a marker in it."""
+    return str(evaluation_kept.read(out / "results.json").get("tool", "")).startswith("lipgan_keras")
 
 
 def _check_whose(out, options):

@@ -3,13 +3,13 @@
 import collections
 import csv
 import io
-import sys
 
 import numpy as np
 
 from .. import __version__
 from ..utils import npz
 from ..utils.errors import UserError
+from ..utils.terminal import text_cell
 from . import config, fid
 from . import jobs as evaluation_jobs
 from . import statistics as evaluation_statistics
@@ -107,30 +107,17 @@ def table(results: dict) -> str:
     writer.writerow(["name", "status", "reason", "notes", "frames", "faces", *columns])
     for video in results["videos"]:
         values = [video["values"].get(name) for name in columns]
-        cells = [
-            video["name"],
-            video["status"],
-            video["reason"] or "",
-            "; ".join(video["notes"]),
-            video["frames"],
-            video["faces"],
-        ]
+        texts = video["name"], video["status"], video["reason"] or "", "; ".join(video["notes"])
+        cells = [*map(text_cell, texts), video["frames"], video["faces"]]
         writer.writerow(cells + ["" if value is None else f"{value:.6g}" for value in values])
     return text.getvalue()
-
-
-def printable(text: str) -> str:
-    """As the terminal can show it: file names may hold anything, line breaks and what is no UTF-8 among it."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 ARROWS = {"higher": "^", "lower": "v", None: " "}
 
 
 def summary(results: dict) -> list[str]:
-    """What is shown at the end: the table, what is missing, and who failed."""
+    """What is shown at the end: the table, and what is missing."""
     counts = results["counts"]
     lines = [f"{results['name']}: {counts['ok']} of {counts['pairs']} videos measured, {counts['noted']} with notes"]
     titles = {
@@ -158,7 +145,9 @@ def summary(results: dict) -> list[str]:
         lines.append(f"  note: {results['settings']['warning']}")
     for video in results["videos"]:
         lines += [f"  note: {video['name']}: {note}" for note in video["notes"]]
-    for video in results["videos"]:
-        if video["status"] != "ok":
-            lines.append(f"  failed: {video['name']}: {video['reason']}")
     return lines
+
+
+def failures(results: dict) -> list[str]:
+    """A line for each video that could not be measured."""
+    return [f"  failed: {v['name']}: {v['reason']}" for v in results["videos"] if v["status"] != "ok"]

@@ -22,9 +22,10 @@ from ..data import clip_folder, splits
 from ..data.clip_folder import Clip
 from ..data.scoring import draw, held_out_accuracy, pairs_of, score
 from ..inference import models
-from ..utils import cli, files, npz
+from ..utils import cli, files, jsontext, npz
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
+from ..utils.terminal import say
 
 DIFFERENT = 0.15  # mean absolute difference of the openings (0..1) of two runs from which on they look different
 ORACLE_STEP = 0.05  # the oracle reads openings to this
@@ -132,27 +133,39 @@ def _add_different(results, training, held_out, differences):
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m lipgan_keras.sync_accuracy", description=__doc__.split("\n")[0])
-    parser.add_argument("--data_root", required=True, help="folder or pack of preprocessed clips")
-    parser.add_argument("--checkpoint", required=True, help="with a lip-sync or a contrastive discriminator")
+    parser.add_argument("--data_root", type=cli.path, required=True, help="folder or pack of preprocessed clips")
     parser.add_argument(
-        "--filelists", help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)"
+        "--checkpoint", type=cli.path, required=True, help="with a lip-sync or a contrastive discriminator"
     )
     parser.add_argument(
-        "--val_fraction", type=cli.fraction, help="share of the clips held out (default: those of the checkpoint)"
+        "--filelists",
+        type=cli.path,
+        help="folder with train.txt and val.txt of <video>/<clip> lines (default: the checkpoint's)",
     )
-    parser.add_argument("--seed", type=cli.integer(0), help="of the pairs (default: the checkpoint's, or 0)")
     parser.add_argument(
-        "--audio_offset_ms", type=cli.finite, help="shift of the audio windows (default: the checkpoint's)"
+        "--val_fraction", type=cli.fraction(), help="share of the clips held out (default: those of the checkpoint)"
     )
-    parser.add_argument("--pairs", type=cli.integer(2), default=1000, help="runs of frames on each side, at most")
-    parser.add_argument("--puppets", help="the videos of puppets that --data_root was made of, with their .npz")
-    parser.add_argument("--json", help="file to write the results to")
+    parser.add_argument("--seed", type=cli.limited("seed", int), help="of the pairs (default: the checkpoint's, or 0)")
+    parser.add_argument(
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
+    )
+    parser.add_argument(
+        "--pairs", type=cli.integer(2, cli.MOST_AT_ONCE), default=1000, help="runs of frames on each side, at most"
+    )
+    parser.add_argument(
+        "--puppets", type=cli.path, help="the videos of puppets that --data_root was made of, with their .npz"
+    )
+    parser.add_argument("--json", type=cli.path, help="file to write the results to")
     args = parser.parse_args()
     if args.json:
+        inputs = args.data_root, args.checkpoint, args.filelists, args.puppets
+        files.check_outfile(args.json, *inputs, suffix=None, mark=jsontext.with_keys("pairs", "clips"))
         files.check_writable(Path(args.json).parent)
     options = {name: value for name, value in vars(args).items() if name != "json"}
     results, why = measure(**options)
-    print(
+    say(
         f"{args.checkpoint}: accuracy on {results['pairs']} pairs of {results['clips']} held-out clips, half of them "
         "in sync"
     )
@@ -164,10 +177,10 @@ def main() -> None:
                     f"   {results[name]['different']:6.1%} of the {results['different_pairs']} whose openings differ "
                     f"by {DIFFERENT}"
                 )
-            print(line)
+            say(line)
     if "oracle" in results:
-        print(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
-    print(f"  measured on {why}")
+        say(f"  (the oracle knows the true openings of both sides, to {ORACLE_STEP})")
+    say(f"  measured on {why}")
     if args.json:
         with files.replacing(args.json) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")

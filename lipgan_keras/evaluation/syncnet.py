@@ -34,9 +34,9 @@ from ..config import SAMPLE_RATE
 from ..face import tracking
 from ..media import audio_file, video_reader
 from ..media.video_reader import Frame
-from ..utils import files
+from ..utils import cli, files, terminal
 from ..utils.cli import ArgumentParser
-from ..utils.errors import UserError
+from ..utils.errors import Incomplete, UserError
 from . import syncnet_networks, syncnet_weights
 from .metrics.sound import av_offset, lse_c, lse_d
 from .syncnet_weights import convert, load_weights
@@ -329,38 +329,40 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m lipgan_keras.syncnet", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     rewrite = commands.add_parser("convert", help="rewrite the released PyTorch weights (needs torch)")
-    rewrite.add_argument("file", help="syncnet_v2.model, as its authors released it")
-    rewrite.add_argument("out", help="HDF5 file to write, such as syncnet.weights.h5")
+    rewrite.add_argument("file", type=cli.path, help="syncnet_v2.model, as its authors released it")
+    rewrite.add_argument("out", type=cli.path, help="HDF5 file to write, such as syncnet.weights.h5")
     measure = commands.add_parser("score", help="LSE-D, LSE-C and the offset of videos")
-    measure.add_argument("videos", nargs="+", metavar="VIDEO", help="a video with sound")
-    measure.add_argument("--weights", required=True, help="the file that convert wrote")
+    measure.add_argument("videos", type=cli.path, nargs="+", metavar="VIDEO", help="a video with sound")
+    measure.add_argument("--weights", type=cli.path, required=True, help="the file that convert wrote")
     measure.add_argument(
         "--whole_frames", action="store_true", help="squeeze whole frames, such as face crops, into the network"
     )
-    measure.add_argument("--json", help="file to write the results to")
+    measure.add_argument("--json", type=cli.path, help="file to write the results to")
     args = parser.parse_args()
     if args.command == "convert":
         convert(args.file, args.out)
-        print(f"{args.out}: SyncNet")
+        terminal.say(f"{args.out}: SyncNet")
         return
     if args.json:
+        files.check_outfile(args.json, *args.videos, args.weights, suffix=None, mark=b'"lse_d"')
         files.check_writable(Path(args.json).parent)
     network, results, failed = SyncNet(args.weights), {}, 0
     for path in args.videos:
         try:
             results[path] = found = network.score(path, crop=not args.whole_frames)
-            print(f"{path}: {_words(found)}, offset {found['offset']:+d} frames of 40 ms", flush=True)
+            terminal.say(f"{path}: {_words(found)}, offset {found['offset']:+d} frames of 40 ms")
         except UserError as error:
             failed += 1
-            print(f"failed: {error}", flush=True)
+            terminal.say(f"failed: {error}", error=True)
     if len(results) > 1:
         means = {name: np.mean([found[name] for found in results.values()]) for name in ("lse_d", "lse_c")}
         print(f"mean of {len(results)} videos: {_words(means)}")
-    if args.json:
+    if args.json and results:
         with files.replacing(args.json) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
     if failed:
-        raise UserError(f"{failed} of {len(args.videos)} videos could not be scored; see above")
+        kind = Incomplete if results else UserError
+        raise kind(f"{failed} of {len(args.videos)} videos could not be scored; see above")
 
 
 def _words(found) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ..lipsync import LipSync
 from ..utils import errors, tables
-from ..utils.errors import UserError
+from ..utils.errors import Incomplete, UserError
+from ..utils.terminal import say
 
 HEADER = "its first line is to be face,audio,outfile"
 
@@ -47,25 +48,29 @@ def run(lipsync: LipSync, table: str | os.PathLike, results_dir: str | os.PathLi
     """Make the video of every row that is not there yet; one that cannot be made is said, and the next one follows.
 
     Raises:
-        UserError: the table cannot be read; or, in the end, some of its videos could not be made.
+        Incomplete: in the end, where some videos could not be made, or end early.
+        UserError: the table cannot be read, or not one video could be made.
     """
     pairs = read_pairs(table, results_dir)
-    made, skipped, failed = 0, 0, []
+    made, skipped, early, failed = 0, 0, 0, []
     try:
         for number, (face, audio, out) in enumerate(pairs, 1):
             if out.is_file():
                 skipped += 1
                 continue
-            print(f"[{number}/{len(pairs)}] {out}", flush=True)
+            say(f"[{number}/{len(pairs)}] {out}")
             try:
-                print(lipsync.run(face, audio, out, progress=True, **options), flush=True)
-                made += 1
+                summary = lipsync.run(face, audio, out, progress=True, **options)
+                say(*str(summary).split("\n"), error=summary.broken is not None)
+                made, early = made + 1, early + (summary.broken is not None)
             except Exception as error:  # noqa: BLE001 - one bad pair never stops the others
-                failed.append(" ".join(errors.describe(error, face).split()))
-                print(f"failed: {failed[-1]}", flush=True)
+                failed.append(errors.describe(error, face))
+                say(f"failed: {failed[-1]}", error=True)
     finally:
-        print(f"{made} made, {skipped} skipped (there already), {len(failed)} failed")
-        for reason in failed:
-            print(f"  {reason}")
+        say(f"{made} made, {skipped} skipped (there already), {len(failed)} failed")
+        say(*(f"  {reason}" for reason in failed), error=True)
     if failed:
-        raise UserError(f"{table}: {len(failed)} of {len(pairs)} could not be made; see above, and run it again")
+        kind = Incomplete if made or skipped else UserError
+        raise kind(f"{table}: {len(failed)} of {len(pairs)} could not be made; see above, and run it again")
+    if early:
+        raise Incomplete(f"{table}: {early} of {len(pairs)} videos end early; see above")

@@ -5,9 +5,9 @@ import dataclasses
 import os
 from pathlib import Path
 
-from ..utils import cli
+from ..utils import cli, files, terminal
 from . import flags
-from .options import BATCH_SIZE, Options
+from .options import BATCH_SIZE, MOST_FACES, Options
 
 
 def main() -> None:
@@ -34,7 +34,8 @@ def main() -> None:
         batch.run(lipsync, args.batch, args.results_dir, **options)
         return
     outfile = args.outfile or os.path.join(args.results_dir, f"{Path(args.face).stem}_{Path(args.audio).stem}.mp4")
-    print(lipsync.run(args.face, args.audio, outfile, progress=True, **options))
+    files.check_outfile(outfile, args.face, args.audio, args.checkpoint_path, args.plugin)
+    terminal.say(*str(lipsync.run(args.face, args.audio, outfile, progress=True, **options)).split("\n"))
 
 
 def _check(parser, args):
@@ -58,8 +59,10 @@ def _add_files(parser):
     )
     parser.add_argument("--face", type=cli.existing, help="picture or video of the face")
     parser.add_argument("--audio", type=cli.existing, help="sound file, or video with the sound to say")
-    parser.add_argument("--outfile", help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")
-    parser.add_argument("--results_dir", default="results/", help="folder for the results where --outfile is not given")
+    parser.add_argument("--outfile", type=cli.path, help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")
+    parser.add_argument(
+        "--results_dir", type=cli.path, default="results/", help="folder for the results where --outfile is not given"
+    )
     parser.add_argument(
         "--batch",
         type=cli.existing,
@@ -99,11 +102,15 @@ def _add_result(out):
     out.add_argument("--fps", type=cli.positive(), help="frame rate where the face is a still (default: 25)")
     out.add_argument(
         "--preview",
+        type=cli.path,
         metavar="FILE.png",
         help="write faces of source and result there, in the first seconds that show one",
     )
     out.add_argument(
-        "--lipgan_batch_size", type=cli.integer(1), default=BATCH_SIZE, help="faces that the generator is given at once"
+        "--lipgan_batch_size",
+        type=cli.integer(1, MOST_FACES),
+        default=BATCH_SIZE,
+        help="faces that the generator is given at once",
     )
 
 

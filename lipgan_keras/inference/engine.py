@@ -19,6 +19,7 @@ from .. import checkpoints
 from ..config import ModelConfig
 from ..utils.batching import run_in_batches
 from ..utils.errors import Unsupported, UserError
+from ..utils.terminal import say
 from . import motion, openvino_graph
 from .options import BATCH_SIZE, ENGINES
 
@@ -100,7 +101,7 @@ def load(
         except Unsupported as error:
             if asked == "openvino":
                 raise UserError(f"{checkpoint}: {error}; choose engine keras") from error
-            print(f"{checkpoint}: {error}: Keras runs the generator", file=sys.stderr)
+            say(f"{checkpoint}: {error}: Keras runs the generator", error=True)
             engine = "keras"
     if engine == "keras":
         model, config = checkpoints.load_generator(checkpoint)

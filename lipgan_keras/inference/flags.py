@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..utils.cli import add_plugin_flag, at_least, finite
+from ..utils.cli import MOST_PIXELS, add_plugin_flag, at_least, integer, limited
 from .blend import DEFAULT_REGION, REGIONS
 from .options import ENGINES
 
@@ -11,7 +11,7 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     """What inference.py and `lipgan_keras.live` alike say of the face and of what runs the generator."""
     parser.add_argument(
         "--pads",
-        type=int,
+        type=integer(-MOST_PIXELS, MOST_PIXELS),
         nargs=4,
         default=[0, 0, 0, 0],
         metavar=("T", "B", "L", "R"),
@@ -19,7 +19,7 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--box",
-        type=int,
+        type=integer(-MOST_PIXELS, MOST_PIXELS),
         nargs=4,
         metavar=("T", "B", "L", "R"),
         help="top, bottom, left and right of the face in pixels of --face, in every frame: nothing is looked for, so "
@@ -50,4 +50,8 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
         "layer that OpenVINO cannot run",
     )
     add_plugin_flag(parser)
-    parser.add_argument("--audio_offset_ms", type=finite, help="shift of the audio windows (default: the checkpoint's)")
+    parser.add_argument(
+        "--audio_offset_ms",
+        type=limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
+    )

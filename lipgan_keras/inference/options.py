@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..utils.errors import UserError
+from ..utils.terminal import printable
 from . import blend
 
 ENGINES = ("auto", "openvino", "keras")
-BATCH_SIZE = 16  # faces that the generator is given at once
+BATCH_SIZE, MOST_FACES = 16, 1024  # that the generator is given at once, by default and at most
 MAX_FPS = 240
+PREVIEW_SIDE = 192  # pixels of a face in a preview
 
 
 @dataclasses.dataclass
@@ -88,11 +90,19 @@ class Summary:
 
     def __str__(self) -> str:
         text = (
-            f"{self.outfile}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of them with no "
-            f"face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, {self.real_time_factor:.2f} x "
-            "real time"
+            f"{printable(self.outfile)}: {self.seconds:.2f} s, {self.frames} frames, {self.frames_without_face} of "
+            f"them with no face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, "
+            f"{self.real_time_factor:.2f} x real time"
         )
-        return f"{text}\nit ends early: {self.broken}" if self.broken else text
+        return f"{text}\nit ends early: {printable(self.broken)}" if self.broken else text
+
+
+def is_preview(path: Path) -> bool:
+    """Whether a file is a PNG of a preview's size: rows of squares, two below one another."""
+    with open(path, "rb") as file:
+        head = file.read(24)
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and height == 2 * PREVIEW_SIDE and width % PREVIEW_SIDE == 0
 
 
 def check_options(options: Options):

@@ -9,9 +9,10 @@ from .. import __version__
 from ..face import cropping
 from ..media.video_writer import VideoWriter
 from ..utils import files
+from .options import PREVIEW_SIDE
 from .source import OutputFrame
 
-PREVIEW_FRAMES, PREVIEW_STEP, PREVIEW_SIDE = 8, 6, 192
+PREVIEW_FRAMES, PREVIEW_STEP = 8, 6
 COMMENT = f"Synthetic video: the mouth was generated from the sound by lipgan_keras {__version__}"
 LABEL = "SYNTHETIC"
 

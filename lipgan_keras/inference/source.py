@@ -18,7 +18,8 @@ from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
 from ..utils import files
 from ..utils.errors import UserError
-from .options import Options, check_options
+from ..utils.terminal import say
+from .options import Options, check_options, is_preview
 from .pipeline import Stages
 
 FRAME_BYTES = 1 << 28  # of the frames that are under way, as far as some 30 frames fit in it
@@ -64,7 +65,7 @@ class Source:
         files.check_outfile(outfile, face, audio)
         check_options(options)
         if options.preview:
-            files.check_outfile(options.preview, face, audio, suffix=".png")
+            files.check_outfile(options.preview, face, audio, suffix=".png", mark=is_preview)
             files.check_writable(Path(options.preview).parent)
         self.info = probe.probe(face)
         self.width = max(1, round(self.info.width / options.resize_factor))
@@ -143,9 +144,7 @@ class Source:
                 width = one.face.box[2] - one.face.box[0]
                 if width < SMALL_FACE and not small:
                     small = True
-                    print(
-                        f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", file=sys.stderr
-                    )
+                    say(f"{self.face}: has a face of {width:.0f} pixels, too small for a sharp mouth", error=True)
             yield shot
 
     def _track(self, frames, fade=FADE) -> Iterator[Tracked]:

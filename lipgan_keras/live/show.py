@@ -25,7 +25,7 @@ from pathlib import Path
 from ..inference.blend import DEFAULT_REGION
 from ..inference.portrait import Head
 from ..inference.source import load_speech
-from ..utils import files
+from ..utils import files, terminal
 from ..utils.errors import UserError
 from . import schedule as live_schedule
 from . import sound as live_sound
@@ -71,8 +71,9 @@ class Summary:
 
     def __str__(self) -> str:
         text = (
-            f"{self.sink}: {self.seconds:.2f} s, {self.shown} frames, {self.dropped} left out as late; {self.engine}; "
-            f"latency: median {self.median_ms:.0f} ms, worst {self.worst_ms:.0f} ms, limit {1000 * self.limit:.0f} ms"
+            f"{terminal.printable(self.sink)}: {self.seconds:.2f} s, {self.shown} frames, {self.dropped} left out as "
+            f"late; {self.engine}; latency: median {self.median_ms:.0f} ms, worst {self.worst_ms:.0f} ms, limit "
+            f"{1000 * self.limit:.0f} ms"
         )
         if self.dropped > self.shown / 2:
             text += "\nthis computer is too slow for every frame; other programs, or a smaller model?"
@@ -117,7 +118,7 @@ def live(
         stack.callback(sound.end)
         stack.callback(ready.set)
         stack.callback(closed.set)
-        output = _check_sink(sink, stack, face, audio)
+        output = _check_sink(sink, stack, face, audio, checkpoint_path)
         # Before all that takes long: a microphone does not wait.
         threading.Thread(target=_source(audio), args=(sound, ready, closed), daemon=True).start()
         head = Head(checkpoint_path, face, pads, box, region, sharpen, engine, audio_offset_ms, label)
@@ -140,14 +141,14 @@ def live(
 
 def _announce(head, show):
     height, width = head.image.shape[:2]
-    print(
+    terminal.say(
         f"{head.name}, {width}x{height} pixels, {live_schedule.FPS} frames/s; a picture comes "
         f"{1000 * (show.schedule.wait + live_schedule.DUE):.0f} ms after its sound; Ctrl-C ends it",
-        file=sys.stderr,
+        error=True,
     )
 
 
-def _check_sink(sink, stack, face, audio):
+def _check_sink(sink, stack, *inputs):
     """A function that makes the sink; complains of what can be told before."""
     if sink == "window":
         open_window().destroy()
@@ -160,7 +161,7 @@ def _check_sink(sink, stack, face, audio):
     path = Path(sink)
     if path.suffix.lower() != ".mp4":
         raise UserError(f'--sink {sink}: is neither "window", "-" nor an MP4 file; let its name end in .mp4')
-    files.check_outfile(path, face, audio)
+    files.check_outfile(path, *inputs)
     files.check_writable(path.parent)
     return lambda *arguments: Mp4(path, *arguments)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config import SAMPLE_RATE
 from ..utils.errors import UserError
-from ..utils.files import replacing
+from ..utils.files import regular, replacing
 
 _LONGEST_PADDING = 0.15  # seconds; AAC fills up its last frame, and only MP4 says where the audio ends in it
 _LARGEST_GAP = 0.05  # seconds; smaller deviations of a stream's timestamps are rounding or jitter, not silence
@@ -85,7 +85,7 @@ def load_audio(
 
 
 def _open(path, data):
-    if data is None and not os.path.isfile(path):
+    if data is None and not os.path.isfile(regular(path)):
         raise UserError(f"{path}: no such file; check the path")
     try:
         # "file:" and the whitelist: names with colons are files, and no playlist reaches the network. (The whitelist is
@@ -153,7 +153,7 @@ def pcm(path: str | os.PathLike) -> np.ndarray | None:
     of `load_audio` times 32768. None: it is of another kind, or there are none.
     """
     try:
-        with open(path, "rb") as file, wave_file.open(file) as header:
+        with open(regular(path), "rb") as file, wave_file.open(file) as header:
             kind = header.getnchannels(), header.getsampwidth(), header.getframerate()
             if kind == (1, 2, SAMPLE_RATE) and header.getnframes():
                 return np.memmap(path, "<i2", "r", file.tell(), (header.getnframes(),))

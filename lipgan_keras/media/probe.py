@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from ..utils.errors import UserError
+from ..utils.files import regular
 from . import demux
 from .image_file import is_animated, read_still, webp_frames
 
@@ -71,7 +72,7 @@ def file_kind(path) -> str:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a picture or a video file")
     try:
-        with open(path, "rb") as file:
+        with open(regular(path), "rb") as file:
             head = file.read(4096)
             size = os.fstat(file.fileno()).st_size
             if _is_boxes(head):

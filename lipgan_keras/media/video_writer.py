@@ -15,6 +15,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..utils.errors import UserError
+from ..utils.files import regular
 from . import demux, video_reader
 
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -271,6 +272,7 @@ class _Sound:
 
 @contextlib.contextmanager
 def _open_sound(path) -> Iterator[tuple[Any, Any]]:
+    regular(path)
     try:
         container = av.open(f"file:{os.fspath(path)}", container_options=demux.LOCAL_ONLY, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError) as error:

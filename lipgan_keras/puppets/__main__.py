@@ -3,8 +3,11 @@ from pathlib import Path
 
 from ..utils import cli
 from ..utils.cli import ArgumentParser
+from ..utils.terminal import say
 from .clips import make_clips
 from .utterance import read_texts
+
+LARGEST_CROP = 1024  # pixels
 
 
 def main() -> None:
@@ -24,17 +27,20 @@ def main() -> None:
         img_size=args.img_size,
         clear=args.clear,
     )
-    print(f"{len(paths)} clips in {Path(args.out) / 'main'}")
+    say(f"{len(paths)} clips in {Path(args.out) / 'main'}")
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m lipgan_keras.puppets", description="Make talking-face clips.")
-    parser.add_argument("--out", required=True, help="data root; clips go to OUT/main/<face>/<00001>.mp4")
-    parser.add_argument("--clips", type=cli.integer(1), default=20, help="how many clips")
-    parser.add_argument("--seed", type=cli.integer(0), default=0, help="of everything random")
-    parser.add_argument("--seconds", type=cli.positive(), default=6.0, help="length of a clip")
+    parser.add_argument(
+        "--out", type=cli.path, required=True, help="data root; clips go to OUT/main/<face>/<00001>.mp4"
+    )
+    parser.add_argument("--clips", type=cli.integer(1, cli.MOST_AT_ONCE), default=20, help="how many clips")
+    parser.add_argument("--seed", type=cli.limited("seed", int), default=0, help="of everything random")
+    parser.add_argument("--seconds", type=cli.positive(cli.MOST_SECONDS), default=6.0, help="length of a clip")
     parser.add_argument(
         "--photo",
+        type=cli.existing,
         nargs="+",
         default=[],
         help="face photos, or videos, whose frame with the lips shut most is taken (default: the photos that "
@@ -42,13 +48,17 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--speech",
+        type=cli.existing,
         nargs="+",
         default=[],
         help="files with speech; a track of its phones beside a file, <stem>.txt, moves the mouth (default: "
         "synthesised sound)",
     )
     parser.add_argument(
-        "--text", metavar="FILE", help="sentences, one a line, for flite to say; its phones move the mouth"
+        "--text",
+        type=cli.existing,
+        metavar="FILE",
+        help="sentences, one a line, for flite to say; its phones move the mouth",
     )
     parser.add_argument(
         "--face_model",
@@ -73,8 +83,12 @@ def _parser() -> ArgumentParser:
         action="store_true",
         help="write the folders of crops that train.py reads, without videos and preprocess.py: several times as fast",
     )
-    parser.add_argument("--img_size", type=cli.integer(16), default=96, help="side of the crops in pixels")
-    parser.add_argument("--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--img_size", type=cli.integer(16, LARGEST_CROP), default=96, help="side of the crops in pixels"
+    )
+    parser.add_argument(
+        "--num_workers", type=cli.integer(1, cli.MOST_PROCESSES), default=os.cpu_count() or 1, help="processes"
+    )
     return parser
 
 

@@ -29,8 +29,8 @@ from ..face import cropping, smoothing
 from ..face.photos import shipped_photos
 from ..media import audio_file
 from ..utils import files as utils_files
-from ..utils import npz, processes
-from ..utils.errors import UserError
+from ..utils import npz, processes, terminal
+from ..utils.errors import Incomplete, UserError
 from . import face
 from . import phones as puppets_phones
 from . import speech as puppets_speech
@@ -248,6 +248,15 @@ def _make_clip(job: _Job) -> Path:
     return job.path
 
 
+def _try_clip(job: _Job) -> str:
+    """Why a clip could not be made, "" where it was. A failing file operation, such as on a full disc, ends all."""
+    try:
+        _make_clip(job)
+    except UserError as error:
+        return str(error) if str(job.path) in str(error) else f"{job.path}: {error}"
+    return ""
+
+
 @functools.lru_cache(maxsize=16)
 def _load_speech(file):
     return Speech.load(file)
@@ -308,7 +317,9 @@ def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **optio
         The MP4 files, or the folders.
 
     Raises:
-        UserError: a photo without a face, speech without sound, or a folder that cannot be written to.
+        Incomplete: when all others are made, clips that could not be.
+        UserError: a photo without a face, speech without sound, a folder that cannot be written to, or not one clip
+            that could be made.
     """
     options = ClipOptions(**options)
     utils_files.check_writable(out)
@@ -321,12 +332,17 @@ def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **optio
     looks = _looks(options, clips)
     planned = [_job(out, looks, clip, options) for clip in range(clips)]
     jobs = [job for job in planned if not _is_made(job.path, job.note, options.crops)]
-    with contextlib.closing(processes.run(_make_clip, jobs, num_workers, here=True)) as results:
-        for job, made in tqdm(results, total=clips, initial=clips - len(jobs), unit="clip"):
-            if not made:
-                raise UserError(
-                    f"{job.path}: its process was ended from outside, for want of memory? Lower --num_workers"
-                )
+    failed = []
+    with contextlib.closing(processes.run(_try_clip, jobs, num_workers, here=True)) as results:
+        for job, reason in tqdm(results, total=clips, initial=clips - len(jobs), unit="clip"):
+            if reason is None:
+                reason = f"{job.path}: its process was ended from outside, for want of memory? Lower --num_workers"
+            if reason:
+                failed.append(reason)
+    if failed:
+        terminal.say(*(f"failed: {reason}" for reason in failed), error=True)
+        kind = UserError if len(failed) == clips else Incomplete
+        raise kind(f"{out}: {len(failed)} of {clips} clips could not be made; the lines above say why")
     return [job.path for job in planned]
 
 
@@ -369,8 +385,11 @@ def _is_made(path, note, crops):
             return _made_with(path / "landmarks.npz") == note
         except UserError as error:
             raise UserError(f"{path}: is there, but no crops of a puppet; choose another --out") from error
+    truth = path.with_suffix(".npz")
+    if path.exists() and not truth.exists():
+        raise UserError(f"{path}: is there, but no clip of a puppet; choose another --out")
     try:
-        return path.is_file() and _made_with(path.with_suffix(".npz")) == note
+        return path.is_file() and _made_with(truth) == note
     except UserError:
         return False
 

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..utils import jsontext, npz
+from ..utils import files, jsontext, npz
 from ..utils.errors import UserError
 
 # The kinds of triangles, by the part of the head
@@ -202,7 +202,7 @@ class FaceModel:
         Raises:
             UserError: a file is missing, or holds no such model.
         """
-        path = Path(path)
+        path = Path(files.regular(path))
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the .npz of a face model")
         arrays, _ = npz.read(path, kinds="fiubU", finite=False, advice="give the .npz of a face model")
@@ -258,7 +258,7 @@ def _unfit(arrays) -> str | None:
 
 
 def _read_landmarks(path, count) -> np.ndarray:
-    if not path.is_file():
+    if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file; put it beside the model's .npz")
     try:
         landmarks = np.array(jsontext.read(path)["idx_to_landmark_verts"])

@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import librosa
@@ -28,7 +29,7 @@ from ..data.clip_folder import Clip
 from ..data.preprocess_config import PreprocessConfig
 from ..data.splits import hash_of
 from ..face import cropping, landmarks68, smoothing
-from ..utils import processes
+from ..utils import processes, terminal
 from ..utils.errors import UserError
 from .camera import Camera
 from .person import Axes, Complexion, Person, fall
@@ -226,6 +227,24 @@ def recast(
     Raises:
         UserError: no such folder, or no clip that can be recast.
     """
+    return recast_all(data_root, people, num_workers, seed).made
+
+
+class Counts(NamedTuple):
+    """Of clips: made now, made before, and those that could not be made."""
+
+    made: int
+    before: int
+    failed: int
+
+
+def recast_all(
+    data_root: str | os.PathLike,
+    people: int | Callable[[Clip], int],
+    num_workers: int = 1,
+    seed: int = 0,
+) -> Counts:
+    """`recast`, which says more of what it has done."""
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
@@ -254,13 +273,12 @@ def recast(
             elif size not in (preprocess.MADE_BEFORE, preprocess.BUSY):
                 failed.append(size)
             bar.update()
-    print(
+    terminal.say(
         f"{made} clips recast ({written / 1e6:.0f} MB), {len(jobs) - len(todo)} skipped (done before), "
         f"{len(failed)} failed"
     )
-    for reason in failed:
-        print(f"  failed: {reason}")
-    return made
+    terminal.say(*(f"  failed: {reason}" for reason in failed), error=True)
+    return Counts(made, len(jobs) - len(todo), len(failed))
 
 
 def _target(root, folder, number):

@@ -3,8 +3,10 @@
 from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
 from ..data.order import BALANCES
-from ..utils import cli, limits
+from ..utils import cli
 from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
+
+MOST_BATCH = 8192
 
 
 def main() -> None:
@@ -26,12 +28,15 @@ def main() -> None:
 def _add_run(parser):
     parser.add_argument(
         "--data_root",
+        type=cli.path,
         required=True,
         help="folder of preprocessed clips (any LipGAN's or Wav2Lip's), or what preprocess.py --pack made of it",
     )
-    parser.add_argument("--filelists", help="folder with train.txt and maybe val.txt of <video>/<clip> lines")
     parser.add_argument(
-        "--val_fraction", type=cli.fraction, help="share of the clips to hold out, by a hash of <video>/<clip>"
+        "--filelists", type=cli.path, help="folder with train.txt and maybe val.txt of <video>/<clip> lines"
+    )
+    parser.add_argument(
+        "--val_fraction", type=cli.fraction(), help="share of the clips to hold out, by a hash of <video>/<clip>"
     )
     parser.add_argument(
         "--recipe",
@@ -43,32 +48,37 @@ def _add_run(parser):
     for kind, names in BLOCKS.items():
         known = ", ".join(names)
         parser.add_argument(
-            f"--{kind}", metavar="NAME", help=f"of the generator: {known}, or one of --plugin (default: --model's)"
+            f"--{kind}",
+            type=cli.word,
+            metavar="NAME",
+            help=f"of the generator: {known}, or one of --plugin (default: --model's)",
         )
     cli.add_plugin_flag(parser)
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), help="audio front end")
-    parser.add_argument("--width", type=limits.flag("width"), help="factor on all channel counts")
+    parser.add_argument("--width", type=cli.limited("width"), help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
-    parser.add_argument("--batch_size", type=cli.integer(1), help="frames a step (with --recipe sync: runs of frames)")
+    parser.add_argument(
+        "--batch_size", type=cli.integer(1, MOST_BATCH), help="frames a step (with --recipe sync: runs of frames)"
+    )
     parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
     parser.add_argument("--epochs", type=cli.integer(1), help="passes over all frames")
-    parser.add_argument("--steps", type=limits.flag("steps", int), help="training steps in all, in place of --epochs")
-    parser.add_argument("--logdir", help="checkpoint and logs; the same command goes on from there")
-    parser.add_argument("--resume_gen", help="checkpoint to take the generator's weights from")
-    parser.add_argument("--resume_disc", help="checkpoint to take the paper's discriminator from")
-    parser.add_argument("--resume_sync", help="checkpoint to take the lip-sync discriminator from")
+    parser.add_argument("--steps", type=cli.limited("steps", int), help="training steps in all, in place of --epochs")
+    parser.add_argument("--logdir", type=cli.path, help="checkpoint and logs; the same command goes on from there")
+    parser.add_argument("--resume_gen", type=cli.path, help="checkpoint to take the generator's weights from")
+    parser.add_argument("--resume_disc", type=cli.path, help="checkpoint to take the paper's discriminator from")
+    parser.add_argument("--resume_sync", type=cli.path, help="checkpoint to take the lip-sync discriminator from")
     parser.add_argument(
         "--audio_offset_ms",
-        type=limits.flag("audio_offset_ms"),
+        type=cli.limited("audio_offset_ms"),
         help="shift of the audio windows (default: of --resume_gen, or 0)",
     )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), help="steps between checkpoints")
     parser.add_argument(
         "--num_workers",
-        type=cli.integer(1),
+        type=cli.integer(1, cli.MOST_PROCESSES),
         help="threads that make batches, or processes for a GPU (default: one a core, at most 2 or 8)",
     )
-    parser.add_argument("--seed", type=limits.flag("seed", int), help="decides weights, batches and coins")
+    parser.add_argument("--seed", type=cli.limited("seed", int), help="decides weights, batches and coins")
 
 
 def _add_losses(parts):
@@ -76,13 +86,15 @@ def _add_losses(parts):
         "--lip_weight", type=cli.at_least(0), help="weight of a pixel inside the lips against 1 outside; 0 as 1"
     )
     parts.add_argument(
-        "--lip_share", type=cli.share, help="share of the lips in the loss, 0 to 1, in place of a fixed --lip_weight"
+        "--lip_share",
+        type=cli.fraction(above=True),
+        help="share of the lips in the loss, 0 to 1, in place of a fixed --lip_weight",
     )
     parts.add_argument("--disc_weight", type=cli.at_least(0), help="weight of the paper's contrastive discriminator")
     parts.add_argument("--sync_weight", type=cli.at_least(0), help="weight of the lip-sync discriminator")
     parts.add_argument(
         "--sync_frames",
-        type=limits.flag("sync_frames", int),
+        type=cli.limited("sync_frames", int),
         help="frames that it sees at once (default: 5, or of --resume_sync)",
     )
     parts.add_argument(
@@ -108,7 +120,7 @@ def _add_optimizer(speed):
     )
     speed.add_argument(
         "--ema",
-        type=cli.fraction,
+        type=cli.fraction(),
         metavar="MOMENTUM",
         help="keep running means of the weights, such as 0.999, which validation and inference then use; 0: none",
     )
@@ -143,7 +155,9 @@ def _add_data(data):
         choices=BALANCES,
         help="what is drawn equally often: every frame, or every speaker, the first part of <speaker>/<clip>",
     )
-    data.add_argument("--noise_dir", help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)")
+    data.add_argument(
+        "--noise_dir", type=cli.path, help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)"
+    )
 
 
 def script() -> None:

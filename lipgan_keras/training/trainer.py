@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from pathlib import Path
 
 from .. import blocks, checkpoints, networks
@@ -14,6 +13,7 @@ from ..gan import LipGAN, Weights
 from ..utils import files, locks
 from ..utils.backend import has_gpu, keras, precision
 from ..utils.errors import UserError
+from ..utils.terminal import say
 from . import config as training_config
 from .callbacks import Log
 from .config import TrainConfig
@@ -36,6 +36,7 @@ def train(options: TrainConfig) -> None:
 
 
 def _train(options, logdir):
+    _check_log(logdir / "log.csv")
     _tidy(logdir)
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, options) if latest.exists() else None
@@ -52,23 +53,23 @@ def _train(options, logdir):
         data.images.mark_broken(number, broken.get(clip.folder, ()))
     steps = options.steps or options.epochs * -(-len(data) // (data.samples or data.sync_samples))
     if config.step >= steps:
-        print(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
+        say(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
         return
     data.batch(config.step)  # whatever is wrong with the data or the batch size is said now
 
     run = Run(options, config, state, latest, split, wait=bool(val_clips))
     if state:
-        print(f"{logdir}: goes on from step {config.step}")
+        say(f"{logdir}: goes on from step {config.step}")
     generator = f", {config}" if options.has_generator else ""
-    print(
+    say(
         f"recipe {options.recipe}{generator}: {run.describe()}; {_describe(train_clips)} to train on, "
         f"{len(val_clips)} held out; log in {logdir}"
     )
     validation = Validation(val_clips, train_clips, config, options.seed, run.models) if val_clips else None
     _fit(run, data, steps, Log(run, options, steps, validation))
-    print(f"{latest}: {run.step} steps")
+    say(f"{latest}: {run.step} steps")
     if passed := data.images.passed_over():
-        print(f"{options.data_root}: {passed}; {look_through.REPAIR}")
+        say(f"{options.data_root}: {passed}; {look_through.REPAIR}")
 
 
 def _readable(options, logdir):
@@ -78,20 +79,20 @@ def _readable(options, logdir):
     clips = look_through.hearable(clips, broken)
     if broken:
         why = min(broken.values())
-        print(f"{options.data_root}: {len(broken)} clips are left out, as they cannot be read: {why}", file=sys.stderr)
+        say(f"{options.data_root}: {len(broken)} clips are left out, as they cannot be read: {why}", error=True)
     if not clips:
         raise UserError(f"{options.data_root}: none of its clips can be read; run preprocess.py again")
     found, looked = look_through.look_through(clips, logdir)
     if found:
         count, (first, frames) = sum(map(len, found.values())), min(found.items())
         image = clips[first].folder / f"{clips[first].frames[frames[0]]}.jpg"
-        print(
+        say(
             f"{options.data_root}: {count} images of {len(found)} clips cannot be read, as {image}, and are passed "
             f"over; {look_through.REPAIR}",
-            file=sys.stderr,
+            error=True,
         )
     if looked < len(clips):
-        print(f"{options.data_root}: {looked} of {len(clips)} clips were looked through so far; the next start goes on")
+        say(f"{options.data_root}: {looked} of {len(clips)} clips were looked through so far; the next start goes on")
     return clips, {clips[number].folder: frames for number, frames in found.items()}
 
 
@@ -107,6 +108,11 @@ def _fit(run, data, steps, log):
         if error.filename or not error.errno:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(log.logdir)) from error
+
+
+def _check_log(path):
+    """Refuse a log that no training wrote, as rows that do not belong to the run are cut away."""
+    files.check_outfile(path, suffix=None, mark=lambda path: path.read_bytes()[:5] == b"step,")
 
 
 def _tidy(logdir):
@@ -134,10 +140,10 @@ def _crop_style(clips):
     frames = {style: sum(clip.shown for clip in clips if clip.crop == style) for style in CROPS}
     style = max(CROPS, key=frames.__getitem__)
     if others := [other for other in CROPS if frames[other] and other != style]:
-        print(
+        say(
             f"{sum(clip.crop != style for clip in clips)} of {len(clips)} clips have {' and '.join(others)} crops and "
             f"not {style} ones; preprocess all with one --crop",
-            file=sys.stderr,
+            error=True,
         )
     return style
 
@@ -168,19 +174,19 @@ def _sound(options):
 def _warn(options, clips):
     bare = sum(clip.landmarks is None for clip in clips)
     if bare:
-        print(
+        say(
             f"{options.data_root}: {bare} of {len(clips)} clips have no landmarks; a default region stands for "
             "their lips"
         )
     enlarged = [clip.saved_size for clip in clips if clip.saved_size and clip.saved_size < options.img_size]
     if enlarged:
-        print(
+        say(
             f"{options.data_root}: {len(enlarged)} of {len(clips)} clips are enlarged from {min(enlarged)} pixels, "
             f"which sharpens nothing; preprocess.py --img_size {options.img_size} makes better ones"
         )
     mute = sum(not clip.has_sound for clip in clips)
     if mute and set(augment_audio.NAMES) & set(options.augment):
-        print(f"{options.data_root}: {mute} of {len(clips)} clips hold features and no sound; theirs is not augmented")
+        say(f"{options.data_root}: {mute} of {len(clips)} clips hold features and no sound; theirs is not augmented")
 
 
 class Run:
@@ -240,7 +246,7 @@ class Run:
         grown = name == "generator" and theirs != ours
         checkpoints.load_weights(self.models[name], path, grown)
         if grown:
-            print(f"{path}: has the decoder {theirs}; what {ours} has besides begins anew")
+            say(f"{path}: has the decoder {theirs}; what {ours} has besides begins anew")
 
     def _add_quality(self):
         keras.utils.set_random_seed(self.options.seed + 1)  # the same weights whenever it starts
@@ -285,7 +291,7 @@ class Run:
         for name, averages in before.statistics.items():
             for mine, theirs in zip(self.lipgan.statistics[name], averages, strict=True):
                 mine.assign(theirs)
-        print(f"step {self.step}: the visual-quality discriminator starts")
+        say(f"step {self.step}: the visual-quality discriminator starts")
 
     def save(self, path) -> None:
         options = self.options
@@ -356,7 +362,7 @@ def _divided(options, clips, latest, state):
     if theirs not in (None, ours):
         lines.insert(0, f"was trained on clips below {theirs}, not {ours}; those of the same names count as the same")
     for line in lines:
-        print(f"{options.logdir}: {line}")
+        say(f"{options.logdir}: {line}")
     return sides, split
 
 
@@ -365,7 +371,7 @@ def _newly_divided(options, clips):
     split = Split.of(sides, options.val_fraction, options.filelists)
     both = sum(split.trains_on(clip) for clip in sides[1])
     if both:
-        print(f"{options.filelists}: {both} of the {len(sides[1])} clips that val.txt names are trained on too")
+        say(f"{options.filelists}: {both} of the {len(sides[1])} clips that val.txt names are trained on too")
     for flag in ("resume_gen", "resume_disc", "resume_sync"):
         path = getattr(options, flag)
         if path:
@@ -374,7 +380,7 @@ def _newly_divided(options, clips):
             known = before and before.among(clips)
             seen = sum(known.has_seen(clip) for clip in sides[1]) if known else 0
             if seen:
-                print(f"{path}: was trained on {seen} of the {len(sides[1])} clips that are held out now")
+                say(f"{path}: was trained on {seen} of the {len(sides[1])} clips that are held out now")
             split = split.after(before)
     return sides, split
 

@@ -1,14 +1,24 @@
 """What the command-line scripts share: one-line errors, quiet Ctrl-C, all-or-nothing output files."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from typing import Any
 
-from .errors import UserError, describe_os_error
+from . import files, limits, terminal
+from .errors import Incomplete, UserError, describe_os_error
+
+MOST = 1_000_000_000  # what no flag has a use for more than; each that costs memory or time has a limit of its own
+MOST_PROCESSES = 1024
+MOST_AT_ONCE = 65_536  # clips or pairs that are held at once
+MOST_SECONDS = 3_600.0  # of a sound that is held in memory
+MOST_PIXELS = 1_000_000  # of a side of a picture
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -30,7 +40,7 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
+        self.exit(2, f"{self.prog}: error: {terminal.printable(message)} (--help lists the flags)\n")
 
 
 def set_defaults(parser: argparse.ArgumentParser, config: type) -> None:
@@ -42,35 +52,45 @@ def set_defaults(parser: argparse.ArgumentParser, config: type) -> None:
             action.default = list(value) if isinstance(value, tuple) else value
 
 
-def integer(minimum: int) -> Callable[[str], int]:
-    """An argparse type: a whole number of at least `minimum`."""
-    return _number(int, "a whole number", minimum)
+def integer(minimum: int, maximum: int = MOST) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `minimum` and at most `maximum`."""
+    return _number(int, "a whole number", minimum, maximum)
 
 
-def positive(kind: type = float) -> Callable[[str], float]:
-    """An argparse type: a finite number above 0."""
-    return _number(kind, "a number", 0, above=True)
+def positive(maximum: float = MOST) -> Callable[[str], float]:
+    """An argparse type: a number above 0 and at most `maximum`."""
+    return _number(float, "a number", 0, maximum, above=True)
 
 
-def at_least(minimum: float) -> Callable[[str], float]:
-    """An argparse type: a finite number of at least `minimum`."""
-    return _number(float, "a number", minimum)
+def at_least(minimum: float, maximum: float = MOST) -> Callable[[str], float]:
+    """An argparse type: a number of at least `minimum` and at most `maximum`."""
+    return _number(float, "a number", minimum, maximum)
 
 
-def share(text: str) -> float:
-    """An argparse type: above 0 and below 1."""
-    value = positive()(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not below 1")
-    return value
+def fraction(above: bool = False) -> Callable[[str], float]:
+    """An argparse type: a number below 1, and at least 0 or, with `above`, above it."""
+    return _number(float, "a number", 0, 1, above, below=True)
 
 
-def finite(text: str) -> float:
-    """An argparse type: any number but infinity and NaN."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return value
+def limited(name: str, kind: type = float) -> Callable[[str], Any]:
+    """An argparse type: a number in the range that `limits` has for this name."""
+    return _number(kind, "a whole number" if kind is int else "a number", *limits.LIMITS[name])
+
+
+def path(text: str) -> str:
+    """An argparse type: where something is to be read or written, whatever is there."""
+    return _filled(text, "a path")
+
+
+def word(text: str) -> str:
+    """An argparse type: a name of something."""
+    return _filled(text, "a name")
+
+
+def _filled(text, what):
+    if not text:
+        raise argparse.ArgumentTypeError(f"is empty; give {what}, or leave the flag away")
+    return text
 
 
 def add_plugin_flag(parser: argparse._ActionsContainer) -> None:
@@ -83,31 +103,29 @@ def add_plugin_flag(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def existing(path: str) -> str:
-    """An argparse type: a path where something is, so that a typing error is said at once."""
-    if not os.path.exists(path):
-        raise argparse.ArgumentTypeError(f"{path}: no such file; check the path")
-    return path
+def existing(text: str) -> str:
+    """An argparse type: a file or folder that is there, so that a typing error is said at once."""
+    path(text)
+    if not os.path.exists(text):
+        raise argparse.ArgumentTypeError(f"{text}: no such file; check the path")
+    try:
+        files.regular(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
-def fraction(text: str) -> float:
-    """An argparse type: at least 0 and below 1."""
-    value = _number(float, "a number", 0)(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not below 1")
-    return value
-
-
-def _number(kind, words, minimum, above=False):
-    bound = "above" if above else "of at least"
+def _number(kind, words, minimum, maximum, above=False, below=False):
+    bounds = f"{'above' if above else 'of at least'} {minimum:,} and {'below' if below else 'at most'} {maximum:,}"
 
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
-            value = float("nan")
-        if not (minimum < value < float("inf") or (value == minimum and not above)):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {words} {bound} {minimum}")
+            value = math.nan
+        inside = (minimum < value if above else minimum <= value) and (value < maximum if below else value <= maximum)
+        if not inside:
+            raise argparse.ArgumentTypeError(f"{text!r:.40} is not {words} {bounds}")
         return value
 
     return parse
@@ -116,26 +134,65 @@ def _number(kind, words, minimum, above=False):
 def run(main: Callable[[], None]) -> None:
     """Run a script's `main`; bad input, a full disc and Ctrl-C end it with one line or none, never a traceback.
 
-    Exit codes: 2 after a `UserError` or a failing file operation, 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 0 all of it was made; 1 after an `Incomplete`, all but a part; 2 after another `UserError`, a failing
+    file operation, too little memory or an error of our own, which is shown with its traceback; 130 after Ctrl-C, 143
+    after SIGTERM.
     """
+    came = []
+
+    def interrupted(signum, frame):
+        came.append(signum)
+        raise KeyboardInterrupt
 
     def terminated(signum, frame):
         raise SystemExit(128 + signum)
 
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a background job of a shell
+        signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, terminated)  # so that temporary files are removed on the way out
-    program = os.path.basename(sys.argv[0])
+    for stream in (sys.stdout, sys.stderr):
+        terminal.never_fail(stream)
     try:
         main()
-    except UserError as error:
-        message = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        message = " ".join(describe_os_error(error).split())
-    else:
+        _flush()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if came or isinstance(error, KeyboardInterrupt):  # an import that it breaks off may end in an error of any kind
+            print(file=sys.stderr)
+            sys.exit(130)
+        code, message = _told(error)
+        if message is None:
+            traceback.print_exc()
+        else:
+            print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            _flush()
+        sys.exit(code)
+
+
+def _flush():
+    """Write what was printed, while a full disc can still be said."""
+    if sys.stdout is None or sys.stdout.closed:
         return
-    print(f"{program}: error: {message}", file=sys.stderr)
-    sys.exit(2)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python tries once more when it ends, and would complain again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = error.filename or "standard output"
+        raise
+
+
+def _told(error):
+    """The exit code of an error, and its line; None where it is one of our own."""
+    if isinstance(error, Incomplete):
+        return 1, f"incomplete: {terminal.printable(error)}"
+    if isinstance(error, UserError):
+        return 2, f"error: {terminal.printable(error)}"
+    if isinstance(error, MemoryError):
+        return 2, "error: there is too little memory; use smaller numbers, pictures or batches"
+    if isinstance(error, OSError) and error.errno is not None:
+        return 2, f"error: {terminal.printable(describe_os_error(error))}"
+    return 2, None

@@ -8,6 +8,10 @@ class UserError(ValueError):
     """Bad input. Its message is the one line that the user reads: the file, what is wrong, what to do."""
 
 
+class Incomplete(UserError):
+    """What was asked for is made and written, but for a part of it. The message says which, or how much."""
+
+
 class Unsupported(UserError):
     """Something that one engine cannot do, and another can."""
 
@@ -16,7 +20,9 @@ def describe(error: Exception, name: str | os.PathLike) -> str:
     """One line for whatever went wrong with the file `name`, where that is to stop nothing else."""
     if isinstance(error, UserError):
         return str(error)
-    return describe_os_error(error) if isinstance(error, OSError) else f"{name}: {type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return describe_os_error(error)
+    return f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def describe_os_error(error: OSError) -> str:

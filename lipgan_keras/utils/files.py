@@ -1,36 +1,50 @@
-"""Output files, all or nothing, and the checks before they are written."""
+"""Files that are read and written: checks before any work, and outputs that are whole or not there."""
 
 import contextlib
+import errno
 import hashlib
+import mmap
 import os
+import re
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: what a killed process left stays there
+    fcntl = None  # type: ignore[assignment]
 
 from .errors import UserError
+
+MARK = b"lipgan_keras"  # is in every file of which nothing else tells that it was written here
+LOOKED = 1 << 26  # bytes at the beginning of a file in which its mark is; the index of an MP4 is there
+PathLike = TypeVar("PathLike", str, os.PathLike, Path)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
 
-    Makes the folder if need be. The temporary name keeps the suffix, which decides the format for some writers.
+    Makes the folder if need be. The temporary name keeps the suffix, which decides the format for some writers. The
+    file is locked while it is written. One that is not locked was left by a process that was killed, and is removed.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        UserError: the folder cannot be made or written to, or `path` is a folder, a pipe or a device.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file in it")
+    _check_place(path)
     check_writable(path.parent)
-    # Of names of 255 bytes, which those added would break
-    stem = os.fsencode(path.stem)[:100].decode("utf-8", "ignore")
-    handle, name = tempfile.mkstemp(prefix=f".{stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-    os.close(handle)
+    _remove_left(path)
+    handle, name = _locked_temporary(path)
     temporary = Path(name)
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
@@ -41,6 +55,59 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _affixes(path):
+    """What the names of temporary files of `path` begin and end with."""
+    # Of names of 255 bytes, which those added would break
+    stem = os.fsencode(path.stem)[:100].decode("utf-8", "ignore")
+    return f".{stem}.", f".tmp{path.suffix}"
+
+
+def _locked_temporary(path):
+    """A new file beside `path`: the open descriptor that locks it, None where there are no locks; and its name."""
+    prefix, suffix = _affixes(path)
+    while True:
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
+        if not _lock(handle, wait=True):
+            os.close(handle)
+            return None, name
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # another process took it for one that was left
+
+
+def _lock(handle, wait):
+    """Whether an open file is locked now; it is until it is closed, or its process ends in whatever way."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    except OSError:  # another process has it, or the file system has no locks
+        return False
+
+
+def _remove_left(path):
+    """Remove what processes that were killed while they wrote `path` have left."""
+    prefix, suffix = _affixes(path)
+    left = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if left.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(name):
+    with contextlib.suppress(OSError):
+        handle = os.open(name, os.O_RDWR)
+        try:
+            if _lock(handle, wait=False):
+                os.unlink(name)
+        finally:
+            os.close(handle)
 
 
 def check_writable(folder: str | os.PathLike) -> None:
@@ -57,20 +124,107 @@ def check_writable(folder: str | os.PathLike) -> None:
         raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
 
 
-def check_outfile(outfile: str | os.PathLike, *inputs: str | os.PathLike, suffix: str = ".mp4") -> None:
-    """See that a file of this kind can be written there, and over none of the inputs.
+def check_outfile(
+    outfile: str | os.PathLike,
+    *inputs: str | os.PathLike | None,
+    suffix: str | None = ".mp4",
+    mark: bytes | Callable[[Path], bool] = MARK,
+) -> None:
+    """See that a file can be written there: over none of the inputs, and over nothing but an earlier output.
+
+    Args:
+        outfile: the name that the user gave.
+        inputs: what is read, by whatever name; None counts for nothing.
+        suffix: what the name is to end in; None: anything.
+        mark: bytes that every file holds which is written so, or a function of a path that tells one.
 
     Raises:
-        UserError: a folder, another suffix, or an input.
+        UserError: a folder, a pipe or a device, another suffix, an input, or a file that was not written so.
     """
     outfile = Path(outfile)
-    if outfile.is_dir():
-        raise UserError(f"{outfile}: is a folder; name a file in it")
-    if outfile.suffix.lower() != suffix:
+    _check_place(outfile)
+    if suffix is not None and outfile.suffix.lower() != suffix:
         raise UserError(f"{outfile}: is written as {suffix[1:].upper()}; let its name end in {suffix}")
+    if not outfile.exists():
+        return
     for path in inputs:
-        if outfile.exists() and os.path.exists(path) and os.path.samefile(outfile, path):
+        if path is not None and os.path.exists(path) and os.path.samefile(outfile, path):
             raise UserError(f"{outfile}: is an input too; name another file")
+    known = mark(outfile) if callable(mark) else _holds(outfile, mark)
+    if not known and outfile.stat().st_size:
+        raise UserError(f"{outfile}: is there already, and no earlier output of this; name another file")
+
+
+def check_outfolder(folder: str | os.PathLike, marker: str, is_ours: Callable[[Path], bool]) -> None:
+    """Make `folder` if need be, see that nothing but earlier output is in it, and put a hidden file `marker` there.
+
+    Args:
+        marker: tells later that the folder was written by the same command, even if that was killed.
+        is_ours: tells the folders of those versions that left no marker.
+
+    Raises:
+        UserError: something else is in it, or it cannot be written to.
+    """
+    folder = Path(folder)
+    check_writable(folder)
+    if (folder / marker).is_file():
+        return
+    found = next((name for name in sorted(os.listdir(folder)) if not name.startswith(".")), None)
+    if found and not is_ours(folder):
+        raise UserError(f"{folder}: holds {found}, which is no earlier output of this; name another folder")
+    with naming(folder / marker):
+        (folder / marker).write_bytes(MARK)
+
+
+def _check_place(path):
+    """Refuse what is no file and would be replaced by one."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is {_odd(path)}; name a file")
+
+
+def _holds(path, mark):
+    with open(path, "rb") as file:
+        size = min(LOOKED, os.fstat(file.fileno()).st_size)
+        if not size:
+            return False
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+            return data.find(mark) >= 0
+
+
+def regular(path: PathLike) -> PathLike:
+    """`path` itself, unless it would be waited for without end, such as a pipe that nobody writes to.
+
+    Raises:
+        UserError: a pipe, a device or a socket. What is not there is no error here.
+    """
+    odd = _odd(path)
+    if odd:
+        raise UserError(f"{path}: is {odd}; give a file")
+    return path
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let a write to a full disc, which names no file, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = os.fspath(path)
+        raise
+
+
+def _odd(path):
+    """What a path is that is neither file nor folder, in words; None: it is one, or not there."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 def digest(*paths: str | os.PathLike) -> str:

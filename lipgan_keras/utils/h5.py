@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
+from . import files
 from .errors import UserError
 
 MOST_OBJECTS = 100_000  # groups and datasets of a file
@@ -33,12 +34,12 @@ def opened(path: str | os.PathLike, advice: str) -> Iterator[h5py.File]:
         advice: what to do, for the errors.
 
     Raises:
-        UserError: no such file, no HDF5 file, one that points elsewhere or is too large, or a damaged one.
+        UserError: no such file, a pipe, no HDF5 file, one that points elsewhere or is too large, or a damaged one.
     """
-    if not os.path.exists(path):
+    if not os.path.exists(files.regular(path)):
         raise UserError(f"{path}: no such file; {advice}")
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: is {'a folder' if os.path.isdir(path) else 'no plain file'}; {advice}")
+    if os.path.isdir(path):
+        raise UserError(f"{path}: is a folder; {advice}")
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: may not be read; check its permissions")
     try:

@@ -3,8 +3,11 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from . import files
 
 MOST_BYTES = 256 << 20
 MOST_LEVELS = 32
@@ -42,14 +45,26 @@ def read(path: str | os.PathLike, finite: bool = True, most_bytes: int = MOST_BY
 
     Raises:
         OSError: it cannot be read.
-        ValueError: see `parse`; or it is no plain file.
+        UserError: see `files.regular`.
+        ValueError: see `parse`.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise ValueError("no plain file")
+    path = Path(files.regular(path))
     if path.stat().st_size > most_bytes:
         raise ValueError(f"longer than {most_bytes >> 20} MiB")
     return parse(path.read_bytes().decode("utf-8"), finite, most_bytes)
+
+
+def with_keys(*keys: str) -> Callable[[Path], bool]:
+    """A `mark` of `files.check_outfile`: an object that has these keys."""
+
+    def known(path):
+        try:
+            found = read(path, finite=False)
+        except (OSError, ValueError):
+            return False
+        return isinstance(found, dict) and found.keys() >= set(keys)
+
+    return known
 
 
 def _within(value):

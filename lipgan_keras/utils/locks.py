@@ -11,8 +11,9 @@ from pathlib import Path
 
 import filelock
 
-from . import jsontext
+from . import files, jsontext
 from .errors import UserError
+from .terminal import say
 
 MOST_BYTES = 10_000  # of what says who holds it
 LOCK, HOLDER = ".lock", ".lock.json"
@@ -47,11 +48,12 @@ def holding(folder: str | os.PathLike, work: str, advice: str) -> Iterator[None]
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise
-        print(f"{folder}: its file system has no locks; see to it that no other {work} writes there")
+        say(f"{folder}: its file system has no locks; see to it that no other {work} writes there")
     try:
         since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-        (folder / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
+        with files.naming(folder / HOLDER):
+            (folder / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from . import files
 from .errors import UserError
 
 MOST_BYTES = 1 << 30  # of the arrays that are read of one file: hours of features
@@ -70,7 +71,7 @@ def read(
     Raises:
         UserError: the file cannot be read, is too large, lacks an array, or holds one of another kind.
     """
-    with errors(path, advice), zipfile.ZipFile(_plain(path) if data is None else io.BytesIO(data)) as file:
+    with errors(path, advice), zipfile.ZipFile(files.regular(path) if data is None else io.BytesIO(data)) as file:
         members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
         if len(members) > MOST_ARRAYS or len(members) < len(file.infolist()):
             raise ValueError("too many arrays, or two of one name")
@@ -90,18 +91,12 @@ def names(path: str | os.PathLike, wanted: Sequence[str], advice: str) -> list[s
     Raises:
         UserError: the file cannot be read, or lacks one that is wanted.
     """
-    with errors(path, advice), zipfile.ZipFile(_plain(path)) as file:
+    with errors(path, advice), zipfile.ZipFile(files.regular(path)) as file:
         found = [name.removesuffix(".npy") for name in file.namelist()]
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(f"{path}: has no array {missing[0]!r}; {advice}")
     return found
-
-
-def _plain(path):
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError("no plain file")
-    return path
 
 
 def _array(file, info, kinds, finite):

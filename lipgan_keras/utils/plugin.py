@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from . import files
 from .errors import UserError
 
 _running: list[str] = []  # paths of the files whose code runs now
@@ -29,6 +30,7 @@ def run(path: str | os.PathLike, check: Callable[[str], None] = lambda path: Non
         UserError: it cannot be read, or raises an error: the line says where.
     """
     path = os.path.abspath(path)
+    files.regular(path)
     try:
         source = Path(path).read_bytes()
     except OSError as error:

@@ -5,6 +5,7 @@ import io
 import os
 from pathlib import Path
 
+from . import files
 from .errors import UserError
 
 MOST_BYTES = 64 << 20
@@ -19,12 +20,12 @@ def text(path: str | os.PathLike, kind: str, advice: str, most_bytes: int = MOST
         advice: what to do, likewise.
 
     Raises:
-        UserError: no such file, no plain one, a longer one, or none in UTF-8.
+        UserError: no such file, a folder, a pipe, a longer one, or none in UTF-8.
     """
-    if not os.path.exists(path):
+    if not os.path.exists(files.regular(path)):
         raise UserError(f"{path}: no such file; {advice}")
-    if not os.path.isfile(path) or os.path.getsize(path) > most_bytes:
-        why = f"it is over {most_bytes >> 20} MiB" if os.path.isfile(path) else "it is no plain file"
+    if os.path.isdir(path) or os.path.getsize(path) > most_bytes:
+        why = "it is a folder" if os.path.isdir(path) else f"it is over {most_bytes >> 20} MiB"
         raise UserError(f"{path}: cannot be read as {kind} ({why}); {advice}")
     try:
         found = Path(path).read_bytes().decode("utf-8-sig")

@@ -360,14 +360,18 @@ def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     clip(root / "main" / "bad" / "faceless.mp4")
     touch(out, "main/bad/.silent.partial/0.jpg", f"{name.parent}/.{name.name}.partial/999.jpg")
     done = script("preprocess.py", "--videos_data_root", root, "--final_data_root", out, "--num_workers", 1)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == "1 clips done, 0 skipped (done before), 3 failed"
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == "1 clips done, 0 skipped (done before), 3 failed\n"
+    *lines, last = done.stderr.splitlines()[-4:]
     for line, bad, reason in zip(
-        lines[1:], ("faceless", "silent", "text"), ("no face", "no audio", "text file"), strict=False
+        lines, ("faceless", "silent", "text"), ("no face", "no audio", "text file"), strict=False
     ):
         assert f"{bad}.mp4: " in line and reason in line, line
-    assert len(lines) == 4 and "Traceback" not in done.stderr and "leaked" not in done.stderr
+    assert (
+        last.endswith("3 clips failed; the lines above say why")
+        and "Traceback" not in done.stderr
+        and "leaked" not in done.stderr
+    )
     assert numbers(out / name) == list(range(15))
     assert {p.name for p in (out / name).glob("*.*z") if p.is_file()} == {"mels.npz", "landmarks.npz"}
     assert partials(out) == [] and not (out / "main" / "bad" / "text").exists()
@@ -379,9 +383,9 @@ def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     touch(out, "main/bad/mine/precious.txt")
     before = {p: p.stat().st_mtime_ns for p in (out / name).iterdir()}
     again = synthetic.call("preprocess.py", "--videos_data_root", root, "--final_data_root", out, capfd=capfd)
-    assert again.returncode == 0
+    assert again.returncode == 1
     assert again.stdout.splitlines()[0] == "0 clips done, 1 skipped (done before), 1 failed"
-    assert "not made by this program" in again.stdout
+    assert "not made by this program" in again.stderr
     assert before == {p: p.stat().st_mtime_ns for p in (out / name).iterdir()}
     assert [p.name for p in (out / "main" / "bad" / "mine").iterdir()] == ["precious.txt"]
 
@@ -449,10 +453,10 @@ def test_a_video_that_kills_its_worker(five_clips, quick_script):
     clip(root / "v" / "1.mp4", draw=lambda i: numbered_image(200 + i))
     process = quick_script(root, out, "--num_workers", "2", DIE_AT="205")
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0 and "Traceback" not in stderr
+    assert process.returncode == 1 and "Traceback" not in stderr
     # The pool that breaks may take along the word that a clip is done: it is then found to be there.
     done, skipped = (int(re.search(rf"(\d+) {what}", stdout)[1]) for what in ("clips done", "skipped"))
-    assert done + skipped == 2 and "1 failed" in stdout and "1.mp4: the process that worked on it died" in stdout
+    assert done + skipped == 2 and "1 failed" in stdout and "1.mp4: the process that worked on it died" in stderr
     assert whole(out) == 2 and not partials(out)
 
 
@@ -591,7 +595,11 @@ def test_a_full_disc_is_a_reason(tmp_path, quick, monkeypatch):
 
     monkeypatch.setattr(data_preprocess, "write_jpeg", full)
     said = data_preprocess.preprocess_clip(source, tmp_path / "out", 96)
-    assert "No space left" in said and "free some space" in said and not (tmp_path / "out").exists()
+    assert (
+        said.startswith(f"{tmp_path / 'out'}: No space left")
+        and "free some space" in said
+        and not (tmp_path / "out").exists()
+    )
     assert partials(tmp_path) == []
 
 

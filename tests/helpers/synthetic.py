@@ -120,7 +120,7 @@ def loudness_painted(image):
 def call(script, *arguments, capfd=None):
     """Run the `main` of a script or module in this process as its command line would: returncode, stdout and stderr."""
     name = script.removesuffix(".py")
-    before, handler = sys.argv, signal.getsignal(signal.SIGTERM)
+    before, handlers = sys.argv, {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     sys.argv = [script, *map(str, arguments)]
     capfd.readouterr()
     try:
@@ -133,6 +133,7 @@ def call(script, *arguments, capfd=None):
         code = end.code
     finally:
         sys.argv = before
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     captured = capfd.readouterr()
     return types.SimpleNamespace(returncode=code, stdout=captured.out, stderr=captured.err)

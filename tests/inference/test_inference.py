@@ -315,10 +315,10 @@ def test_no_face_at_all_is_said_within_seconds(tmp_path, media, checkpoint, monk
 
 def test_no_face_while_the_sound_lasts(tmp_path, media, quick):
     source = synthetic.write(tmp_path / "a.mp4", steady(25, 4), 4, lambda i: numbered_image(i, face=i > 80))
-    (tmp_path / "b.mp4").write_bytes(b"the old one")
+    (tmp_path / "b.mp4").write_bytes(b"the old one of lipgan_keras")
     with pytest.raises(UserError, match="no face"):
         talk(source, media / "speech.wav", tmp_path / "b.mp4")
-    assert (tmp_path / "b.mp4").read_bytes() == b"the old one"
+    assert (tmp_path / "b.mp4").read_bytes() == b"the old one of lipgan_keras"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
@@ -497,7 +497,7 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
         tmp_path / "a.mp4", steady(25, 1), 1, lambda i: noise.integers(0, 255, (128, 128, 3), np.uint8)
     )
     out = tmp_path / "b.mp4"
-    out.write_bytes(b"the old one")
+    out.write_bytes(b"the old one of lipgan_keras")
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
     try:
@@ -510,7 +510,7 @@ def test_a_full_disc_leaves_the_old_file(tmp_path, media, quick, capfd):
     assert result.returncode == 2 and "Traceback" not in result.stderr
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("inference.py: error: ") and f"{out}: File too large" in last, last
-    assert out.read_bytes() == b"the old one" and sorted(os.listdir(tmp_path)) == ["a.mp4", "b.mp4"]
+    assert out.read_bytes() == b"the old one of lipgan_keras" and sorted(os.listdir(tmp_path)) == ["a.mp4", "b.mp4"]
 
 
 PROGRAM = """
@@ -556,7 +556,7 @@ for name in ("2", "10"):
 
 
 def test_ctrl_c_leaves_no_file(tmp_path, media):
-    (tmp_path / "b.mp4").write_bytes(b"the old one")
+    (tmp_path / "b.mp4").write_bytes(b"the old one of lipgan_keras")
     arguments = ["--checkpoint_path", __file__, "--face", media / "face.mp4", "--audio", media / "speech.wav"]
     code = "import inference\ncli.run(inference.main)"
     process = program(
@@ -572,7 +572,7 @@ def test_ctrl_c_leaves_no_file(tmp_path, media):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and time.monotonic() - begin < 8
     assert "Traceback" not in stderr and "Error" not in stderr and "Exception" not in stderr, stderr
-    assert os.listdir(tmp_path) == ["b.mp4"] and (tmp_path / "b.mp4").read_bytes() == b"the old one"
+    assert os.listdir(tmp_path) == ["b.mp4"] and (tmp_path / "b.mp4").read_bytes() == b"the old one of lipgan_keras"
 
 
 @pytest.mark.slow

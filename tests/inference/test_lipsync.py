@@ -15,14 +15,15 @@ from helpers.synthetic import RATE, PaintedSound, beeps, number, numbered_image,
 from lipgan_keras import LipSync, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
-from lipgan_keras.inference import blend, engine
+from lipgan_keras.inference import batch, blend, engine
 from lipgan_keras.inference import output as inference_output
 from lipgan_keras.inference.blend import Composer
 from lipgan_keras.inference.occlusion import OcclusionDetector
+from lipgan_keras.inference.options import Summary
 from lipgan_keras.media import audio_file, video_reader
 from lipgan_keras.media import probe as media_probe
 from lipgan_keras.media.video_writer import VideoWriter
-from lipgan_keras.utils.errors import UserError
+from lipgan_keras.utils.errors import Incomplete, UserError
 
 
 @pytest.fixture
@@ -369,8 +370,8 @@ def test_batch(tmp_path, media, painter, capfd):
     ]
     pairs = table(tmp_path / "pairs.csv", rows)
     first = run(capfd, "--batch", pairs, "--results_dir", tmp_path / "results")
-    assert first.returncode == 2 and "3 made, 0 skipped (there already), 1 failed" in first.stdout
-    assert "none.png: no such file" in first.stdout and "1 of 4 could not be made" in first.stderr.splitlines()[-1]
+    assert first.returncode == 1 and "3 made, 0 skipped (there already), 1 failed" in first.stdout
+    assert "none.png: no such file" in first.stderr and "1 of 4 could not be made" in first.stderr.splitlines()[-1]
     for name in ("one.mp4", f"{odd.stem}.mp4", "results/face_speech.mp4"):
         assert len(list(video_reader.read_frames(tmp_path / name))) == 20
     cv2.imwrite(str(tmp_path / "none.png"), numbered_image(2))
@@ -378,6 +379,37 @@ def test_batch(tmp_path, media, painter, capfd):
     again = run(capfd, "--batch", pairs, "--results_dir", tmp_path / "results")
     assert again.returncode == 0 and "1 made, 3 skipped (there already), 0 failed" in again.stdout
     assert (tmp_path / "one.mp4").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "results, kind",
+    [
+        ([None, "damaged at 1.0 s"], Incomplete),
+        ([None, UserError("no face")], Incomplete),
+        ([UserError("no face")] * 2, UserError),
+        ([None, None], None),
+    ],
+)
+def test_what_a_batch_lacks(tmp_path, capsys, results, kind):
+    """A video that ends early, or is not there, is said on standard error, and in what is raised."""
+    left = list(results)
+
+    class Stub:
+        def run(self, face, audio, outfile, **options):
+            result = left.pop(0)
+            if isinstance(result, Exception):
+                raise result
+            return Summary(outfile, broken=result)
+
+    pairs = table(tmp_path / "pairs.csv", [("a.png", "a.wav", f"{i}.mp4") for i in range(2)])
+    if kind is None:
+        batch.run(Stub(), pairs, tmp_path)
+    else:
+        with pytest.raises(UserError) as caught:
+            batch.run(Stub(), pairs, tmp_path)
+        assert type(caught.value) is kind and "pairs.csv" in str(caught.value)
+    said = capsys.readouterr()
+    assert said.err.count("damaged at 1.0 s") == ("damaged at 1.0 s" in results) and not left
 
 
 def test_a_pair_that_fails_oddly_stops_no_other(tmp_path, media, painter, capfd, monkeypatch):
@@ -395,8 +427,8 @@ def test_a_pair_that_fails_oddly_stops_no_other(tmp_path, media, painter, capfd,
         "Face , audio,OUTFILE\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
     )
     result = run(capfd, "--batch", tmp_path / "pairs.csv")
-    assert result.returncode == 2 and "2 made, 0 skipped (there already), 1 failed" in result.stdout
-    assert "RuntimeError: out of memory" in result.stdout and "Traceback" not in result.stderr
+    assert result.returncode == 1 and "2 made, 0 skipped (there already), 1 failed" in result.stdout
+    assert "RuntimeError: out of memory" in result.stderr and "Traceback" not in result.stderr
     assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["0.mp4", "2.mp4"]
 
 

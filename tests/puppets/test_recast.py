@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers import synthetic
 from helpers.clips import POINTS, find, make_clip, make_root
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import pack, preprocess, splits
@@ -154,9 +155,19 @@ def test_clips_that_cannot_be_recast(tmp_path, capsys):
     root = make_root(tmp_path / "crops", clips=2, frames=range(FRAMES))
     (root / "main" / "video" / "clip1" / "3.jpg").write_text("no picture")
     assert recast.recast(root, 1) == 1
-    out = capsys.readouterr().out
-    assert "1 clips recast" in out and "clip1/3.jpg: cannot be read as a picture" in out
+    said = capsys.readouterr()
+    assert "1 clips recast" in said.out and "clip1/3.jpg: cannot be read as a picture" in said.err
     assert not list(root.rglob("*.partial"))
+
+
+def test_the_exit_code_says_how_much_was_recast(tmp_path, capfd):
+    root = make_root(tmp_path / "crops", clips=2, frames=range(FRAMES))
+    flags = ["--final_data_root", root, "--recast", 1, "--num_workers", 1]
+    for clip, code, words in (("clip1", 1, "1 clips failed"), ("clip0", 2, "none of its clips could be recast")):
+        (root / "main" / "video" / clip / "3.jpg").write_text("no picture")
+        shutil.rmtree(root / "recast", ignore_errors=True)
+        result = synthetic.call("preprocess.py", *flags, capfd=capfd)
+        assert result.returncode == code and words in result.stderr.splitlines()[-1], result.stderr
 
 
 def speech_with_pauses(frames, quiet):

@@ -12,7 +12,7 @@ from helpers.synthetic import call
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.training.config import TrainConfig
-from lipgan_keras.utils import limits
+from lipgan_keras.utils import cli, limits
 from lipgan_keras.utils.errors import UserError
 
 SMALL = ModelConfig("basic", "mel", 0.125)
@@ -40,7 +40,7 @@ def sides(name):
 def test_training_takes_what_is_in_a_range(name, tmp_path, capfd):
     for value in sides(name)[0]:
         TrainConfig("crops", **{name: value}).completed()
-        assert limits.flag(name, type(value))(str(value)) == value
+        assert cli.limited(name, type(value))(str(value)) == value
     for value in sides(name)[1]:
         with pytest.raises(UserError, match=f"{name} .* out of range|{name} is .*, not a whole number"):
             TrainConfig("crops", **{name: value}).completed()
