@@ -55,11 +55,11 @@ def main():
     parser.add_argument("--workdir", default="logs/ablation", help="data, runs and figures")
     parser.add_argument("--only", nargs="+", choices=list(RUNS), metavar="NAME", help=f"some of {' '.join(RUNS)}")
     parser.add_argument("--model", choices=["residual", "basic"], default="basic", help="generator")
-    parser.add_argument("--width", type=cli.positive(), default=0.5, help="factor on all channel counts")
+    parser.add_argument("--width", type=cli.limited("width"), default=0.5, help="factor on all channel counts")
     parser.add_argument("--batch_size", type=cli.integer(1), default=32, help="frames a step")
     parser.add_argument("--lr", type=cli.positive(), default=5e-4, help="Adam's learning rate, in every run")
-    parser.add_argument("--steps", type=cli.integer(1), default=3000, help="training steps of each run")
-    parser.add_argument("--seed", type=cli.integer(0), default=0, help="of every run")
+    parser.add_argument("--steps", type=cli.limited("steps", int), default=3000, help="training steps of each run")
+    parser.add_argument("--seed", type=cli.limited("seed", int), default=0, help="of every run")
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), default=250, help="steps between checkpoints")
     parser.add_argument(
         "--curve",

@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--checkpoint_path", type=cli.existing, help="trained generator (default: the one that ships)")
     parser.add_argument("--photo", help="a face (default: the photo of Grace Hopper that ships with matplotlib)")
     parser.add_argument("--rates", nargs="+", choices=list(RATES), default=list(RATES), metavar="FPS")
-    parser.add_argument("--seed", type=cli.integer(0), default=20_000, help="of the sound")
+    parser.add_argument("--seed", type=cli.limited("seed", int), default=20_000, help="of the sound")
     args = parser.parse_args()
     puppet = photos.load_puppet(args.photo or face_photos.shipped_photos()["grace_hopper"])
     wave, opening, _ = speech.synthesise_speech(SECONDS, np.random.default_rng(args.seed))

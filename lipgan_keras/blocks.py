@@ -14,12 +14,11 @@ face encoder goes with any decoder. docs/blocks.md shows how to write a block of
 
 import inspect
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .config import BLOCKS, IMG_SIZE, IMG_SIZES, MOST_WIDTH, WINDOW_SHAPE, ModelConfig
-from .utils import cli, cost, files, plugin
+from .config import BLOCKS, IMG_SIZE, IMG_SIZES, WINDOW_SHAPE, ModelConfig
+from .utils import cli, cost, files, limits, plugin
 from .utils.backend import keras
 from .utils.errors import UserError
 from .utils.layers import Blend, Positions, Warp
@@ -46,7 +45,7 @@ def decoder(name: str) -> Callable:
 
 
 def _register(kind, name):
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+    if not limits.BLOCK_NAME.fullmatch(name):
         raise UserError(f"{kind} {name!r}: a name is up to 64 letters, digits, and _ . -; choose another")
 
     def register(block):
@@ -273,7 +272,7 @@ def main(make) -> None:
         prog="python -m lipgan_keras.networks",
         description="List the blocks: name, kind, parameters, and floating-point operations and CPU time of one face.",
     )
-    parser.add_argument("--width", type=cli.positive(MOST_WIDTH), default=1.0, help="factor on all channel counts")
+    parser.add_argument("--width", type=cli.limited("width"), default=1.0, help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, default=IMG_SIZE, help="side of the face crops")
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), default="mel", help="audio front end")
     cli.add_plugin_flag(parser)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from .utils import limits
+
 IMG_SIZE = 96  # side of the face crop in pixels, the reference's
 IMG_SIZES = (96, 192)
-MOST_WIDTH = 8.0  # factor on all channel counts; beyond, no network fits into memory
 MOUTH_SIZE = 48  # side of the crops that the lip-sync discriminator sees
 FPS = 25  # frames a second of every preprocessed clip
 SAMPLE_RATE = 16000
@@ -88,4 +89,4 @@ class ModelConfig:
 
     def with_audio_offset(self, offset_ms: float | None) -> ModelConfig:
         """A copy whose `audio_offset_ms` is another; the configuration itself for None."""
-        return self if offset_ms is None else dataclasses.replace(self, audio_offset_ms=offset_ms)
+        return self if offset_ms is None else dataclasses.replace(self, **limits.checked(audio_offset_ms=offset_ms))

@@ -13,7 +13,7 @@ from collections import Counter
 
 from . import blocks
 from .config import IMG_SIZE, IMG_SIZES, MOUTH_SIZE, VARIANTS, WINDOW_SHAPE, ModelConfig
-from .utils import cli
+from .utils import cli, limits
 from .utils.backend import keras
 from .utils.errors import UserError
 from .utils.layers import NUMBERED, keep_names_apart
@@ -330,8 +330,7 @@ def build_sync_discriminator(audio: str = "mel", width: float = 1.0, frames: int
         UserError: an unknown front end, width, or number of frames.
     """
     _check(audio, width, IMG_SIZE)
-    if frames < 1:
-        raise UserError(f"sync_frames {frames} is not a number of frames; 5 is Wav2Lip's")
+    limits.checked(sync_frames=frames)
     b = Blocks(width)
     mouths = keras.Input((MOUTH_SIZE, MOUTH_SIZE, 3 * frames), name="input_mouths")
     sounds = keras.Input((*WINDOW_SHAPE[audio], frames), name="input_sounds")
@@ -389,8 +388,7 @@ def _check(audio, width, img_size):
         raise UserError(f"audio front end {audio!r} is unknown; choose one of {', '.join(AUDIO)}")
     if img_size not in IMG_SIZES:
         raise UserError(f"img_size {img_size} is not supported; choose one of {', '.join(map(str, IMG_SIZES))}")
-    if not 0 < width < float("inf"):
-        raise UserError(f"width {width} is not a positive number; 1.0 is the reference's size")
+    limits.checked(width=width)
 
 
 if __name__ == "__main__":

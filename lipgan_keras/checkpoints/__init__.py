@@ -21,7 +21,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ import h5py
 import numpy as np
 
 from ..config import ALIGNMENTS, BLOCKS, CROPS, IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
-from ..utils import files, kinds
+from ..utils import files, h5, jsontext, kinds, limits
 from ..utils.errors import UserError
 from . import keras2
 from .keras2 import config_of_shapes, paired_layers, refuse_misfit
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 FORMAT = 2
 PLAIN_FORMAT = 1  # of networks that versions of before `blocks` can build
 STATE = ("optimizers", "raw", "split")  # what is no network
+MOST_SPLIT_BYTES = 256 << 20
+NARROW = 0.5  # widths that are built without a look at how many weights there are
+LEAST_WEIGHTS = 4_000_000  # of the smallest network of the project, with a width of 1
 SPLIT_KINDS = {"filelists": str | None, "val_fraction": float, "seed": int}  # of what `training` says of the clips
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
 SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
@@ -65,7 +70,11 @@ def save_checkpoint(
         raw: where `models` hold averages, the weights to go on with, by the same names; `load_raw` gives them back.
         split: anything JSON can hold; `read_split` gives it back. (No attribute, which holds 64 KB: names may be many.)
         float16: keep kernels in half precision, compressed: 45 % of the size. What is small stays as it is.
+
+    Raises:
+        UserError: the configuration has a number out of its range, or the folder cannot be written.
     """
+    limits.checked(**dataclasses.asdict(config))
     from ..utils.backend import keras
 
     # Made in memory: HDF5 that meets a full disc ends in a crash, not in an error.
@@ -130,13 +139,13 @@ def load_weights(model: keras.Model, path: str | os.PathLike, grown: bool = Fals
         UserError: no such file, not a checkpoint, cut short, or of another model: then the first layer that differs is
             named, and what the file holds where that can be told.
     """
+    wanted = model_weights(model)
     with _open(path) as file:
         config = _config(file, path)
         stored = _stored_weights(file, path, model.name)
-        wanted = model_weights(model)
         refuse_misfit(model.name, wanted, stored, path, config if "lipgan_keras" in file.attrs else None, grown)
         values = [
-            (variable, _read(stored[theirs][name], path))
+            (variable, h5.numbers(stored[theirs][name], path, keras2.NOT_ONE))
             for ours, theirs in paired_layers(wanted, stored)
             if theirs
             for name, variable in wanted[ours].items()
@@ -154,7 +163,9 @@ def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None
     """
     from .. import networks
 
-    config = read_config(path)
+    with _open(path) as file:
+        config = _config(file, path)
+        _stored_weights(file, path, "generator")
     try:
         model = networks.build(config)
     except UserError as error:  # a block that is not registered
@@ -197,8 +208,8 @@ def read_training(path: str | os.PathLike) -> dict | None:
     """
     with _open(path) as file:
         try:
-            state = json.loads(file.attrs.get("training", "null"))
-        except (OSError, TypeError, ValueError) as error:
+            state = jsontext.parse(h5.text(file, "training") or "null", finite=False)
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: what it says of its training cannot be read, the file is damaged") from error
     if not isinstance(state, dict | None):
         raise UserError(f"{path}: what it says of its training is no list of values by name, the file is damaged")
@@ -212,9 +223,13 @@ def check_training(state: dict, declared: dict | type, path: str | os.PathLike) 
     Raises:
         UserError: a value is not.
     """
-    wrong = kinds.first_wrong(state, declared)
+    wrong = kinds.first_wrong(state, declared) or limits.wrong({k: state[k] for k in state if k in _declared(declared)})
     if wrong:
         raise UserError(f"{path}: in what it says of its training {wrong}; the file is damaged")
+
+
+def _declared(kinds_of):
+    return kinds_of if isinstance(kinds_of, dict) else {field.name for field in dataclasses.fields(kinds_of)}
 
 
 def read_split(path: str | os.PathLike) -> dict | None:
@@ -227,14 +242,11 @@ def read_split(path: str | os.PathLike) -> dict | None:
         if "lipgan_keras" not in file.attrs or "split" not in file:
             return None
         try:
-            item = file["split"] if isinstance(file.get("split", getlink=True), h5py.HardLink) else None
-            if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual or item.dtype != np.uint8:
-                raise ValueError("no bytes of this file")
-            found = json.loads(item[()].tobytes())
+            found = jsontext.parse(h5.octets(file["split"], MOST_SPLIT_BYTES))
             if not isinstance(found, dict):
                 raise ValueError("no object")
             return found
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:  # RecursionError is a RuntimeError
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: what it says of held-out clips cannot be read, the file is damaged") from error
 
 
@@ -248,9 +260,9 @@ def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str
         for network, optimizer in optimizers.items():
             for index, variable in enumerate(optimizer.variables):
                 key = f"optimizers/{network}/{index:04d}"
-                if key not in file or file[key].shape != tuple(variable.shape):
+                if not _fits(file, key, variable):
                     raise UserError(f"{path}: holds no state of the {network}'s optimizer that fits; use --resume_gen")
-                variable.assign(_read(file[key], path))
+                variable.assign(h5.numbers(file[key], path, keras2.NOT_ONE))
 
 
 def load_raw(models: dict[str, keras.Model], path: str | os.PathLike) -> None:
@@ -263,11 +275,15 @@ def load_raw(models: dict[str, keras.Model], path: str | os.PathLike) -> None:
         for network, model in models.items():
             keys = [f"raw/{network}/{index:04d}" for index in range(len(model.weights))]
             for key, variable in zip(keys, model.weights, strict=True):
-                if key not in file or file[key].shape != tuple(variable.shape):
+                if not _fits(file, key, variable):
                     raise UserError(
                         f"{path}: holds no weights of the {network} beside its averages that fit; use --resume_gen"
                     )
-            model.set_weights([_read(file[key], path) for key in keys])
+            model.set_weights([h5.numbers(file[key], path, keras2.NOT_ONE) for key in keys])
+
+
+def _fits(file, key, variable):
+    return isinstance(file.get(key), h5py.Dataset) and file[key].shape == tuple(variable.shape)
 
 
 def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = False, sync: bool = False) -> ModelConfig:
@@ -297,9 +313,9 @@ def check_out(out: str | os.PathLike, *inputs: str | os.PathLike | None) -> None
 
 def _is_export(path):
     try:
-        with h5py.File(path, "r") as file:
+        with _open(path) as file:
             return "lipgan_keras" in file.attrs and "training" not in file.attrs
-    except (OSError, RuntimeError):
+    except UserError:
         return False
 
 
@@ -337,23 +353,7 @@ def _order(layer):
 
 
 def _open(path):
-    if not os.path.exists(path):
-        raise UserError(f"{path}: no such file; {keras2.NOT_ONE}")
-    if os.path.isdir(files.regular(path)):
-        raise UserError(f"{path}: is a folder; {keras2.NOT_ONE}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if not os.access(path, os.R_OK):
-            raise UserError(f"{path}: cannot be read (permission denied)") from error
-        raise UserError(f"{path}: is not an HDF5 file, or is cut short; {keras2.NOT_ONE}") from error
-
-
-def _read(dataset, path):
-    try:
-        return np.asarray(dataset[()], "int64" if dataset.dtype.kind in "iu" else "float32")
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: {dataset.name} cannot be read, the file is damaged; {keras2.NOT_ONE}") from error
+    return h5.opened(path, keras2.NOT_ONE)
 
 
 def _stored_weights(file, path, network=None):
@@ -379,20 +379,14 @@ def _walk(file, path, place):
 
     def visit(group, above):
         for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise UserError(f"{path}: links to other files or places, which no checkpoint does; {keras2.NOT_ONE}")
             item, parts = group[name], (*above, name)
             if isinstance(item, h5py.Group):
                 visit(item, parts)
             elif found := place(parts):
-                if item.external or item.is_virtual:
-                    raise UserError(f"{path}: keeps data in other files, which no checkpoint does; {keras2.NOT_ONE}")
                 weights.setdefault(found[0], {})[found[1]] = item
 
-    try:
+    if isinstance(file, h5py.Group):
         visit(file, ())
-    except (OSError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: is damaged ({' '.join(str(error).split())[:80]}); {keras2.NOT_ONE}") from error
     if not weights:
         raise UserError(f"{path}: holds no layer of LipGAN; {keras2.NOT_ONE}")
     return {name: weights[name] for name in sorted(weights, key=_order)}
@@ -402,33 +396,54 @@ def _config(file, path):
     if "lipgan_keras" not in file.attrs:
         return config_of_shapes(_stored_weights(file, path), path)
     try:
-        if int(file.attrs["lipgan_keras"]) > FORMAT:
+        if h5.whole_number(file, "lipgan_keras") > FORMAT:
             raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
-        values = json.loads(file.attrs["config"])
-        wrong = kinds.first_wrong(values, ModelConfig)
-        if wrong:
-            raise UserError(f"{path}: in its configuration {wrong}; {keras2.NOT_ONE}")
+        values = jsontext.parse(h5.text(file, "config") or "", finite=False)
+        if not isinstance(values, dict):
+            raise ValueError("no object")
         names = [field.name for field in dataclasses.fields(ModelConfig)]
         # Files of before there was a lip-sync discriminator, or blocks, do not name these.
         later = [name for name in names if name.startswith("sync_") or name in BLOCKS]
-        config = ModelConfig(**{name: values[name] for name in names if name in values or name not in later})
-        valid = (
-            config.variant in VARIANTS
-            and config.audio in WINDOW_SHAPE
-            and 0 < config.width <= 8
-            and config.img_size in IMG_SIZES
-            and config.alignment in ALIGNMENTS
-            and config.crop in CROPS
-            and abs(config.audio_offset_ms) < 1e6
-            and config.step >= 0
-            and 0 < config.sync_frames < 1000
-            and 0 < config.sync_width <= 8
-            and all(len(getattr(config, kind)) <= 64 for kind in BLOCKS)
-        )
+        missing = [name for name in names if name not in values and name not in later]
+        if missing:
+            raise ValueError(f"no {missing[0]}")
     except UserError:
         raise
-    except (AttributeError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise UserError(f"{path}: its configuration cannot be read, or is not of this version; {keras2.NOT_ONE}")
+    except ValueError as error:
+        raise UserError(
+            f"{path}: its configuration cannot be read, or is not of this version; {keras2.NOT_ONE}"
+        ) from error
+    wrong = kinds.first_wrong(values, ModelConfig) or limits.wrong({name: values.get(name) for name in names})
+    if wrong:
+        raise UserError(f"{path}: in its configuration {wrong}; {keras2.NOT_ONE}")
+    config = ModelConfig(**{name: values[name] for name in names if name in values})
+    known = {"variant": VARIANTS, "audio": WINDOW_SHAPE, "img_size": IMG_SIZES, "alignment": ALIGNMENTS, "crop": CROPS}
+    for name, choices in known.items():
+        if getattr(config, name) not in choices:
+            raise UserError(
+                f"{path}: in its configuration {name} is {getattr(config, name)!r:.40}, which this version does not "
+                f"know; {keras2.NOT_ONE}"
+            )
+    for kind in BLOCKS:
+        if not re.fullmatch(f"|{limits.BLOCK_NAME.pattern}", getattr(config, kind)):
+            raise UserError(f"{path}: in its configuration {kind} is no name of a block; {keras2.NOT_ONE}")
+    _check_size(file, path, config)
     return config
+
+
+def _check_size(file, path, config):
+    """See that a file whose configuration says that its networks are wide holds wide ones, before they are built.
+
+    Raises:
+        UserError: it does not.
+    """
+    widths = {"generator": config.width, "discriminator": config.width, "sync": config.sync_width}
+    for network, width in widths.items():
+        if width > NARROW and network in file and not (network == "generator" and config.other_blocks):
+            stored = _stored_weights(file, path, network)
+            count = sum(math.prod(item.shape) for weights in stored.values() for item in weights.values())
+            if count < LEAST_WEIGHTS * width**2:
+                raise UserError(
+                    f"{path}: its configuration says that the {network} has a width of {width:g}, and it holds "
+                    f"{count:,} weights, too few for that; {keras2.NOT_ONE}"
+                )

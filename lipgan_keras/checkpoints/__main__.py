@@ -19,7 +19,7 @@ def main() -> None:
     convert.add_argument("file", type=cli.path)
     convert.add_argument("out", type=cli.path)
     convert.add_argument(
-        "--audio_offset_ms", type=cli.milliseconds, help="kept in the file; positive is a later window"
+        "--audio_offset_ms", type=cli.limited("audio_offset_ms"), help="kept in the file; positive is a later window"
     )
     slim = commands.add_parser("export", help="write the generator alone, for inference")
     slim.add_argument("file", type=cli.path)

@@ -23,11 +23,13 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..utils import files
+from ..utils import files, jsontext, kinds
 
 BEAT = 30.0  # seconds after which a process touches its record again
 STALE = 600.0  # seconds after which a record that nobody touches is a dead process's
 RECORD = "owner.json"
+OWNER = kinds.Fields(token=str, machine=str, pid=int, started=str | None)  # what the record says
+MOST_BYTES = 10_000  # of the record
 LONGEST = 150  # bytes of a clip's name in hidden names; file systems allow 255 in all
 LEFT = re.compile(r"(\..+)\.([A-Za-z0-9]+-\d+-[0-9a-f]{8})\.(partial|claiming|freed)")
 
@@ -175,11 +177,13 @@ def _owner(place) -> Owner | None:
     """Whose claim it is; None: nobody's."""
     try:
         touched = (place / RECORD).stat().st_mtime
-        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
-        return Owner(str(record["token"]), str(record["machine"]), int(record["pid"]), record["started"], touched)
+        record = jsontext.read(place / RECORD, most_bytes=MOST_BYTES)
+        if not kinds.is_of(record, OWNER) or record is None or not set(OWNER.kinds) <= set(record):
+            raise ValueError("no record")
+        return Owner(*(record[name] for name in OWNER.kinds), touched)
     except OSError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return Owner("", "", 0, None, touched)  # damaged: its age decides
 
 

@@ -1,8 +1,7 @@
 """One preprocessed clip, by whichever program, and finding all below a folder."""
 
-import io
 import os
-import threading
+import re
 from pathlib import Path
 
 import cv2
@@ -12,12 +11,16 @@ from tqdm import tqdm
 from .. import audio as audio_module
 from ..config import FPS, WINDOW_SHAPE
 from ..media import audio_file
+from ..utils import npz
 from ..utils.errors import UserError
 from ..utils.files import regular
 from ..utils.terminal import say
-from . import pack
+from . import jpegs, pack
 
+AGAIN = "preprocess this clip again"
+IMAGE = re.compile(r"(0|[1-9][0-9]{0,8})\.jpg")
 MIN_FRAMES = 12  # shorter clips are left out, as in the reference
+RANGES = {"frames": (0, 10**9), "landmarks": (-1e5, 1e5), "time": (-1e6, 1e6), "duration": (0, 1e6)}
 CUT = 30  # grey levels by which the middle of an image's parts change at a cut
 
 
@@ -60,7 +63,7 @@ class Clip:
         self.name = name_of(self.folder, data_root)
         self.packed = None if self.folder.is_dir() else _packed(self.folder)
         names = set(os.listdir(folder) if self.packed is None else self.packed)
-        numbers = [int(name[:-4]) for name in names if name.endswith(".jpg") and name[:-4].isdecimal()]
+        numbers = [int(name[:-4]) for name in names if IMAGE.fullmatch(name)]
         self.frames = np.array(sorted(numbers), dtype=np.int64)
         self.landmarks = self.saved_size = None
         self.sound_file = next((name for name in ("audio.wav", pack.SOUND) if name in names), None)
@@ -110,6 +113,7 @@ class Clip:
 
         Raises:
             OSError: it cannot be read.
+            UserError: it is a pipe or the like.
         """
         return regular(self.folder / name).read_bytes() if self.packed is None else self.packed[name]
 
@@ -118,29 +122,35 @@ class Clip:
 
     def _read_landmarks(self):
         path = self.folder / "landmarks.npz"
-        wanted = ("frames", "landmarks", "time", "duration", "img_size")
-        arrays, names = _read_npz(path, wanted, lambda path: self.read(path.name), ("spoken", "steady"))
-        frames, landmarks, time, duration, size = arrays[:5]
-        more = dict(zip([name for name in ("spoken", "steady") if name in names], arrays[5:], strict=True))
-        n = frames.size
-        others = [(n,) if name == "spoken" else () for name in more]
-        if [x.shape for x in arrays] != [(n,), (n, 5, 2), (n,), (n,), (), *others] or not size > 0:
-            raise UserError(f"{path}: its arrays do not fit together; preprocess this clip again")
+        shapes = {"frames": ("n",), "landmarks": ("n", 5, 2), "time": ("n",), "duration": ("n",), "img_size": ()}
+        more = {"spoken": ("n",), "steady": ()}
+        arrays, names = self._read_npz(path.name, list(shapes), list(more))
+        n = arrays["frames"].size
+        fitting = {name: tuple(n if x == "n" else x for x in shape) for name, shape in (shapes | more).items()}
+        wrong = next((name for name, array in arrays.items() if array.shape != fitting[name]), None)
+        if wrong or not 0 < arrays["img_size"] <= jpegs.MOST_SIDE:
+            raise UserError(f"{path}: its arrays do not fit together; {AGAIN}")
+        frames, landmarks, time, duration, size = (arrays[name] for name in shapes)
+        for name, (least, most) in RANGES.items():
+            if n and not least <= arrays[name].min() <= arrays[name].max() <= most:
+                raise UserError(f"{path}: {name} holds numbers below {least:g} or above {most:g}; {AGAIN}")
+        if len(np.unique(frames.astype(np.int64))) < n:
+            raise UserError(f"{path}: frames holds a number twice; {AGAIN}")
         self.frames, _, rows = np.intersect1d(self.frames, frames.astype(np.int64), return_indices=True)
         self.landmarks, self.saved_size = landmarks[rows].astype("float32"), int(size)
         self.start = time[rows].astype(float)
         self.end = self.start + duration[rows]
         self.shown = int(np.flatnonzero(self.end > self.start).max(initial=-1)) + 1
-        self.spoken = more["spoken"][rows] > 0 if "spoken" in more else np.ones(len(rows), bool)
-        self.crop = "steady" if more.get("steady") else "lipgan_keras"
+        self.spoken = arrays["spoken"][rows] > 0 if "spoken" in arrays else np.ones(len(rows), bool)
+        self.crop = "steady" if arrays.get("steady") else "lipgan_keras"
         if self.kind == "real" and "made_with" in names:  # see `puppets.clips`
             self.kind = "puppet"
 
     def features(self, kind: str) -> np.ndarray:
         """(80,T) or (12,T) float32 of the whole audio."""
         if kind == "mel" and self.has_mel:
-            (mel,) = self._load_npz("mels.npz", "spec")
-            if mel.ndim == 2 and 80 in mel.shape:
+            mel = self._read_npz("mels.npz", ["spec"])[0]["spec"]
+            if mel.ndim == 2 and 80 in mel.shape and mel.size:
                 return (mel if mel.shape[0] == 80 else mel.T).astype("float32")
             raise UserError(
                 f"{self.folder / 'mels.npz'}: spec has shape {mel.shape}, not (80,T); preprocess this clip again"
@@ -151,12 +161,14 @@ class Clip:
         """(size,size,3) uint8 BGR."""
         name = f"{self.frames[index]}.jpg"
         try:
-            data = np.frombuffer(self.read(name), np.uint8)
-        except OSError:
-            data = ()
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            data = self.read(name)
+            jpegs.check(data)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except Exception as error:  # OpenCV's too
+            why = f" ({error})" if isinstance(error, UserError) else ""
+            raise UserError(f"{self.folder / name}: cannot be read as a picture{why}; {AGAIN}") from error
         if image is None:
-            raise UserError(f"{self.folder / name}: cannot be read as a picture; preprocess this clip again")
+            raise UserError(f"{self.folder / name}: cannot be read as a picture; {AGAIN}")
         if image.shape[:2] != (size, size):
             shrinks = min(image.shape[:2]) > size
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
@@ -182,46 +194,17 @@ class Clip:
     def saved_window(self, index: int) -> np.ndarray:
         """(12,35) float32, the MFCC window that the original saved with a frame."""
         path = self.folder / f"{self.frames[index]}.npz"
-        (saved,) = self._load_npz(path.name, "mfcc")
+        saved = self._read_npz(path.name, ["mfcc"])[0]["mfcc"]
         window = np.squeeze(saved).astype("float32")
         if window.shape != WINDOW_SHAPE["mfcc"]:
             raise UserError(f"{path}: mfcc has shape {saved.shape}, not (12,35); preprocess this clip again")
         return window
 
-    def _load_npz(self, name, *keys):
-        return _load_npz(self.folder / name, *keys, read=lambda path: self.read(path.name))
-
-
-# numpy parses an array's header with `ast`, and in Python 3.11 that fails now and then while another thread does so too
-# (python/cpython#106905): threads take turns, and where TensorFlow was the other one they try again.
-_READING = threading.Lock()
-
-
-def _load_npz(path, *keys, read=Path.read_bytes):
-    """The arrays `keys` of an npz file; all of them numbers."""
-    return _read_npz(path, keys, read)[0]
-
-
-def _read_npz(path, keys, read, optional=()):
-    """The same, behind them those of `optional` that are there; and the names of all arrays that are in it."""
-    with pack.npz_errors(path):
-        data = read(path)
-        for again in reversed(range(5)):
-            try:
-                with _READING, np.load(io.BytesIO(data), allow_pickle=False) as saved:
-                    names = saved.files
-                    missing = [key for key in keys if key not in names]
-                    wanted = [*keys, *(key for key in optional if key in names)]
-                    arrays = [saved[key] for key in wanted if not missing]
-                break
-            except SystemError:
-                if not again:
-                    raise
-        if any(array.dtype.kind not in "fiu" for array in arrays):
-            raise ValueError("not numbers")
-    if missing:
-        raise UserError(f"{path}: has no array {missing[0]!r}; preprocess this clip again")
-    return arrays, names
+    def _read_npz(self, name, wanted, optional=()):
+        path = self.folder / name
+        with npz.errors(path, AGAIN):
+            data = self.read(name)
+        return npz.read(path, wanted, optional, data=data, advice=AGAIN)
 
 
 def _packed(folder):

@@ -1,8 +1,10 @@
 """Preprocessed clips -> batches for training, and the fixed samples of a validation.
 
-A batch depends on the seed and its number alone, so that a resumed run sees what an unbroken one would have seen.
+A batch depends on the seed and its number alone, so that a resumed run sees what an unbroken one would have seen. What
+cannot be read makes way for what the same seed draws next, whenever that is found.
 """
 
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,11 +22,10 @@ from . import augment, augment_audio, mel_bank
 from .augment import ImageChange
 from .augment_audio import Sound
 from .clip_folder import Clip, is_cut
-from .frame_cache import Cache, FrameCache
+from .frame_cache import BROKEN, UNKNOWN, Cache, FrameCache, Unreadable
 from .mel_bank import MelBank
-from .order import Order
+from .order import MIN_DISTANCE, Order, longest_run, run_starts
 
-MIN_DISTANCE = 6  # frames between a target and its identity frame, as in the reference
 MAX_REDRAWS = 100  # until the sounds of a batch are given up as all the same
 SAME_SOUND = 3  # windows of a clip that are fewer frames apart make no unsynced pair
 SHIFTED = 2  # hard negatives of a lip-sync sample: its own clip's audio at other times
@@ -93,9 +94,9 @@ class Dataset:
             raise UserError(f"batch_size {batch_size} makes no unsynced pair; use at least 2")
         self.images = FrameCache(clips, config.img_size, cache_bytes, shared)
         self.features, self.waves = Cache(cache_bytes), Cache(cache_bytes)
-        starts = [_run_starts(clip.frames, self.frames, clip.shown) for clip in clips]
+        starts = [run_starts(clip.frames, self.frames, clip.shown) for clip in clips]
         if not sum(map(len, starts)):
-            longest = max((_longest_run(clip.frames[: clip.shown]) for clip in clips), default=0)
+            longest = max((longest_run(clip.frames[: clip.shown]) for clip in clips), default=0)
             raise UserError(
                 f"--sync_frames {self.frames}: no clip has so many frames in a row and an identity frame besides (the "
                 f"longest run has {longest}); use fewer, or longer clips"
@@ -112,9 +113,7 @@ class Dataset:
         self.features, self.waves = (Cache(cache.budget // processes) for cache in (self.features, self.waves))
 
     def __len__(self) -> int:
-        """How many frames there are, or runs of T where runs are asked for:
-        one epoch begins a sample at each of them.
-        """
+        """How many frames there are, or runs of T where these are asked for; an epoch begins a sample at each."""
         return len(self.clip_of)
 
     def image(self, clip: int, frame: int) -> np.ndarray:
@@ -165,9 +164,7 @@ class Dataset:
         return bank
 
     def _sounds(self, runs, frames, rng, out=None):
-        """(n,80,27,frames) or (n,12,35,frames), what is heard in n runs (clip, first frame),
-        each changed by its own draw.
-        """
+        """(n,80,27,frames) or (n,12,35,frames), heard in n runs (clip, first frame), each changed by its own draw."""
         heard = np.empty((len(runs), *WINDOW_SHAPE[self.config.audio], frames), np.float32) if out is None else out
         changes = self.sound.changes(rng, len(runs)) if self.sound else [None] * len(runs)
         many = [
@@ -206,9 +203,14 @@ class Dataset:
         make way for random ones.
 
         Raises:
-            UserError: a file cannot be read, or the clips hold nothing but one sound.
+            UserError: hardly a file can be read, or the clips hold nothing but one sound.
         """
-        rng = np.random.default_rng([self.seed, number])
+        while True:
+            with contextlib.suppress(Unreadable):  # which is known from now on, and passed over
+                return (self._batch(np.random.default_rng([self.seed, number]), number),)
+
+    def _batch(self, rng, number):
+        self.images.forget()
         batch = {}
         chosen = [self._place(i, self._target(number * self.samples + i), rng) for i in range(self.samples)]
         if self.pairs:
@@ -221,7 +223,7 @@ class Dataset:
             batch["audio"] = np.concatenate(frames)
         if self.sync_samples:
             batch |= self._sync(number, chosen, changes, heard[0] if self.samples else None, rng)
-        return (batch,)
+        return batch
 
     def _faces(self, chosen, changes, rng):
         """Faces, targets and masks of a batch, and what cuts the mouths out of the generator's own runs."""
@@ -255,8 +257,12 @@ class Dataset:
         numbers = self.clips[clip].frames
         before = int(np.searchsorted(numbers, numbers[first] - MIN_DISTANCE, "right"))
         after = int(np.searchsorted(numbers, numbers[last] + MIN_DISTANCE))
-        drawn = int(rng.integers(before + len(numbers) - after))
-        return drawn if drawn < before else drawn - before + after
+        for _ in range(MAX_REDRAWS):
+            drawn = int(rng.integers(before + len(numbers) - after))
+            drawn = drawn if drawn < before else drawn - before + after
+            if self.images.can_read(clip, drawn):
+                return drawn
+        return first  # hardly one can be read
 
     def _like_held(self, clip, first, length, rng):
         """Where the upper half of a run is taken from: with "upper" mostly from another moment, at which the head was
@@ -273,13 +279,37 @@ class Dataset:
         starts = rng.choice(starts, -(-len(starts) // 2), replace=False)
         held = points[:, :3].reshape(item.shown, -1)
         unlike = [np.abs(held[at : at + length] - held[first : first + length]).sum() for at in starts]
-        return int(starts[np.argmin(unlike)])
+        above = int(starts[np.argmin(unlike)])
+        return above if self.usable(clip, above, length) else first
 
     def _place(self, i, run, rng):
         """Where sample `i` of a batch begins: at a run without a cut, or at any frame of one."""
         if i < self.runs:
             return self._whole(run, rng)
-        return run[0], run[1] + (int(rng.integers(self.frames)) if self.frames > 1 else 0)
+        for _ in range(MAX_REDRAWS):
+            place = run[0], run[1] + (int(rng.integers(self.frames)) if self.frames > 1 else 0)
+            if self.usable(*place):
+                return place
+            run = self._any(rng)
+        raise UserError(f"{self.images.trouble} (and hardly anything else of these clips can be read)")
+
+    def usable(self, clip: int, first: int, count: int = 1) -> bool:
+        """Whether the images of a run can be read, and its clip's sound."""
+        readable = all(self.images.can_read(clip, frame) for frame in range(first, first + count))
+        return readable and self.can_hear(clip)
+
+    def can_hear(self, clip: int) -> bool:
+        """Whether a clip's sound can be read."""
+        if self.images.sounds[clip] == UNKNOWN:
+            item = self.clips[clip]
+            try:
+                self._window_labels(clip) if item.layout == "lipgan_mfcc" else self.soundtrack(clip)
+                if self.sound and item.has_sound:
+                    self._bank(clip)
+                self.images.note_sound(clip, None)
+            except UserError as error:
+                self.images.note_sound(clip, error)
+        return self.images.sounds[clip] != BROKEN
 
     def _pair(self, chosen, rng):
         """The unsynced sound of each frame and the coin; replaces samples that find none."""
@@ -314,9 +344,7 @@ class Dataset:
         return near | same | np.outer(resting, resting)
 
     def _window_labels(self, clip):
-        """(n,) a number for each shown frame of a clip,
-        which frames share whose windows are the same to the third decimal.
-        """
+        """(n,) a number for each shown frame, which those share whose windows are equal to the third decimal."""
         if clip not in self._labels:
             labels = []
             for start in range(0, self.clips[clip].shown, 256):
@@ -353,9 +381,7 @@ class Dataset:
         return {"mouths": self._mouths(chosen, changes), "sounds": sounds, "relation": relation}
 
     def shifted(self, clip: int, first: int, rng: np.random.Generator) -> int:
-        """Another run of the same clip for a hard negative: at least `SAME_SOUND` frames away,
-        and near where it can be.
-        """
+        """Another run of the clip for a hard negative: `SAME_SOUND` frames away or more, near where it can be."""
         numbers = self.clips[clip].frames[self.starts[clip]]
         distance = np.abs(numbers - self.clips[clip].frames[first])
         near = np.flatnonzero((distance >= SAME_SOUND) & (distance <= FPS))
@@ -377,11 +403,14 @@ class Dataset:
             if self.is_whole(*run):
                 return run
             run = self._any(rng)
-        raise UserError(f"--sync_frames {self.frames}: hardly a run of so many frames has no cut in it; use fewer")
+        why = self.images.trouble if BROKEN in (*self.images.there, *self.images.sounds) else "use fewer"
+        raise UserError(f"--sync_frames {self.frames}: hardly a run of so many frames has no cut in it; {why}")
 
     def is_whole(self, clip: int, first: int) -> bool:
-        """Whether no cut goes through the run that begins there."""
-        return not any(self._is_cut(clip, frame) for frame in range(first, first + self.frames - 1))
+        """Whether the run that begins there can be read, and no cut goes through it."""
+        return self.usable(clip, first, self.frames) and not any(
+            self._is_cut(clip, frame) for frame in range(first, first + self.frames - 1)
+        )
 
     def _is_cut(self, clip, frame):
         known = self._cuts.setdefault(clip, bytearray(len(self.clips[clip].frames)))  # 0: not yet
@@ -390,9 +419,7 @@ class Dataset:
         return known[frame] == 2
 
     def heard(self, clip: int, first: int, rng: np.random.Generator, frames: int | None = None) -> np.ndarray:
-        """(T,80,27,1) or (T,12,35,1), the windows of a run or of `frames` frames,
-        as the augmentation makes them sound.
-        """
+        """(T,80,27,1) or (T,12,35,1), the augmented windows of a run or of `frames` frames."""
         return np.moveaxis(self._sounds([(clip, first)], frames or self.frames, rng), -1, 1)[0][..., None]
 
     def sync_sample(self, clip: int, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -421,18 +448,3 @@ class Dataset:
         mask = regions.lip_mask(change.points(self.points(clip, frame)), size)
         audio = self.heard(clip, frame, rng, 1)
         return {"faces": face[None], "audio": audio, "targets": target[None], "masks": mask[None, ..., None]}
-
-
-def _run_starts(numbers, length, shown):
-    """Indices of the first frames of runs of `length` shown frames in a row that leave an identity frame."""
-    if shown < length:
-        return np.zeros(0, np.int64)
-    first, last = numbers[: shown - length + 1], numbers[length - 1 : shown]
-    identity = (first - numbers[0] >= MIN_DISTANCE) | (numbers[-1] - last >= MIN_DISTANCE)
-    return np.flatnonzero((last - first == length - 1) & identity)
-
-
-def _longest_run(numbers):
-    if not len(numbers):
-        return 0
-    return max(len(run) for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1))

@@ -7,6 +7,8 @@ import numpy as np
 
 BALANCES = ("frames", "speakers")  # what is drawn equally often
 
+MIN_DISTANCE = 6  # frames between a target and its identity frame, as in the reference
+
 
 class Order:
     """An endless order of frames, in epochs, of which each is shuffled anew.
@@ -63,3 +65,19 @@ class Order:
             columns.append(np.concatenate([rng.permutation(group) for _ in range(times)])[:rounds])
         # In each round every speaker once, in another order.
         return rng.permuted(np.stack(columns, 1), axis=1).ravel()[: self.count]
+
+
+def run_starts(numbers: np.ndarray, length: int, shown: int) -> np.ndarray:
+    """Indices of the first frames of runs of `length` shown frames in a row that leave an identity frame."""
+    if shown < length:
+        return np.zeros(0, np.int64)
+    first, last = numbers[: shown - length + 1], numbers[length - 1 : shown]
+    identity = (first - numbers[0] >= MIN_DISTANCE) | (numbers[-1] - last >= MIN_DISTANCE)
+    return np.flatnonzero((last - first == length - 1) & identity)
+
+
+def longest_run(numbers: np.ndarray) -> int:
+    """Of (n,) ascending numbers of frames, how many follow one another."""
+    if not len(numbers):
+        return 0
+    return max(len(run) for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1))

@@ -7,7 +7,6 @@ Members of the ZIP file itself are not compressed, so that `dataset` reads them 
 share.
 """
 
-import contextlib
 import functools
 import io
 import mmap
@@ -16,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from .. import audio
 from ..media import audio_file
 from ..utils import files as utils_files
+from ..utils import npz, tables
 from ..utils.errors import UserError
 
 SOUND = "audio.flac"
@@ -66,11 +66,8 @@ def read_list(path: Path) -> set[str] | None:
     """
     if not utils_files.regular(path).is_file():
         return None
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists") from error
-    return {line.split()[0].removesuffix(".mp4").strip("/") for line in lines if line.split()}
+    lines = tables.lines(path, "a list of <video>/<clip> lines", "check --filelists")
+    return {line[0].removesuffix(".mp4").strip("/") for line in lines}
 
 
 def is_named(folder: Path, names: set[str]) -> bool:
@@ -153,7 +150,7 @@ def _packed(folder, name):
     """(name, bytes) of a clip's file in a pack; None: it can be left out."""
     path = folder / name
     if name.endswith(".jpg") or name == SOURCE:
-        return name, path.read_bytes()
+        return name, utils_files.regular(path).read_bytes()
     if name == "audio.wav":
         flac = audio_file.flac(path)
         same = flac is not None and np.array_equal(
@@ -161,9 +158,8 @@ def _packed(folder, name):
         )
         return (SOUND, flac) if same else (name, path.read_bytes())
     if name == SOUND:
-        return name, path.read_bytes()
-    with npz_errors(path), np.load(path, allow_pickle=False) as saved:
-        arrays = {key: saved[key] for key in saved.files}
+        return name, utils_files.regular(path).read_bytes()
+    arrays, _ = npz.read(path, kinds="fiubU")
     sound = folder / "audio.wav"
     ours = name == "mels.npz" and (folder / "landmarks.npz").exists() and sound.exists()
     if ours and np.array_equal(arrays.get("spec"), audio.melspectrogram(audio_file.load_audio(sound))):
@@ -178,30 +174,8 @@ def is_pack(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.comment == COMMENT
-    except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile):
+    except Exception:  # noqa: BLE001 - of many kinds, from deep within
         return False
-
-
-@contextlib.contextmanager
-def npz_errors(path: Path) -> Iterator[None]:
-    """What goes wrong while this npz file is read becomes one clear error.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:80]}); preprocess it again") from error
 
 
 def file_of(folder: Path) -> Path | None:
@@ -230,7 +204,7 @@ def _read(path, _absolute, _changed):
             data = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
     except PermissionError as error:
         raise UserError(f"{path}: may not be read; check its permissions") from error
-    except (OSError, ValueError, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
+    except Exception as error:  # of many kinds, from deep within
         raise UserError(
             f"{path}: is no pack of clips, or not all of one; {AGAIN}, or give a folder of clips"
         ) from error
@@ -251,7 +225,7 @@ def _read(path, _absolute, _changed):
 def _content(data, member):
     """A member's bytes; None if they are not what they were."""
     start, size = member.header_offset, member.file_size
-    if start + HEADER.size > len(data):
+    if not 0 <= start <= len(data) - HEADER.size:
         return None
     magic, *_, name_length, extra = HEADER.unpack_from(data, start)
     start += HEADER.size

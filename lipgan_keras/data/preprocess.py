@@ -18,7 +18,6 @@ import contextlib
 import functools
 import os
 import sys
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from ..face import cropping, looks, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
-from ..utils import errors, files, kinds, processes, terminal
+from ..utils import errors, files, kinds, npz, processes, tables, terminal
 from ..utils.errors import UserError
 from . import claims, pack
 from .preprocess_config import PreprocessConfig
@@ -199,13 +198,8 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
 
 
 def _listed_videos(root, path, split):
-    files.regular(path)
-    try:
-        lines = [line.split()[0] for line in path.read_text(encoding="utf-8-sig").splitlines() if line.split()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a list of <video>/<clip> lines; check --filelists, --split"
-        ) from error
+    found = tables.lines(path, "a list of <video>/<clip> lines", "check --filelists, --split")
+    lines = [line[0] for line in found]
     if not lines:
         raise UserError(f"{path}: is empty; it should hold <video>/<clip> lines")
     for line in lines:
@@ -216,7 +210,7 @@ def _listed_videos(root, path, split):
     for line in dict.fromkeys(lines):
         for folder in (split, "main", "."):  # LRS2's `pretrain` is a folder too, its other splits are lists of `main`
             found = [root / folder / (line + suffix) for suffix in (".mp4", *sorted(VIDEO_SUFFIXES), "")]
-            source = next((p for p in found if p.is_file()), None)
+            source = next((p for p in found if os.path.isfile(p)), None)  # of names of any length
             if source:
                 break
         else:  # reported as a failure, like any other bad video
@@ -230,9 +224,9 @@ def finished(target: Path, img_size: int, crop: str = PreprocessConfig.crop) -> 
     if not target.exists():
         return None
     try:
-        with np.load(files.regular(target / "landmarks.npz"), allow_pickle=False) as saved:
-            size, steady = int(saved["img_size"]), "steady" in saved and bool(saved["steady"])
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        saved, _ = npz.read(target / "landmarks.npz", ["img_size"], ["steady"], kinds="fiub")
+        size, steady = int(saved["img_size"].item()), bool(saved.get("steady", np.False_).item())
+    except ValueError:  # UserError is one, and what is no single number
         return f"{target}: is there, but not made by this program; choose another --final_data_root"
     if size != img_size:
         return f"{target}: was preprocessed with --img_size {size}; choose another --final_data_root"

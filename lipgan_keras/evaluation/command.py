@@ -57,7 +57,9 @@ def _add_results(results):
         help="in place of the generator's mouth: the identity frame, the same moved with the head, or the true frame",
     )
     results.add_argument(
-        "--audio_offset_ms", type=cli.milliseconds, help="shift of the audio windows (default: the checkpoint's)"
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
     )
     results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
     cli.add_plugin_flag(results)

@@ -17,11 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import h5py
 import numpy as np
 import scipy.linalg
 
-from ..utils import files
+from ..utils import files, h5
 from ..utils.errors import UserError
 
 FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -49,9 +48,10 @@ class Inception:
             raise UserError(f"{path}: is not named .h5; {advice}")
         from ..utils.backend import keras
 
+        with h5.opened(path, advice) as file:  # before the network is built, which takes a while
+            for dataset in h5.arrays(file):
+                h5.numbers(dataset, path, advice)
         try:
-            with h5py.File(path, "r"):  # before the network is built, which takes a while
-                pass
             self._model = keras.applications.InceptionV3(
                 include_top=False, pooling="avg", weights=None, input_shape=(SIDE, SIDE, 3), name="inception_v3"
             )
@@ -63,9 +63,7 @@ class Inception:
                 self._model.load_weights(str(path))
             if any(np.isnan(keras.ops.convert_to_numpy(variable)).any() for variable in self._model.variables):
                 raise ValueError("weights are missing")
-        except OSError as error:
-            raise UserError(f"{path}: is not an HDF5 file, or is cut short; {advice}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # of many kinds, from deep within Keras
             raise UserError(f"{path}: is not InceptionV3 without its top; {advice}") from error
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:

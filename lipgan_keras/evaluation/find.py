@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..data import pack
-from ..utils import errors, files
+from ..utils import errors, tables
 from ..utils.errors import UserError
 from ..utils.terminal import say
 from . import kept
@@ -125,21 +125,13 @@ def _safe(name):
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")) or "unnamed"
 
 
-def _lines(path) -> list[list[str]]:
-    files.regular(path)
-    try:
-        return [line.split() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.split()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list; give a text file in UTF-8") from error
-
-
 def dubbed_jobs(options, out) -> list[Job]:
     """Jobs for the lines of a list in Wav2Lip's format. `clip` is the audio's file, until the video is there."""
     if not os.path.isdir(options.data_root):
         raise UserError(
             f"{options.data_root}: no such folder; give the one that the paths in {options.filelist} start from"
         )
-    lines = _lines(options.filelist)
+    lines = tables.lines(options.filelist, "a list", "give a text file in UTF-8")
     if not lines:
         raise UserError(f"{options.filelist}: is empty; its lines are to be <clip of the sound> <clip of the face>")
     jobs = []
@@ -154,7 +146,7 @@ def dubbed_jobs(options, out) -> list[Job]:
             (
                 f"{path}: no such file; line {number} of {options.filelist} names it"
                 for path in (heard, seen)
-                if not path.is_file()
+                if not os.path.isfile(path)  # of names of any length
             ),
             None,
         )
@@ -168,7 +160,7 @@ def dubbed_jobs(options, out) -> list[Job]:
 
 def _clip_file(root, word) -> Path:
     path = Path(root, word.lstrip("/"))
-    return path if path.is_file() else Path(f"{path}.mp4")
+    return path if os.path.isfile(path) else Path(f"{path}.mp4")
 
 
 def dub(options, jobs, out) -> list[Job]:

@@ -2,10 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..utils import files
+from ..utils.kinds import Fields, Number
 
 SIZE = 96  # side of the crops that are measured
 CHUNK = 32  # frames at a time
@@ -20,6 +22,34 @@ SHIFTS = (3, 5, 10)  # frames by which wrong audio is shifted
 NEAREST, FURTHEST = 3, 25  # frames by which the discriminator's wrong audio is shifted
 FID_EVERY = 5  # frames; neighbours are nearly the same image
 SENSITIVITY = {f"sensitivity_{name}" for name in (*SHIFTS, "other")}
+
+
+LSE_SHIFTS = 31
+# Kinds of what results.json says of a measure, and of a video
+ABOUT = Fields(
+    title=str | None,
+    unit=str | None,
+    better=str | None,
+    source=str | None,
+    range=tuple[Number | None, Number | None] | None,
+)
+CURVES = Fields(
+    lse_distances=tuple[(Number | None,) * LSE_SHIFTS] | None,
+    lip_error_by_shift=dict[str, Number | None] | None,
+    lip_error_other_sound=Number | None,
+)
+RECORD = Fields(
+    name=str,
+    status=Literal["ok", "failed"],
+    reason=str | None,
+    notes=list[str] | None,
+    frames=int | None,
+    faces=int | None,
+    files=dict[str, str] | None,
+    values=dict[str, Number | None] | None,
+    curves=CURVES,
+    worst_frame=int | None,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from .. import __version__
 from ..data import pack
-from ..utils import files
+from ..utils import files, jsontext, kinds
+from . import jobs
 
-FORMAT = 2  # of the kept records
+FORMAT = 3  # of the kept records
 ROOT = Path(__file__).parent.parent
 # Wings and modules that change no figure
 UNHEARD = ("training", "live", "puppets", "gan.py", "losses.py", "unsynced.py")
@@ -62,13 +63,33 @@ def _content(path, size, changed) -> str | None:
 
 
 def read(path) -> dict:
+    """What `write` or evaluate.py has written; nothing where it cannot be read."""
     try:
-        kept = json.loads(files.regular(path).read_text(encoding="utf-8"))
+        kept = jsontext.read(path)
     except (OSError, ValueError):
         return {}
     return kept if isinstance(kept, dict) else {}
 
 
+def record(path: Path, key: str) -> dict | None:
+    """The record of a video that was measured, which `write_record` has written under this key; None: none, or another,
+    or a damaged one.
+    """
+    found = read(path)
+    kept = found.get("record")
+    whole = found.get("key") == key and isinstance(kept, dict) and found.get("digest") == _digest(kept)
+    return kept if whole and kinds.is_of(kept, jobs.RECORD) and kept.get("status") == "ok" else None
+
+
+def write_record(path: Path, key: str, content: dict) -> None:
+    write(path, {"key": key, "record": content, "digest": _digest(content)})
+
+
 def write(path, content):
     with files.replacing(path) as temporary:
         temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+
+
+def _digest(content):
+    """Changes with any change of a record, so that a damaged one is measured anew."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,6 @@ was drawn times its pair (Owen 2007, "The pigeonhole bootstrap": the variance is
 judge, or one pair, only the other of the two is drawn.
 """
 
-import csv
 import dataclasses
 import json
 import math
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils import cli, files, terminal
+from ..utils import cli, files, jsontext, tables, terminal
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 
@@ -66,19 +65,8 @@ def read(path: str | os.PathLike) -> list[Answer]:
             generated nor truth, or there are no answers.
     """
     answers = []
-    files.regular(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; name the CSV files that the judging sheet exported") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path}: cannot be read as a table; give a CSV file in UTF-8, as the judging sheet exports it"
-        ) from error
-    missing = [name for name in NEEDED if name not in reader.fieldnames]
+    names, rows = tables.rows(path, "give a CSV file in UTF-8, as the judging sheet exports it", strict=True)
+    missing = [name for name in NEEDED if name not in names]
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; give a CSV file that the judging sheet exported")
     for line, row in rows:
@@ -291,7 +279,7 @@ def main() -> None:
     command.add_argument("--json", type=cli.path, help="file to write the scores to")
     args = parser.parse_args()
     if args.json:
-        files.check_outfile(args.json, *args.answers, suffix=".json", mark=files.json_with("judges", "given_again"))
+        files.check_outfile(args.json, *args.answers, suffix=".json", mark=jsontext.with_keys("judges", "given_again"))
         files.check_writable(Path(args.json).parent)
     answers, again = merge(answer for path in args.answers for answer in read(path))
     summary = summarise(answers) | {"given_again": again}

@@ -21,16 +21,27 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..utils import cli, errors, files
+from ..utils import cli, errors, files, jsontext, kinds
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
+from ..utils.kinds import Number
 from ..utils.terminal import say
-from . import config, report_clips, report_plots
+from . import config, jobs, report_clips, report_plots
 from .report_clips import ClipCutter
 from .report_plots import plots
 from .report_text import cell, embedded_json, figure, finite, text
 
 ASSETS = Path(__file__).parent.parent / "assets"
+# Kinds of what the page needs of results.json; what is missing is left away
+RESULTS = {
+    "metrics": dict[str, jobs.ABOUT] | None,
+    "videos": list[jobs.RECORD],
+    "summary": dict[str, dict[str, Number | None]] | None,
+    "set": dict[str, Number | None] | None,
+    "missing": dict[str, str] | None,
+    "settings": dict | None,
+    "counts": dict[str, int] | None,
+}
 RANKED_BY = ("lip_mae", "lse_d", "lmd", "lmd_5", "psnr_mouth", "psnr")  # the first one that there is
 
 
@@ -40,11 +51,12 @@ def load(path: str | os.PathLike) -> dict:
     Raises:
         UserError: no such file, not JSON, or not the results of an evaluation.
     """
-    files.regular(path)
     try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
+        results = jsontext.read(path, finite=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name the results.json that evaluate.py wrote") from None
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: cannot be read as JSON ({error}); name the results.json that evaluate.py wrote"
@@ -55,47 +67,10 @@ def load(path: str | os.PathLike) -> dict:
         raise UserError(
             f"{path}: is of version {results.get('version')}, only 1 is known; evaluate again with this release"
         )
-    if not _is_sound(results):
-        raise UserError(f"{path}: does not hold what evaluate.py writes; was it edited? Evaluate again")
+    wrong = kinds.first_wrong(results, RESULTS)
+    if wrong or not all({"name", "status"} <= set(video) for video in results["videos"]):
+        raise UserError(f"{path}: does not hold what evaluate.py writes ({wrong}); was it edited? Evaluate again")
     return results
-
-
-def _is_sound(results: dict) -> bool:
-    """Whether all is of the kind that the page expects."""
-
-    def holds(value, *kinds):
-        """A dict, or nothing; its values are of these kinds."""
-        return value is None or (
-            isinstance(value, dict) and (not kinds or all(isinstance(v, kinds) for v in value.values()))
-        )
-
-    def curve(values):
-        return values is None or (isinstance(values, list) and len(values) == 31)
-
-    none = type(None)
-    tables = (
-        ("metrics", (dict,)),
-        ("summary", (dict,)),
-        ("set", (int, float, none)),
-        ("missing", (str,)),
-        ("settings", ()),
-        ("counts", (int,)),
-    )
-    if not all(holds(results.get(name), *kinds) for name, kinds in tables):
-        return False
-    return all(
-        isinstance(v, dict)
-        and isinstance(v.get("name"), str)
-        and v.get("status") in ("ok", "failed")
-        and isinstance(v.get("worst_frame"), int | none)
-        and isinstance(v.get("notes"), list | none)
-        and holds(v.get("values"), int, float, none)
-        and holds(v.get("files"), str)
-        and holds(v.get("curves"))
-        and curve((v.get("curves") or {}).get("lse_distances"))
-        and holds((v.get("curves") or {}).get("lip_error_by_shift"), int, float, none)
-        for v in results["videos"]
-    )
 
 
 def write(

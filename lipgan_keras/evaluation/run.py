@@ -232,13 +232,12 @@ def _measure(settings: Settings, jobs: list[Job], workers: int) -> list[dict]:
         keys[job.name] = evaluation_kept.key_of(
             dataclasses.asdict(settings) | {"out": None}, *evaluation_kept.files_of(settings, job)
         )
-        kept = evaluation_kept.read(job.place(settings.out, ".json"))
-        there = kept.get("key") == keys[job.name] and kept["record"]["status"] == "ok"
-        needed = [settings.out / path for path in kept["record"]["files"].values()] if there else []
+        kept = evaluation_kept.record(job.place(settings.out, ".json"), keys[job.name])
+        needed = [settings.out / path for path in kept["files"].values()] if kept else []
         if "fid" in settings.metrics:
             needed.append(job.place(settings.out, ".fid.npz"))
-        if there and all(path.is_file() for path in needed):
-            records[job.name] = kept["record"]
+        if kept and all(path.is_file() for path in needed):
+            records[job.name] = kept
         else:
             todo.append(job)
     work = functools.partial(measure.measure, settings)
@@ -251,7 +250,7 @@ def _measure(settings: Settings, jobs: list[Job], workers: int) -> list[dict]:
                 record = evaluation_jobs.fail(
                     evaluation_jobs.empty(settings, job), f"{job.generated or job.clip}: {processes.DIED}"
                 )
-            evaluation_kept.write(job.place(settings.out, ".json"), {"key": keys[job.name], "record": record})
+            evaluation_kept.write_record(job.place(settings.out, ".json"), keys[job.name], record)
             records[job.name] = record
             bar.update()
     return [records[job.name] for job in jobs]

@@ -7,12 +7,15 @@ import io
 import numpy as np
 
 from .. import __version__
+from ..utils import npz
+from ..utils.errors import UserError
 from ..utils.terminal import text_cell
 from . import config, fid
 from . import jobs as evaluation_jobs
 from . import statistics as evaluation_statistics
 from .metrics import register
 
+MOST_FEATURES = 16 << 30  # bytes of a video's, of one image in five
 FEW = 10  # videos; the bootstrap over five covers the mean in 84 % of all cases, over ten in 90 %
 
 
@@ -86,9 +89,11 @@ def _fid(settings, jobs, records) -> tuple[float | None, str | None]:
     for job, record in zip(jobs, records, strict=True):
         path = job.place(settings.out, ".fid.npz")
         if record["status"] == "ok" and path.is_file():
-            with np.load(path, allow_pickle=False) as features:
-                for name, statistics in sides.items():
-                    statistics.update(features[name])
+            features, _ = npz.read(path, list(sides), most_bytes=MOST_FEATURES, advice="remove it, and evaluate again")
+            if any(array.shape[1:] != (fid.FEATURES,) for array in features.values()):
+                raise UserError(f"{path}: holds no features of InceptionV3; remove it, and evaluate again")
+            for name, statistics in sides.items():
+                statistics.update(features[name])
     return evaluation_jobs.finite(register.METRICS["fid"].fn(*sides.values())), fid.warning(
         *(side.n for side in sides.values())
     )

@@ -14,7 +14,6 @@ gives the accuracy on those pairs whose openings differ, and that of an oracle t
 """
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from ..data import clip_folder, splits
 from ..data.clip_folder import Clip
 from ..data.scoring import draw, held_out_accuracy, pairs_of, score
 from ..inference import models
-from ..utils import cli, files
+from ..utils import cli, files, jsontext, npz
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 from ..utils.terminal import say
@@ -61,11 +60,11 @@ def true_opening(folder: Path, data_root: str | Path, puppets: str | Path) -> np
         UserError: `puppets` holds no truth for it.
     """
     path = Path(puppets) / f"{folder.relative_to(data_root)}.npz"
-    try:
-        with np.load(files.regular(path), allow_pickle=False) as saved:
-            return saved["opening"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: no truth of a puppet; give the folder that {data_root} was made of") from error
+    advice = f"give the folder that {data_root} was made of"
+    opening = npz.read(path, ["opening"], advice=f"it holds no truth of a puppet; {advice}")[0]["opening"]
+    if opening.ndim != 1 or not opening.size:
+        raise UserError(f"{path}: opening has the shape {opening.shape}, not (frames,); {advice}")
+    return opening
 
 
 NAMES = {"sync": "lip-sync discriminator", "discriminator": "contrastive discriminator", "oracle": "oracle"}
@@ -146,9 +145,11 @@ def main() -> None:
     parser.add_argument(
         "--val_fraction", type=cli.fraction(), help="share of the clips held out (default: those of the checkpoint)"
     )
-    parser.add_argument("--seed", type=cli.integer(0), help="of the pairs (default: the checkpoint's, or 0)")
+    parser.add_argument("--seed", type=cli.limited("seed", int), help="of the pairs (default: the checkpoint's, or 0)")
     parser.add_argument(
-        "--audio_offset_ms", type=cli.milliseconds, help="shift of the audio windows (default: the checkpoint's)"
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
     )
     parser.add_argument(
         "--pairs", type=cli.integer(2, cli.MOST_AT_ONCE), default=1000, help="runs of frames on each side, at most"
@@ -160,7 +161,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.json:
         inputs = args.data_root, args.checkpoint, args.filelists, args.puppets
-        files.check_outfile(args.json, *inputs, suffix=None, mark=files.json_with("pairs", "clips"))
+        files.check_outfile(args.json, *inputs, suffix=None, mark=jsontext.with_keys("pairs", "clips"))
         files.check_writable(Path(args.json).parent)
     options = {name: value for name, value in vars(args).items() if name != "json"}
     results, why = measure(**options)

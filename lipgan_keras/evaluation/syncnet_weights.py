@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
-from ..utils import files, processes
+from ..utils import files, h5, processes
 from ..utils.backend import keras
 from ..utils.errors import UserError
 from .syncnet_networks import build_lip, build_sound
@@ -108,32 +107,21 @@ def _array(state, key, wanted, path) -> np.ndarray:
 
 
 def load_weights(models, path) -> None:
-    if not os.path.isfile(files.regular(path)):
-        raise UserError(f"{path}: no such file; {NOT_ONE}")
-    try:
-        with h5py.File(path, "r") as file:
-            if "lipgan_keras_syncnet" not in file.attrs:
-                raise UserError(f"{path}: holds no SyncNet; {NOT_ONE}")
-            if int(file.attrs["lipgan_keras_syncnet"]) > FORMAT:
-                raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
-            values = [(variable, _dataset(file, path, *names, variable)) for *names, variable in _weights(models)]
-    except UserError:
-        raise
-    except PermissionError as error:
-        raise UserError(f"{path}: may not be read; check its permissions") from error
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: is not an HDF5 file, or is damaged; {NOT_ONE}") from error
+    wanted = list(_weights(models))
+    with h5.opened(path, NOT_ONE) as file:
+        if "lipgan_keras_syncnet" not in file.attrs:
+            raise UserError(f"{path}: holds no SyncNet; {NOT_ONE}")
+        if h5.whole_number(file, "lipgan_keras_syncnet") > FORMAT:
+            raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
+        values = [(variable, _dataset(file, path, "/".join(names), variable)) for *names, variable in wanted]
     for variable, value in values:
         variable.assign(value)
 
 
-def _dataset(file, path, stream, layer, name, variable) -> np.ndarray:
-    key = f"{stream}/{layer}/{name}"
-    for part in itertools.accumulate(key.split("/"), "{}/{}".format):
-        if not isinstance(file.get(part, getlink=True), h5py.HardLink):
-            raise UserError(f"{path}: holds no {key}; {NOT_ONE}")
+def _dataset(file, path, key, variable) -> np.ndarray:
+    if key not in file:
+        raise UserError(f"{path}: holds no {key}; {NOT_ONE}")
     dataset = file[key]
-    plain = isinstance(dataset, h5py.Dataset) and not dataset.external and not dataset.is_virtual
-    if not plain or dataset.shape != tuple(variable.shape):
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape != tuple(variable.shape):
         raise UserError(f"{path}: its {key} is not SyncNet's; {NOT_ONE}")
-    return np.asarray(dataset[()], np.float32)
+    return np.asarray(h5.numbers(dataset, path, NOT_ONE), np.float32)

@@ -1,11 +1,10 @@
 """Many faces and sounds, from a table, with the generator loaded once."""
 
-import csv
 import os
 from pathlib import Path
 
 from ..lipsync import LipSync
-from ..utils import errors, files
+from ..utils import errors, tables
 from ..utils.errors import Incomplete, UserError
 from ..utils.terminal import say
 
@@ -22,19 +21,12 @@ def read_pairs(path: str | os.PathLike, results_dir: str | os.PathLike) -> list[
     """
     path = Path(path)
     pairs, lines = [], {}
-    files.regular(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a table; give a CSV file in UTF-8") from error
-    if not {"face", "audio"} <= set(reader.fieldnames):
+    names, rows = tables.rows(path, "give a CSV file in UTF-8")
+    if not {"face", "audio"} <= set(names):
         raise UserError(f"{path}: has no columns face and audio; {HEADER}, with commas")
     for number, row in rows:
         face, audio, out = ((row.get(name) or "").strip() for name in ("face", "audio", "outfile"))
-        if not face or not audio or "\0" in face + audio + out:
+        if not face or not audio:
             raise UserError(f"{path}: line {number} names no face or no audio; {HEADER}")
         face, audio = path.parent / face, path.parent / audio
         out = path.parent / out if out else Path(results_dir) / f"{face.stem}_{audio.stem}.mp4"

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..utils.cli import MOST_PIXELS, add_plugin_flag, at_least, integer, milliseconds
+from ..utils.cli import MOST_PIXELS, add_plugin_flag, at_least, integer, limited
 from .blend import DEFAULT_REGION, REGIONS
 from .options import ENGINES
 
@@ -51,5 +51,7 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     )
     add_plugin_flag(parser)
     parser.add_argument(
-        "--audio_offset_ms", type=milliseconds, help="shift of the audio windows (default: the checkpoint's)"
+        "--audio_offset_ms",
+        type=limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
     )

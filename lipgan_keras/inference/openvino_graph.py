@@ -12,7 +12,6 @@ import tempfile
 import time
 import types
 import zipfile
-import zlib
 from pathlib import Path
 
 import cv2
@@ -24,7 +23,7 @@ from ..config import SAMPLE_RATE
 from ..face import cropping, photos, regions
 from ..face.photos import shipped_photos
 from ..media import video_reader
-from ..utils import files, processes
+from ..utils import files, jsontext, processes
 from ..utils.errors import UserError
 from . import motion
 
@@ -35,8 +34,7 @@ ROOT = Path(__file__).parent.parent
 CODE = ("networks*", "blocks*", "config.py", "checkpoints", "utils/layers.py")  # what makes a graph
 CODE += ("inference/openvino*", "inference/motion*")
 LEFT_SECONDS = 3600.0  # an unfinished file of this age has been left by a process that was killed
-# What reading a damaged file raises: zipfile, JSON, what is not there, and OpenVINO (RuntimeError).
-DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError)
+MOST_BYTES = 8 << 30  # of a kept graph
 
 
 def load_compiled(checkpoint, config, batch_size):
@@ -192,11 +190,17 @@ def _read_cache(core, place, key):
         return None
     try:
         with zipfile.ZipFile(place) as archive:  # which sees to it by checksums that nothing is damaged
-            about = json.loads(archive.read("about.json"))
+            if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
+                return None
+            about = jsontext.parse(archive.read("about.json"), finite=False)
             if about["key"] != key:
                 return None
-            found = core.read_model(archive.read("model.xml"), archive.read("model.bin")), about["bfloat16_error"]
-    except DAMAGE:
+            model, error = (
+                core.read_model(archive.read("model.xml"), archive.read("model.bin")),
+                about["bfloat16_error"],
+            )
+            found = model, None if error is None else float(error)
+    except Exception:  # noqa: BLE001 - whatever is wrong with a kept graph, it is made again
         return None
     with contextlib.suppress(OSError):
         os.utime(place)  # the last use decides which graphs stay

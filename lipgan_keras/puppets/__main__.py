@@ -36,7 +36,7 @@ def _parser() -> ArgumentParser:
         "--out", type=cli.path, required=True, help="data root; clips go to OUT/main/<face>/<00001>.mp4"
     )
     parser.add_argument("--clips", type=cli.integer(1, cli.MOST_AT_ONCE), default=20, help="how many clips")
-    parser.add_argument("--seed", type=cli.integer(0), default=0, help="of everything random")
+    parser.add_argument("--seed", type=cli.limited("seed", int), default=0, help="of everything random")
     parser.add_argument("--seconds", type=cli.positive(cli.MOST_SECONDS), default=6.0, help="length of a clip")
     parser.add_argument(
         "--photo",

@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from ..face import cropping, smoothing
 from ..face.photos import shipped_photos
 from ..media import audio_file
 from ..utils import files as utils_files
-from ..utils import processes, terminal
+from ..utils import npz, processes, terminal
 from ..utils.errors import Incomplete, UserError
 from . import face
 from . import phones as puppets_phones
@@ -383,15 +382,17 @@ def _job(out, looks, clip, options) -> _Job:
 def _is_made(path, note, crops):
     if crops and path.exists():
         try:
-            with np.load(utils_files.regular(path / "landmarks.npz")) as saved:
-                return str(saved["made_with"]) == note
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return _made_with(path / "landmarks.npz") == note
+        except UserError as error:
             raise UserError(f"{path}: is there, but no crops of a puppet; choose another --out") from error
     truth = path.with_suffix(".npz")
     if path.exists() and not truth.exists():
         raise UserError(f"{path}: is there, but no clip of a puppet; choose another --out")
     try:
-        with np.load(utils_files.regular(truth)) as saved:
-            return path.is_file() and str(saved["made_with"]) == note
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return path.is_file() and _made_with(truth) == note
+    except UserError:
         return False
+
+
+def _made_with(path):
+    return str(npz.read(path, ["made_with"], kinds="U")[0]["made_with"])

@@ -10,9 +10,7 @@ vertex_indices.json lies beside it:
 - vertex_indices.json: `idx_to_landmark_verts`, the vertices of the 68 landmarks of iBUG 300-W
 """
 
-import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..utils import files
+from ..utils import files, jsontext, npz
 from ..utils.errors import UserError
 
 # The kinds of triangles, by the part of the head
@@ -207,15 +205,14 @@ class FaceModel:
         path = Path(files.regular(path))
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the .npz of a face model")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: is no .npz of plain arrays; give the .npz of a face model") from error
-        wrong = _unfit(arrays)
+        arrays, _ = npz.read(path, kinds="fiubU", finite=False, advice="give the .npz of a face model")
+        with npz.errors(path, "give the .npz of a face model"):  # of shapes and types that no array of it has
+            wrong = _unfit(arrays)
         if wrong:
             raise UserError(f"{path}: {wrong}; give the .npz of a face model")
-        return cls(arrays, _read_landmarks(path.with_name(INDICES), len(arrays["neutral"])))
+        landmarks = _read_landmarks(path.with_name(INDICES), len(arrays["neutral"]))
+        with npz.errors(path, "give the .npz of a face model"):  # of a shape that no face has
+            return cls(arrays, landmarks)
 
 
 def _unfit(arrays) -> str | None:
@@ -264,9 +261,8 @@ def _read_landmarks(path, count) -> np.ndarray:
     if not files.regular(path).is_file():
         raise UserError(f"{path}: no such file; put it beside the model's .npz")
     try:
-        indices = json.loads(path.read_text(encoding="utf-8"))
-        landmarks = np.array(indices["idx_to_landmark_verts"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        landmarks = np.array(jsontext.read(path)["idx_to_landmark_verts"])
+    except Exception as error:  # of whatever JSON may hold
         raise UserError(f"{path}: names no idx_to_landmark_verts; take the file that belongs to the model") from error
     if landmarks.shape != (68,) or landmarks.dtype.kind != "i" or landmarks.min() < 0 or landmarks.max() >= count:
         raise UserError(f"{path}: idx_to_landmark_verts are not 68 of the model's vertices; take the file of the model")

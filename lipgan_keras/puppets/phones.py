@@ -24,6 +24,7 @@ import numpy as np
 from ..config import SAMPLE_RATE
 from ..media import audio_file
 from ..utils import files as utils_files
+from ..utils import tables
 from ..utils.errors import UserError
 
 SILENCE = "pau"
@@ -322,15 +323,7 @@ def read(path: str | os.PathLike) -> list[Phone]:
     Raises:
         UserError: there is no such file, it cannot be read or has another format, or see `check`.
     """
-    utils_files.regular(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a text file of phones") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no text in UTF-8; give a text file of phones") from error
+    text = tables.text(path, "a track of phones", "give a text file in UTF-8")
     rows = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if not line.startswith("#")]
     rows = [(number, row) for number, row in rows if row]
     tokens = list(itertools.chain.from_iterable(row for _, row in rows))

@@ -13,7 +13,7 @@ from ..config import SAMPLE_RATE
 from ..data import music
 from ..data import noise as data_noise
 from ..media import audio_file
-from ..utils import files
+from ..utils import tables
 from ..utils.errors import UserError
 from . import phones as puppets_phones
 from .phones import SILENCE, Phone
@@ -82,12 +82,8 @@ def read_texts(path: str | os.PathLike) -> list[str]:
     Raises:
         UserError: it cannot be read, or holds none.
     """
-    files.regular(path)
-    try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a text file in UTF-8; give one sentence a line") from error
-    lines = [line for line in lines if line]
+    text = tables.text(path, "a text file in UTF-8", "give one sentence a line")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise UserError(f"{path}: is empty; give one sentence a line")
     return lines

@@ -1,7 +1,6 @@
 """Progress bar, log, samples, validation and checkpoints during `fit`."""
 
 import csv
-import io
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from ..data.dataset import Dataset
 from ..data.loader import Loader
-from ..utils import backend, files
+from ..utils import backend, files, tables
 from ..utils.backend import has_gpu, keras
 from ..utils.errors import UserError
 
@@ -152,8 +151,8 @@ class Log(keras.callbacks.Callback):
         path = self.logdir / "log.csv"
         if not path.exists():
             return
-        text = io.StringIO(path.read_text("utf-8", errors="replace"))
-        rows = [row for row in csv.DictReader(text) if _step(row) <= self.run.step]
+        _, rows = tables.rows(path, "move it away, and a new one begins")
+        rows = [row for _, row in rows if _step(row) <= self.run.step]
         with files.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()

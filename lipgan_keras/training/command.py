@@ -1,13 +1,12 @@
 """The flags of train.py."""
 
-from ..config import BLOCKS, IMG_SIZES, MOST_WIDTH, VARIANTS, WINDOW_SHAPE
+from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
 from ..data.order import BALANCES
 from ..utils import cli
 from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
 
 MOST_BATCH = 8192
-MOST_FRAMES = 1000  # that a discriminator sees at once
 
 
 def main() -> None:
@@ -56,20 +55,22 @@ def _add_run(parser):
         )
     cli.add_plugin_flag(parser)
     parser.add_argument("--audio", choices=list(WINDOW_SHAPE), help="audio front end")
-    parser.add_argument("--width", type=cli.positive(MOST_WIDTH), help="factor on all channel counts")
+    parser.add_argument("--width", type=cli.limited("width"), help="factor on all channel counts")
     parser.add_argument("--img_size", type=int, choices=IMG_SIZES, help="side of the face crops in pixels")
     parser.add_argument(
         "--batch_size", type=cli.integer(1, MOST_BATCH), help="frames a step (with --recipe sync: runs of frames)"
     )
     parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
     parser.add_argument("--epochs", type=cli.integer(1), help="passes over all frames")
-    parser.add_argument("--steps", type=cli.integer(1), help="training steps in all, in place of --epochs")
+    parser.add_argument("--steps", type=cli.limited("steps", int), help="training steps in all, in place of --epochs")
     parser.add_argument("--logdir", type=cli.path, help="checkpoint and logs; the same command goes on from there")
     parser.add_argument("--resume_gen", type=cli.path, help="checkpoint to take the generator's weights from")
     parser.add_argument("--resume_disc", type=cli.path, help="checkpoint to take the paper's discriminator from")
     parser.add_argument("--resume_sync", type=cli.path, help="checkpoint to take the lip-sync discriminator from")
     parser.add_argument(
-        "--audio_offset_ms", type=cli.milliseconds, help="shift of the audio windows (default: of --resume_gen, or 0)"
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: of --resume_gen, or 0)",
     )
     parser.add_argument("--checkpoint_freq", type=cli.integer(1), help="steps between checkpoints")
     parser.add_argument(
@@ -77,7 +78,7 @@ def _add_run(parser):
         type=cli.integer(1, cli.MOST_PROCESSES),
         help="threads that make batches, or processes for a GPU (default: one a core, at most 2 or 8)",
     )
-    parser.add_argument("--seed", type=cli.integer(0), help="decides weights, batches and coins")
+    parser.add_argument("--seed", type=cli.limited("seed", int), help="decides weights, batches and coins")
 
 
 def _add_losses(parts):
@@ -93,7 +94,7 @@ def _add_losses(parts):
     parts.add_argument("--sync_weight", type=cli.at_least(0), help="weight of the lip-sync discriminator")
     parts.add_argument(
         "--sync_frames",
-        type=cli.integer(1, MOST_FRAMES),
+        type=cli.limited("sync_frames", int),
         help="frames that it sees at once (default: 5, or of --resume_sync)",
     )
     parts.add_argument(

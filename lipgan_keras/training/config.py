@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..config import ADVERSARIAL_WEIGHT, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data import augment as data_augment
 from ..data.order import BALANCES
-from ..utils import kinds
+from ..utils import kinds, limits
 from ..utils.errors import UserError
 
 
@@ -174,17 +174,15 @@ def _check_choices(config):
 
 def _check_ranges(config):
     """The flags check the same; this is for those who call from Python."""
+    names = [field.name for field in dataclasses.fields(config) if field.name in limits.LIMITS]
+    limits.checked(**{name: getattr(config, name) for name in names})
     for names, allowed, words in (
         (("val_fraction", "ema"), lambda value: 0 <= value < 1, "at least 0 and below 1"),
         (("lip_share",), lambda value: 0 < value < 1, "above 0 and below 1"),
-        (("width", "lr", "clipnorm"), lambda value: value > 0, "above 0"),
-        (
-            ("batch_size", "epochs", "steps", "checkpoint_freq", "num_workers", "sync_frames"),
-            lambda n: n >= 1,
-            "1 or more",
-        ),
+        (("lr", "clipnorm"), lambda value: value > 0, "above 0"),
+        (("batch_size", "epochs", "checkpoint_freq", "num_workers"), lambda n: n >= 1, "1 or more"),
         (("lip_weight", "disc_weight", "sync_weight", "quality_weight"), lambda value: value >= 0, "0 or more"),
-        (("quality_start", "warmup", "seed"), lambda n: n >= 0, "0 or more"),
+        (("quality_start", "warmup"), lambda n: n >= 0, "0 or more"),
     ):
         for name in names:
             value = getattr(config, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import blocks, checkpoints, networks
 from ..config import BLOCKS, CROPS, FPS, ModelConfig
-from ..data import augment_audio, clip_folder, splits
+from ..data import augment_audio, clip_folder, look_through, splits
 from ..data.dataset import Dataset
 from ..data.splits import Split
 from ..gan import LipGAN, Weights
@@ -43,12 +43,14 @@ def _train(options, logdir):
     config = _config(options, latest if state else None)
     blocks.check(config)
 
-    clips = clip_folder.find_clips(options.data_root, options.audio)
+    clips, broken = _readable(options, logdir)
     (train_clips, val_clips), split = _divided(options, clips, latest if state else None, state)
     if not state:
         config = dataclasses.replace(config, crop=_crop_style(train_clips))
     _warn(options, train_clips)
     data = _dataset(options, config, train_clips)
+    for number, clip in enumerate(train_clips):
+        data.images.mark_broken(number, broken.get(clip.folder, ()))
     steps = options.steps or options.epochs * -(-len(data) // (data.samples or data.sync_samples))
     if config.step >= steps:
         say(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
@@ -66,6 +68,32 @@ def _train(options, logdir):
     validation = Validation(val_clips, train_clips, config, options.seed, run.models) if val_clips else None
     _fit(run, data, steps, Log(run, options, steps, validation))
     say(f"{latest}: {run.step} steps")
+    if passed := data.images.passed_over():
+        say(f"{options.data_root}: {passed}; {look_through.REPAIR}")
+
+
+def _readable(options, logdir):
+    """The clips, and {folder: images of it that cannot be whole}; says how many there are of what cannot be read."""
+    broken = {}
+    clips = clip_folder.find_clips(options.data_root, options.audio, broken=broken)
+    clips = look_through.hearable(clips, broken)
+    if broken:
+        why = min(broken.values())
+        say(f"{options.data_root}: {len(broken)} clips are left out, as they cannot be read: {why}", error=True)
+    if not clips:
+        raise UserError(f"{options.data_root}: none of its clips can be read; run preprocess.py again")
+    found, looked = look_through.look_through(clips, logdir)
+    if found:
+        count, (first, frames) = sum(map(len, found.values())), min(found.items())
+        image = clips[first].folder / f"{clips[first].frames[frames[0]]}.jpg"
+        say(
+            f"{options.data_root}: {count} images of {len(found)} clips cannot be read, as {image}, and are passed "
+            f"over; {look_through.REPAIR}",
+            error=True,
+        )
+    if looked < len(clips):
+        say(f"{options.data_root}: {looked} of {len(clips)} clips were looked through so far; the next start goes on")
+    return clips, {clips[number].folder: frames for number, frames in found.items()}
 
 
 def _fit(run, data, steps, log):
@@ -89,7 +117,7 @@ def _check_log(path):
 
 def _tidy(logdir):
     """Remove what a run that was killed while it saved has left."""
-    for pattern in (".checkpoint.*.tmp.h5", ".log.*.tmp.csv", "samples/.step_*.tmp.png"):
+    for pattern in (".checkpoint.*.tmp.h5", ".log.*.tmp.csv", ".looked_through.*.tmp.json", "samples/.step_*.tmp.png"):
         for left in logdir.glob(pattern):
             left.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from ..data.dataset import SAME_SOUND, Dataset
 from ..unsynced import rounded
 from ..utils.backend import keras
 from ..utils.batching import run_in_batches
+from ..utils.errors import UserError
 
 VAL_SAMPLES = 256
 # The visual-quality discriminator starts when the lip error under wrong audio is so many times that under the right
@@ -60,6 +61,9 @@ class Validation:
     def _draw(self, data, seed, samples):
         rng = np.random.default_rng([seed, 2])
         chosen = np.unique(np.linspace(0, len(data) - 1, min(samples, len(data))).astype(int))
+        chosen = [i for i in chosen if data.usable(int(data.clip_of[i]), int(data.frame_of[i]))]
+        if not chosen:
+            raise UserError(f"{data.images.trouble} (and hardly anything else of the held-out clips can be read)")
         drawn, wrong = [], []
         for clip, frame in zip(data.clip_of[chosen], data.frame_of[chosen], strict=True):
             drawn.append(data.sample(clip, frame, rng))
@@ -110,6 +114,8 @@ def _wrong_window(data, clip, frame, rng):
     """The window of a random frame of another clip, or of another time of the same one; None: all sound alike."""
     right = rounded(data.windows(clip, [frame]))
     for other, at in _candidates(data, clip, frame, rng):
+        if not data.can_hear(other):
+            continue
         if other == clip:
             start = data.clips[clip].start
             in_sync = abs(start[at] - start[frame]) < (SAME_SOUND - 0.5) / FPS

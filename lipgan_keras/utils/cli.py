@@ -9,8 +9,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
-from . import files, terminal
+from . import files, limits, terminal
 from .errors import Incomplete, UserError, describe_os_error
 
 MOST = 1_000_000_000  # what no flag has a use for more than; each that costs memory or time has a limit of its own
@@ -18,7 +19,6 @@ MOST_PROCESSES = 1024
 MOST_AT_ONCE = 65_536  # clips or pairs that are held at once
 MOST_SECONDS = 3_600.0  # of a sound that is held in memory
 MOST_PIXELS = 1_000_000  # of a side of a picture
-MOST_MS = 60_000.0  # by which audio may be shifted
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -72,9 +72,9 @@ def fraction(above: bool = False) -> Callable[[str], float]:
     return _number(float, "a number", 0, 1, above, below=True)
 
 
-def milliseconds(text: str) -> float:
-    """An argparse type: a shift of at most MOST_MS either way."""
-    return _number(float, "a number", -MOST_MS, MOST_MS)(text)
+def limited(name: str, kind: type = float) -> Callable[[str], Any]:
+    """An argparse type: a number in the range that `limits` has for this name."""
+    return _number(kind, "a whole number" if kind is int else "a number", *limits.LIMITS[name])
 
 
 def path(text: str) -> str:
@@ -116,7 +116,7 @@ def existing(text: str) -> str:
 
 
 def _number(kind, words, minimum, maximum, above=False, below=False):
-    bounds = f"{'above' if above else 'of at least'} {minimum:g} and {'below' if below else 'at most'} {maximum:,}"
+    bounds = f"{'above' if above else 'of at least'} {minimum:,} and {'below' if below else 'at most'} {maximum:,}"
 
     def parse(text):
         try:

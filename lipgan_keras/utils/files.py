@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import json
 import mmap
 import os
 import re
@@ -154,19 +153,6 @@ def check_outfile(
     known = mark(outfile) if callable(mark) else _holds(outfile, mark)
     if not known and outfile.stat().st_size:
         raise UserError(f"{outfile}: is there already, and no earlier output of this; name another file")
-
-
-def json_with(*keys: str) -> Callable[[Path], bool]:
-    """A `mark` of `check_outfile`: an object in JSON that has these keys."""
-
-    def known(path):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return False
-        return isinstance(found, dict) and found.keys() >= set(keys)
-
-    return known
 
 
 def check_outfolder(folder: str | os.PathLike, marker: str, is_ours: Callable[[Path], bool]) -> None:

@@ -10,22 +10,53 @@ from typing import Any
 
 from .errors import UserError
 
-WORDS = {float: "a finite number", int: "a whole number", str: "a string", bool: "true or false", type(None): "null"}
+MOST = 1e100  # of a `Number`, so that one may reckon with its square
+
+
+class Number:
+    """A kind: any number, NaN and infinity among them."""
+
+
+class Fields:
+    """A kind: a dictionary whose values of these names are of these kinds, where they are there; or None."""
+
+    def __init__(self, **kinds: Any):
+        self.kinds = kinds
+
+
+WORDS = {
+    Number: "a number",
+    float: "a finite number",
+    int: "a whole number",
+    str: "a string",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 def is_of(value: Any, kind: Any) -> bool:
     """Whether `value`, as JSON gives it, is of a kind; booleans are no numbers, and numbers are finite.
 
     Args:
-        kind: bool, int, float, str or None; a union of kinds; a list, sequence or tuple of kinds; any other class.
+        kind: bool, int, float, `Number`, str or None; a union of kinds; a list, sequence or tuple of kinds; a
+            dictionary with strings as keys; `Fields`; any other class.
     """
+    if isinstance(kind, Fields):
+        return value is None or (isinstance(value, dict) and first_wrong(value, kind.kinds) is None)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(is_of(value, one) for one in inner)
+    if origin is typing.Literal:
+        return isinstance(value, str) and value in inner
     if origin is tuple and inner[-1] is not Ellipsis:
         return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(is_of, value, inner))
     if origin in (list, tuple, collections.abc.Sequence):
         return isinstance(value, list | tuple) and all(is_of(one, inner[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(isinstance(k, str) and is_of(v, inner[1]) for k, v in value.items())
+    if kind is Number:
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        return plain and not MOST < abs(value) < math.inf
     if kind is None:
         return value is None
     if kind is float:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import filelock
 
-from . import files
+from . import files, jsontext
 from .errors import UserError
 from .terminal import say
 
+MOST_BYTES = 10_000  # of what says who holds it
 LOCK, HOLDER = ".lock", ".lock.json"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems that have none
 
@@ -63,7 +64,7 @@ def holding(folder: str | os.PathLike, work: str, advice: str) -> Iterator[None]
 def _holder(folder):
     """Who holds it, in words; nothing where that has just changed."""
     try:
-        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        holder = jsontext.read(folder / HOLDER, most_bytes=MOST_BYTES)
         return f" (on {holder['host']}, process {holder['pid']}, since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

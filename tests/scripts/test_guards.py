@@ -15,14 +15,14 @@ from helpers.checks import assert_one_line
 from helpers.clips import make_root
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
-from lipgan_keras.data import clip_folder, pack, preprocess
-from lipgan_keras.evaluation import fid, find, mean_opinion, report, syncnet_weights
+from lipgan_keras.data import clip_folder, look_through, pack, preprocess
+from lipgan_keras.evaluation import fid, mean_opinion, report, syncnet_weights
 from lipgan_keras.face.photos import shipped_photos
 from lipgan_keras.inference import batch
 from lipgan_keras.media import audio_file, probe, video_reader, video_writer
 from lipgan_keras.puppets import demo, phones, photos, speech, utterance
 from lipgan_keras.puppets.face_model import FaceModel
-from lipgan_keras.utils import plugin
+from lipgan_keras.utils import plugin, tables
 from lipgan_keras.utils.errors import UserError
 
 CONFIG = ModelConfig("basic", "mel", 0.125)
@@ -155,7 +155,7 @@ READERS = {
     "clips": pack.clip_folders,
     "list": pack.read_list,
     "list of videos": lambda path: preprocess.find_videos(path.parent, path.stem, path.parent),
-    "list of pairs": find._lines,
+    "list of pairs": lambda path: tables.lines(path, "a list", ""),
     "table": lambda path: batch.read_pairs(path, path.parent),
     "answers": mean_opinion.read,
     "results": report.load,
@@ -201,13 +201,16 @@ def test_a_pipe_in_a_clip(tmp_path):
     root = make_root(tmp_path / "clips", clips=1)
     folder = next(path.parent for path in root.rglob("0.jpg"))
     clip = clip_folder.Clip(folder)
-    for name in ("0.jpg", "landmarks.npz"):
+    for name in ("0.jpg", "audio.wav", "landmarks.npz"):
         (folder / name).unlink()
         os.mkfifo(folder / name)
     for name, work, argument in (("0.jpg", clip.read, "0.jpg"), ("landmarks.npz", clip_folder.Clip, folder)):
         result = in_time(work, argument)
         assert isinstance(result, UserError) and str(result).startswith(f"{folder / name}: "), result
     assert "not made by this program" in in_time(preprocess.finished, folder, 96)
+    assert in_time(look_through.look_through, [clip])[0] == {0: [0]}
+    broken = {}
+    assert in_time(look_through.hearable, [clip], broken) == [] and "is a pipe" in broken[folder]
 
 
 @pytest.mark.parametrize(

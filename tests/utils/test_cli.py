@@ -89,14 +89,14 @@ def test_a_number_out_of_bounds_is_one_short_line(capfd, text):
 
 def test_bounds():
     assert cli.integer(0)("-0") == 0 and cli.integer(-3, 3)("-3") == -3 and cli.at_least(0)("-0.0") == 0
-    assert cli.fraction()("0") == 0 and cli.positive(2)("2") == 2 and cli.milliseconds("-40.5") == -40.5
+    assert cli.fraction()("0") == 0 and cli.positive(2)("2") == 2 and cli.limited("audio_offset_ms")("-40.5") == -40.5
     for kind, text in (
         (cli.fraction(), "1"),
         (cli.fraction(above=True), "0"),
         (cli.positive(), "0"),
         (cli.integer(1), "0"),
         (cli.integer(1), "1.5"),
-        (cli.milliseconds, "1e9"),
+        (cli.limited("audio_offset_ms"), "1e9"),
     ):
         with pytest.raises(argparse.ArgumentTypeError):
             kind(text)

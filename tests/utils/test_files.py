@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.checks import ROOT
-from lipgan_keras.utils import files
+from lipgan_keras.utils import files, jsontext
 from lipgan_keras.utils.errors import UserError
 
 OURS = b"made by lipgan_keras"
@@ -44,10 +44,10 @@ def test_only_an_earlier_output_is_written_over(tmp_path):
     files.check_outfile(out, suffix=None, mark=lambda path: path.read_bytes() == b"holiday")
     table = tmp_path / "table.json"
     table.write_text('{"pairs": 1, "clips": 2, "more": 3}')
-    files.check_outfile(table, suffix=".json", mark=files.json_with("pairs", "clips"))
+    files.check_outfile(table, suffix=".json", mark=jsontext.with_keys("pairs", "clips"))
     for text in ('{"pairs": 1}', "[]", "no JSON"):
         table.write_text(text)
-        refused("no earlier output", table, suffix=".json", mark=files.json_with("pairs", "clips"))
+        refused("no earlier output", table, suffix=".json", mark=jsontext.with_keys("pairs", "clips"))
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path):
@@ -71,7 +71,7 @@ def test_a_folder_of_others_is_left_alone(tmp_path):
 
 WRITING = """
 import os, sys
-from lipgan_keras.utils import files
+from lipgan_keras.utils import files, jsontext
 with files.replacing(sys.argv[1]) as temporary:
     temporary.write_bytes(b"half")
     print(temporary.name, flush=True)
