@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import hashlib
 import json
 import os
 import re
@@ -71,8 +72,7 @@ def claim(target: Path) -> Iterator[Path | None]:
         OSError: the folder around `target` cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    host = re.sub("[^A-Za-z0-9]+", "", socket.gethostname())[:20] or "host"
-    token = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    token = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     place, partial = _hidden(target, "claim"), _hidden(target, f"{token}.partial")
     if not _take(place, _hidden(target, f"{token}.claiming"), token):
         yield None
@@ -114,6 +114,7 @@ def _free_left(parent, hidden, earlier, now):
         elif left:
             owner = _owner(place)
             dead = not owner.is_alive(now) if owner else now - place.stat().st_mtime > STALE
+            dead |= left[3] == "claiming" and _has_ended(left[2])  # killed before its record was whole
         else:
             dead = name in earlier
         if dead:
@@ -207,6 +208,19 @@ def _machine() -> str:
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return f"{socket.gethostname()} {time.time_ns()} {secrets.token_hex(8)}"  # none but this process
+
+
+@functools.cache
+def _host() -> str:
+    """What names of folders call this machine."""
+    name = re.sub("[^A-Za-z0-9]+", "", socket.gethostname())[:12]
+    return name + hashlib.sha256(_machine().encode()).hexdigest()[:8]
+
+
+def _has_ended(token: str) -> bool:
+    """Whether a token is that of a process of this machine that does not run."""
+    host, pid, _ = token.split("-")
+    return host == _host() and _started(int(pid)) is None
 
 
 def _started(pid: int) -> str | None:
