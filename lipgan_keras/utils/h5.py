@@ -23,7 +23,7 @@ MOST_ARRAY_BYTES = 4 << 30  # of one
 MOST_CHUNKS = 1_000_000  # of one
 MOST_TEXT_BYTES = 1 << 20  # of an attribute
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-_sound: set[tuple] = set()  # files that have been looked through; each is opened several times
+_looked_through: set[tuple] = set()  # files that have been looked through; each is opened several times
 
 
 @contextlib.contextmanager
@@ -48,11 +48,10 @@ def opened(path: str | os.PathLike, advice: str) -> Iterator[h5py.File]:
         raise UserError(f"{path}: is not an HDF5 file, or is cut short; {advice}") from error
     try:
         with file:
-            state = os.stat(path)
-            known = os.path.abspath(path), state.st_ino, state.st_size, state.st_mtime_ns
-            if known not in _sound:
+            known = files.identity(path)
+            if known not in _looked_through:
                 _look_through(file, path, advice)
-                _sound.add(known)
+                _looked_through.add(known)
             yield file
     except UserError:
         raise
