@@ -1,6 +1,7 @@
 """Kinds of files that people record, cut and join, each of which was read wrongly once."""
 
 import functools
+import itertools
 import struct
 import warnings
 import zlib
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from lipgan_keras.media import audio_file, clock, converter, demux, probe, video_reader, video_writer
+from helpers import mutations
+from lipgan_keras.media import audio_file, clock, converter, demux, image_file, probe, video_reader, video_writer
 from lipgan_keras.utils.errors import UserError
 
 RATE = 16000
@@ -355,6 +357,41 @@ def test_a_small_file_that_is_a_large_video(tmp_path, monkeypatch):
         list(video_reader.read_frames(growing(tmp_path / "a.webm")))
 
 
+def read_all(path):
+    """What every command does with a face or a sound, as far as its file lets it."""
+
+    def seen():
+        return [frame.image for frame in itertools.islice(video_reader.read_frames(path, damage=[]), 12)]
+
+    for read in (
+        lambda: probe.probe(path),
+        seen,
+        lambda: list(video_reader.sample_frames(path, 3)),
+        lambda: audio_file.load_audio(path),
+    ):
+        try:
+            read()
+        except UserError as error:
+            assert path.name in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.wav", "a.jpg", "a.png"])
+def test_damaged_media_are_read_or_refused(tmp_path, name, capfd):
+    path = tmp_path / name
+    if path.suffix in (".jpg", ".png"):
+        Image.fromarray(picture(42)).save(path)
+    elif path.suffix == ".wav":
+        audio_file.save_wav(path, tone(0.5, 440))
+    else:
+        recording(path, frames=12)
+    whole, rng = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(12):
+        path.write_bytes(whole)
+        mutations.bytes_of(path, rng)
+        read_all(path)
+    assert capfd.readouterr() == ("", "")
+
+
 # Pictures
 
 
@@ -382,3 +419,39 @@ def test_colour_profiles(tmp_path):
     np.testing.assert_array_equal(plain, srgb)
     assert plain[0, 0].tolist() == [40, 60, 200]
     assert np.abs(other[0, 0].astype(int) - [40, 200, 60]).max() <= 3  # red and green change places
+
+
+def test_avif_that_is_turned(tmp_path):
+    """Its turn is in a box of its own, and not in EXIF."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(np.repeat(np.uint8([[[255, 0, 0]], [[0, 0, 255]]]), 40, 0).repeat(100, 1)).save(
+        tmp_path / "a.avif", exif=exif
+    )
+    found = video_reader.read_image(tmp_path / "a.avif").astype(int)
+    assert found.shape == (100, 80, 3)
+    assert found[50, 10, 0] > 200 > 60 > found[50, 10, 2] and found[50, 70, 2] > 200  # blue is left, red right
+
+
+def test_heic_says_what_it_needs(tmp_path):
+    path = tmp_path / "a.heic"
+    path.write_bytes(
+        struct.pack(">I", 24) + b"ftypheic" + bytes(4) + b"mif1heic" + struct.pack(">I", 8) + b"meta" + bytes(200)
+    )
+    with pytest.raises(UserError, match="damaged picture" if image_file.HEIC else "pip install pillow-heif"):
+        probe.probe(path)
+
+
+def test_channels_that_cancel(tmp_path, capsys):
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE, layout="stereo")
+        samples = np.int16(tone(1, 440) * 30000)
+        frame = av.AudioFrame.from_ndarray(np.stack([samples, -samples], 1).reshape(1, -1), "s16", "stereo")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    wave = audio_file.load_audio(tmp_path / "a.wav")
+    assert np.abs(wave).max() > 0.4 and pitch(wave, 0.1, 0.9) == pytest.approx(440, abs=5)
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / 'a.wav'}: its channels cancel each other, so that only channel 1 is heard"
+    ]
