@@ -103,8 +103,11 @@ def _meet(one, other) -> bool:
     return bool((last > first).all())
 
 
-def find_turn(images: Sequence[np.ndarray]) -> int | None:
-    """The turn of some images of one file; None: they show no face. Without a likelier one it is 0."""
+def find_turn(images: Sequence[np.ndarray], finely: bool = True) -> int | None:
+    """The turn of some images of one file; None: they show no face. Without a likelier one it is 0.
+
+    `finely`: look for small faces at every turn, and not at 0 alone; slower.
+    """
     upright = detector.detect(images)
     if _sure(upright):
         return 0
@@ -113,7 +116,8 @@ def find_turn(images: Sequence[np.ndarray]) -> int | None:
     likely = np.zeros((4, len(order)))
     for turn in range(4):
         tried = [turned(images[i], turn) for i in order]
-        looks = [[upright[i] for i in order] if turn == 0 else detector.detect(tried), detector.detect_finely(tried)]
+        sizes = detector.WORKING_SIZES[: 2 if finely else 1]
+        looks = [detector.detect_finely(tried, size) for size in sizes] if turn else [[upright[i] for i in order]]
         for i, faces in enumerate(zip(*looks, strict=True)):
             likely[turn, i] = max((likeness(face) for face in itertools.chain(*faces)), default=0.0)
     likely = np.maximum(likely, 0)
@@ -144,7 +148,7 @@ def turn_of(
     for count in probes:
         frames = video_reader.sample_frames(path, count, start, end)
         while images := [frame.image for frame in itertools.islice(frames, BATCH)]:
-            turn = find_turn(images)
+            turn = find_turn(images, finely=count == probes[0])
             if turn is not None:
                 return turn
     return None

@@ -368,7 +368,7 @@ def test_run_resume_and_bad_videos(tmp_path, script, capfd):
     ):
         assert f"{bad}.mp4: " in line and reason in line, line
     assert (
-        last.endswith("3 clips failed; the lines above say why")
+        last.endswith("3 clips failed, or lack a part; the lines above say why")
         and "Traceback" not in done.stderr
         and "leaked" not in done.stderr
     )
