@@ -7,7 +7,7 @@
             ...
 
 An error in a stage is raised where its items are taken, and so in all stages after it. Leaving the block, for whatever
-reason, stops every stage at its next item and waits for it.
+reason, stops every stage at its next item and waits for it, after Ctrl-C not for long.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 _END = object()
+HASTE = 0.2  # seconds that a stage is waited for after Ctrl-C
 _POLL = 0.05  # seconds between looks at whether to stop, of a stage that waits
 
 
@@ -105,7 +106,9 @@ class Stages:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         self._stop.set()
+        # Ctrl-C does not wait for what cannot be stopped, such as a network that is being compiled.
+        patience = HASTE if kind is not None and issubclass(kind, KeyboardInterrupt) else None
         for thread in self._threads:
-            thread.join()
+            thread.join(patience)

@@ -1,5 +1,6 @@
 """What the command-line scripts share: one-line errors, quiet Ctrl-C, all-or-nothing output files."""
 
+import _thread
 import argparse
 import contextlib
 import dataclasses
@@ -7,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +151,7 @@ def run(main: Callable[[], None]) -> None:
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a background job of a shell
         signal.signal(signal.SIGINT, interrupted)
+        sys.unraisablehook = _unraisable
     signal.signal(signal.SIGTERM, terminated)  # so that temporary files are removed on the way out
     for stream in (sys.stdout, sys.stderr):
         terminal.never_fail(stream)
@@ -160,6 +163,10 @@ def run(main: Callable[[], None]) -> None:
     except BaseException as error:
         if came or isinstance(error, KeyboardInterrupt):  # an import that it breaks off may end in an error of any kind
             print(file=sys.stderr)
+            if came:  # what there was to tidy up is done, and libraries take seconds to end
+                with contextlib.suppress(OSError):
+                    _flush()
+                os._exit(130)
             sys.exit(130)
         code, message = _told(error)
         if message is None:
@@ -169,6 +176,14 @@ def run(main: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
             _flush()
         sys.exit(code)
+
+
+def _unraisable(unraisable):
+    """Python drops what is raised within a callback, such as a weak reference's: Ctrl-C is then raised once more."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.02, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _flush():
