@@ -163,11 +163,9 @@ def run(main: Callable[[], None]) -> None:
     except BaseException as error:
         if came or isinstance(error, KeyboardInterrupt):  # an import that it breaks off may end in an error of any kind
             print(file=sys.stderr)
-            if came:  # what there was to tidy up is done, and libraries take seconds to end
-                with contextlib.suppress(OSError):
-                    _flush()
-                os._exit(130)
-            sys.exit(130)
+            with contextlib.suppress(OSError):
+                _flush()
+            end_at_once(130)
         code, message = _told(error)
         if message is None:
             traceback.print_exc()
@@ -176,6 +174,11 @@ def run(main: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
             _flush()
         sys.exit(code)
+
+
+def end_at_once(code: int) -> None:
+    """End this process. What there was to tidy up is done, and libraries would take seconds to end."""
+    os._exit(code)
 
 
 def _unraisable(unraisable):

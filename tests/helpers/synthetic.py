@@ -122,6 +122,8 @@ def call(script, *arguments, capfd=None):
     name = script.removesuffix(".py")
     before, handlers = sys.argv, {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     sys.argv = [script, *map(str, arguments)]
+    hook, end_at_once = sys.unraisablehook, cli.end_at_once
+    cli.end_at_once = sys.exit
     capfd.readouterr()
     try:
         module = importlib.import_module(name)
@@ -132,7 +134,7 @@ def call(script, *arguments, capfd=None):
     except SystemExit as end:
         code = end.code
     finally:
-        sys.argv = before
+        sys.argv, sys.unraisablehook, cli.end_at_once = before, hook, end_at_once
         for number, handler in handlers.items():
             signal.signal(number, handler)
     captured = capfd.readouterr()
