@@ -53,20 +53,16 @@ def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
     Raises:
         UserError: mtcnn is not installed, or Keras does not run on TensorFlow.
     """
-    found: list[list[Face]] = [[] for _ in images]
-    for size in WORKING_SIZES:
-        groups = collections.defaultdict(list)
-        for i, image in enumerate(images):
-            # No second look at an image that would not be larger in it.
-            if not found[i] and (size == WORKING_SIZES[0] or max(image.shape[:2]) > WORKING_SIZES[0]):
-                groups[image.shape].append(i)
-        for indices in groups.values():
-            for i, faces in zip(indices, _detect([images[i] for i in indices], size), strict=True):
-                found[i] = faces
+    coarse, fine = WORKING_SIZES
+    found = detect_at(images, coarse)
+    # No second look at an image that would not be larger in it.
+    again = [i for i, image in enumerate(images) if not found[i] and max(image.shape[:2]) > coarse]
+    for i, faces in zip(again, detect_at([images[i] for i in again], fine), strict=True):
+        found[i] = faces
     return found
 
 
-def detect_finely(images: Sequence[np.ndarray], size: int = WORKING_SIZES[-1]) -> list[list[Face]]:
+def detect_at(images: Sequence[np.ndarray], size: int) -> list[list[Face]]:
     """`detect`, with one look at images that are reduced to `size` pixels on their longer side."""
     found: list[list[Face]] = [[] for _ in images]
     groups = collections.defaultdict(list)

@@ -82,7 +82,7 @@ def detect(images: Sequence[np.ndarray], turn: int = 0, small: bool = False) -> 
     tried = [turned(image, turn) for image in images]
     found = detector.detect(tried)
     for size in _fine_sizes(images) if small else ():
-        for faces, finer in zip(found, detector.detect_finely(tried, size), strict=True):
+        for faces, finer in zip(found, detector.detect_at(tried, size), strict=True):
             faces += [face for face in finer if likeness(face) >= LIKELY and not any(_meet(face, f) for f in faces)]
     return [
         [turned_back(face, turn, image.shape[:2]) for face in faces] for image, faces in zip(images, found, strict=True)
@@ -117,7 +117,7 @@ def find_turn(images: Sequence[np.ndarray], finely: bool = True) -> int | None:
     for turn in range(4):
         tried = [turned(images[i], turn) for i in order]
         sizes = detector.WORKING_SIZES[: 2 if finely else 1]
-        looks = [detector.detect_finely(tried, size) for size in sizes] if turn else [[upright[i] for i in order]]
+        looks = [detector.detect_at(tried, size) for size in sizes] if turn else [[upright[i] for i in order]]
         for i, faces in enumerate(zip(*looks, strict=True)):
             likely[turn, i] = max((likeness(face) for face in itertools.chain(*faces)), default=0.0)
     likely = np.maximum(likely, 0)

@@ -195,10 +195,8 @@ def _read_cache(core, place, key):
             about = jsontext.parse(archive.read("about.json"), finite=False)
             if about["key"] != key:
                 return None
-            model, error = (
-                core.read_model(archive.read("model.xml"), archive.read("model.bin")),
-                about["bfloat16_error"],
-            )
+            error = about["bfloat16_error"]
+            model = core.read_model(archive.read("model.xml"), archive.read("model.bin"))
             found = model, None if error is None else float(error)
     except Exception:  # noqa: BLE001 - whatever is wrong with a kept graph, it is made again
         return None

@@ -19,8 +19,6 @@ _AHEAD = 3.0  # seconds; one that goes ahead by more, in all streams, jumps
 _ALONE = 10.0  # the same where there is one stream alone: nothing else tells a jump from a pause
 _ALIKE = 1.0  # seconds by which two streams' jumps may differ
 _DISCONTINUOUS = 0x200  # AVFMT_TS_DISCONT: formats whose clocks may start anew
-_KEPT = 32  # files of which the parts are remembered
-_found: collections.OrderedDict = collections.OrderedDict()  # {what a file is: its parts}
 
 
 class Clock:
@@ -70,15 +68,11 @@ class Clock:
         return int((seconds + float(self._origin)) / time_base)
 
 
+@files.known_by_file
 def _parts(path):
     """(numbers of the packets with which parts begin, by stream; shifts of the parts; end), or None: of one part."""
-    key = files.identity(path)
-    if key not in _found:
-        with open_container(path) as container:
-            _found[key] = _joined(container)
-        while len(_found) > _KEPT:
-            _found.popitem(last=False)
-    return _found[key]
+    with open_container(path) as container:
+        return _joined(container)
 
 
 def _joined(container):

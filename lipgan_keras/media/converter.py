@@ -39,7 +39,6 @@ class Converter:
         self._to_sdr = Filter(_TO_SDR, ("format", "bgr24"))
 
     def __call__(self, frame) -> np.ndarray:
-        turn = demux.upright_turn(frame)
         transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
         if int(frame.color_trc) in _HDR and not transparent:
             image = next(iter(self._to_sdr(frame))).to_ndarray(format="bgr24")
@@ -47,7 +46,7 @@ class Converter:
             image = self._reformat(frame, "bgra" if transparent else "bgr24")
         if transparent:
             image = over_white(image) if image[..., 3].min() < 255 else np.ascontiguousarray(image[..., :3])
-        transposed, flips = turn
+        transposed, flips = demux.upright_turn(frame)
         if transposed or flips:
             image = np.ascontiguousarray(np.flip(transpose(image, transposed), flips))
         if self._shape is None:

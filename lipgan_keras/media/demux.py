@@ -54,7 +54,7 @@ def pixel_aspect_ratio(stream) -> Fraction:
     return Fraction(1)
 
 
-def end_of_frames(path, container, stream, fps: float) -> float:
+def end_of_frames(path, container, stream) -> float:
     """The end of the last frame, in seconds on the file's clock."""
     clock = Clock(path, container)
     if clock.joined:
@@ -66,29 +66,30 @@ def end_of_frames(path, container, stream, fps: float) -> float:
         declared = container.duration / av.time_base
     if declared is not None and _is_near(path, declared):
         return declared
-    end = 0.0  # not said anywhere, or of the audio, or wrong: look through all packets, which needs no decoding
-    with open_media(path) as (again, video_stream), contextlib.suppress(av.error.FFmpegError):
-        for packet in again.demux(video_stream):
-            if packet.pts is not None:
-                length = (packet.duration or 0) * packet.time_base or Fraction(1 / fps)
-                end = max(end, float(clock.seconds(packet.pts, packet.time_base) + length))
-            elif packet.size:
-                end += 1 / fps
-    return end
+    # Not said anywhere, or of the audio, or wrong
+    return max((until for _, until in _packet_times(path)), default=0.0)
 
 
 def last_before(path, seconds: float) -> float | None:
     """The time of the last packet before that second; None: there is none. Reads the file, and decodes nothing."""
-    last = None
+    return max((begin for begin, _ in _packet_times(path) if begin < seconds), default=None)
+
+
+def _packet_times(path) -> Iterator[tuple[float, float]]:
+    """From when until when, in seconds, each packet of the picture is shown. Those without a time follow the others."""
+    end = 0.0
     with open_media(path) as (container, stream), contextlib.suppress(av.error.FFmpegError):
-        clock = Clock(path, container)
+        clock, step = Clock(path, container), Fraction(1 / frame_rate(stream))
         for packet in container.demux(stream):
             clock.mend(packet)
             if packet.pts is not None:
-                time = float(clock.seconds(packet.pts, packet.time_base))
-                if time < seconds and (last is None or time > last):
-                    last = time
-    return last
+                begin = clock.seconds(packet.pts, packet.time_base)
+                length = (packet.duration or 0) * packet.time_base or step
+                yield float(begin), float(begin + length)
+                end = max(end, float(begin + length))
+            elif packet.size:
+                yield end, end + float(step)
+                end += float(step)
 
 
 def _is_near(path, end: float) -> bool:

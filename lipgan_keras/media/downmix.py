@@ -35,9 +35,9 @@ class ChannelMeter:
 
     def add(self, channels: np.ndarray) -> None:
         """Hear the next block, (channels, n) floating-point samples of any n."""
-        channels = np.nan_to_num(np.asarray(channels, np.float64), posinf=1, neginf=-1)
-        if channels.shape[0] < 2 or not channels.shape[1]:
+        if channels.shape[0] < 2 or not channels.shape[1]:  # most files are mono: nothing is computed for them
             return
+        channels = np.nan_to_num(np.asarray(channels, np.float64), posinf=1, neginf=-1)
         energy = np.square(channels).sum(axis=1)
         mixed = float(np.square(channels.mean(axis=0)).sum())
         cancels = mixed < CANCELS * energy.sum() / len(channels) ** 2

@@ -1,6 +1,5 @@
 """What a file is: the content decides, not the name."""
 
-import collections
 import itertools
 import os
 import struct
@@ -20,8 +19,6 @@ from .image_file import HEIC, is_animated, read_still, webp_frames
 STILL_SECONDS = 1 / 25  # how long the one frame of a still lasts
 KEYFRAMES = 24  # that are looked at for their size
 _GROWING = {"matroska", "webm", "ivf", "flv", "mpegts"}  # formats in which pictures change their size
-_KEPT = 64  # files whose size is remembered
-_sizes: collections.OrderedDict = collections.OrderedDict()
 
 
 @dataclass
@@ -61,29 +58,29 @@ def probe(path: str | os.PathLike) -> VideoInfo:
         first = next(demux.timed_frames(path, container, stream), None)
         if first is None:
             raise UserError(f"{path}: {demux.UNREADABLE}")
-        height, width = largest(path, container, stream) or _upright(first[2])
+        height, width = largest(path, container) or _upright(first[2])
         ratio = demux.pixel_aspect_ratio(stream)
         if demux.upright_turn(first[2])[0]:
             ratio = 1 / ratio
         fps = demux.frame_rate(stream)
-        duration = demux.end_of_frames(path, container, stream, fps)
+        duration = demux.end_of_frames(path, container, stream)
         return VideoInfo(width, height, fps, duration, False, bool(container.streams.audio), ratio)
 
 
-def largest(path, container, stream) -> tuple[int, int] | None:
+def largest(path, container) -> tuple[int, int] | None:
     """(height, width) as displayed of the largest of `KEYFRAMES` frames spread over a video, of the formats in which
     calls are recorded, whose pictures grow and shrink with the line. None: another format.
     """
     if not _GROWING & set(container.format.name.split(",")):
         return None
-    key = files.identity(path)
-    if key not in _sizes:
-        with demux.open_media(path) as (again, keyframes):
-            keyframes.codec_context.skip_frame = "NONKEY"
-            _sizes[key] = max(map(_upright, _spread(path, again, keyframes)), key=np.prod, default=None)
-        while len(_sizes) > _KEPT:
-            _sizes.popitem(last=False)
-    return _sizes[key]
+    return _largest(path)
+
+
+@files.known_by_file
+def _largest(path):
+    with demux.open_media(path) as (container, keyframes):
+        keyframes.codec_context.skip_frame = "NONKEY"
+        return max(map(_upright, _spread(path, container, keyframes)), key=np.prod, default=None)
 
 
 def _spread(path, container, stream):

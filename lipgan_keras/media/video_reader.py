@@ -76,7 +76,7 @@ def read_frames(
         with demux.open_media(path) as (_, stream):
             earliest = start - 0.5 / demux.frame_rate(stream)
     with demux.open_at(path, earliest) as (container, stream):
-        converter = Converter(exact, probe.largest(path, container, stream))
+        converter = Converter(exact, probe.largest(path, container))
         yield from _frames(path, container, stream, earliest, converter, damage)
 
 

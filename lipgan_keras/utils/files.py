@@ -1,7 +1,9 @@
 """Files that are read and written: checks before any work, and outputs that are whole or not there."""
 
+import collections
 import contextlib
 import errno
+import functools
 import hashlib
 import mmap
 import os
@@ -9,6 +11,7 @@ import re
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +25,8 @@ from .errors import UserError
 
 MARK = b"lipgan_keras"  # is in every file of which nothing else tells that it was written here
 LOOKED = 1 << 26  # bytes at the beginning of a file in which its mark is; the index of an MP4 is there
+REMEMBERED = 64  # files of which something is known
+Result = TypeVar("Result")
 PathLike = TypeVar("PathLike", str, os.PathLike, Path)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -235,6 +240,24 @@ def identity(path: str | os.PathLike) -> tuple[int, ...]:
     """
     found = os.stat(path)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def known_by_file(function: Callable[[PathLike], Result]) -> Callable[[PathLike], Result]:
+    """A function of a path that keeps what it returned, until the file at that path is another one."""
+    kept: collections.OrderedDict[tuple[int, ...], Result] = collections.OrderedDict()
+    lock = threading.Lock()
+
+    @functools.wraps(function)
+    def known(path):
+        key = identity(path)
+        with lock:  # one of the threads that ask finds it out
+            if key not in kept:
+                kept[key] = function(path)
+                while len(kept) > REMEMBERED:
+                    kept.popitem(last=False)
+            return kept[key]
+
+    return known
 
 
 def digest(*paths: str | os.PathLike) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers.faces import FRONTAL, face
-from lipgan_keras.face import detector, looks, photos, tracking
+from lipgan_keras.face import looks, photos, tracking
 from lipgan_keras.face.detector import Face
 from lipgan_keras.media import video_reader
 from lipgan_keras.media.video_reader import Frame
@@ -47,7 +47,7 @@ def test_upright_pictures_are_not_turned(monkeypatch):
     """Nor are they tried at other turns."""
     images = [video_reader.read_image(path) for path in photos.shipped_photos().values()]
     assert [looks.find_turn([image]) for image in images] == [0] * len(images)
-    monkeypatch.setattr(detector, "detect_finely", None)
+    monkeypatch.setattr(looks, "turned", None)
     assert looks.find_turn(images) == 0
     monkeypatch.undo()
     assert looks.find_turn([np.zeros((90, 90, 3), np.uint8)]) is None
