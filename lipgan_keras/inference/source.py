@@ -243,8 +243,8 @@ class Source:
         """The video from --start to --end; what cannot be decoded ends it."""
         shown = False
         try:
-            self.damage = []  # each pass finds the same
-            for frame in video_reader.read_frames(self.face, self.options.start, damage=self.damage):
+            damage = [] if self.damage else self.damage  # later passes find the same, or end before it
+            for frame in video_reader.read_frames(self.face, self.options.start, damage=damage):
                 if self._is_after(frame):
                     return
                 shown = True

@@ -226,6 +226,25 @@ def test_a_video_that_breaks_in_the_middle(tmp_path, media, painter, monkeypatch
     assert len(audio_file.load_audio(tmp_path / "b.mp4")) / RATE == pytest.approx(0.4, abs=0.1)
 
 
+def test_damage_is_said_however_often_the_video_is_played(tmp_path, media, painter, monkeypatch):
+    """The sound ends in a later pass, before the damage comes again."""
+    read, passes = video_reader.read_frames, []
+
+    def damaged(path, start=0.0, exact=True, damage=None):
+        passes.append(damage)
+        if len(passes) == 1:
+            damage.append((0.28, 0.3))
+        yield from read(path, start)
+
+    monkeypatch.setattr(video_reader, "read_frames", damaged)
+    summary = LipSync(painter).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", end=0.35)
+    assert len(passes) > 2 and not summary.complete
+    assert (
+        summary.damaged
+        == f"{media / 'face.mp4'}: its picture is damaged from 0.28 to 0.30 s, which is not used; copy the file again"
+    )
+
+
 # Which face
 
 
