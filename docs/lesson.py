@@ -22,7 +22,8 @@
 #
 # All faces here are *puppets*: a photo whose mouth a program moves. So we know the true opening of the mouth in every
 # frame. The networks are small and the trainings are short, so that a laptop with two cores runs everything in a few
-# minutes. Where a short training cannot show something, the text says so and shows a longer one that was measured before.
+# minutes. Where a short training cannot show something, the text says so, and shows a longer one that was measured
+# before.
 
 # %%
 # This cell installs the package where Python does not find it, as on Colab. It does nothing where it is installed.
@@ -40,6 +41,7 @@ if importlib.util.find_spec("lipgan_keras") is None:
 
 # %%
 import csv
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -96,8 +98,8 @@ def show(axes, image, title=""):
 #
 # - an **identity frame**: the same person at another moment. It tells what the person looks like.
 # - the **upper half** of the frame that it is to paint. It tells how the head is held. The lower half is black.
-# - the **audio window**: a third of a second of sound around the frame, as a mel spectrogram. 80 rows are frequencies, 27
-#   columns are steps of 12.5 ms.
+# - the **audio window**: a third of a second of sound around the frame, as a mel spectrogram. 80 rows are frequencies,
+#   27 columns are steps of 12.5 ms.
 #
 # It returns the whole frame, with a mouth.
 #
@@ -117,7 +119,7 @@ def opening_of(clip):
     return np.load(clip.folder.with_suffix(".npz"))["opening"]
 
 
-clip, FRAME, IDENTITY = clips[1], 40, 85
+clip, FRAME, IDENTITY = clips[1], 49, 85
 clock = audio.WindowClock(offset_ms=OFFSET_MS)
 windows = clock.windows(clip.features("mel"), clip.start[: clip.shown], clip.end[: clip.shown])
 faces, target = regions.assemble(clip.image(IDENTITY, 96), clip.image(FRAME, 96))
@@ -127,7 +129,8 @@ figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), layout="constrained")
 show(axes[0], faces[..., :3], "identity frame")
 show(axes[1], faces[..., 3:], "frame, lower half hidden")
 axes[2].imshow(windows[FRAME, ..., 0], origin="lower", aspect="auto", cmap="magma", vmin=-4, vmax=4)
-axes[2].set(title="audio window, 80 x 27", xlabel="step of 12.5 ms", ylabel="frequency (mel row)")
+axes[2].set(xlabel="step of 12.5 ms", ylabel="frequency (mel row)")
+axes[2].set_title("audio window, 80 x 27", fontsize=11)
 show(axes[3], target, "what it is to paint")
 plt.show()
 
@@ -182,53 +185,45 @@ begin("2. The architecture")
 INPUT_LEFT_OUT = None  # exercise 2: "identity", "upper half" or "sound"
 
 
-def boxes_of(model):
-    """Where the network's maps change their size: {"face", "sound", "both": [(height, channels)]}, and the skips."""
-    seen, parts, skips = depends_on(model), {"face": [], "sound": [], "both": []}, []
+def parts_of(model):
+    """The sizes of the maps in each part of a generator, in order, and the sides at which a skip connection joins."""
+    names = {frozenset([0]): "face encoder", frozenset([1]): "audio encoder", frozenset([0, 1]): "decoder"}
+    parts, skips, seen = {name: [] for name in names.values()}, [], depends_on(model)
     for layer in model.layers:
-        part = {frozenset([0]): "face", frozenset([1]): "sound", frozenset([0, 1]): "both"}[seen[layer.name]]
-        shape = tuple(layer.output.shape[1:])
-        if isinstance(layer, keras.layers.Concatenate) and shape[0] > 1:
-            skips.append(shape[0])
-        elif not parts[part] or parts[part][-1] != (shape[0], shape[-1]):
-            parts[part].append((shape[0], shape[-1]))
+        part, (height, *_, channels) = parts[names[seen[layer.name]]], layer.output.shape[1:]
+        if isinstance(layer, keras.layers.Concatenate):
+            skips.append(height)
+        elif isinstance(layer, (keras.layers.InputLayer, keras.layers.Activation)):
+            part += [(height, channels)] if (height, channels) not in part[-1:] else []
     return parts, skips
 
 
+def draw_part(axes, sizes, x, y, colour, name):
+    """Draw the maps of a part from x on; returns where it ends, and {side: the middle of the box's top}."""
+    first, tops = x, {}
+    for height, channels in sizes:
+        high, wide = 0.6 + np.log2(height), 0.2 + 0.13 * np.log2(channels)
+        axes.add_patch(plt.Rectangle((x, y - high / 2), wide, high, fc=colour, alpha=0.55, ec="black"))
+        axes.text(x + wide / 2, y - high / 2 - 0.2, f"{height}\n{channels}", ha="center", va="top", fontsize=8)
+        tops.setdefault(height, (x + wide / 2, y + high / 2))
+        x += wide + 0.45
+    axes.text((first + x) / 2, y - 5.2, name, ha="center", color=colour, fontsize=13)
+    return x, tops
+
+
 def draw_network(model, axes):
-    parts, skips = boxes_of(model)
-    x, tops = {"face": 0.0, "sound": 0.0, "both": 0.0}, {}
-    colours = {"face": "tab:blue", "sound": "tab:orange", "both": "tab:green"}
-    names = {"face": "face encoder", "sound": "audio encoder", "both": "decoder"}
-    base = {"face": 4.0, "sound": -5.5, "both": 4.0}
-    for part in ("face", "sound", "both"):
-        x = {"face": 0.0, "sound": 0.0}.get(part, max(tops["face"]["end"], tops["sound"]["end"]) + 1.0)
-        tops[part] = {"begin": x}
-        for height, channels in parts[part]:
-            high, wide = 0.55 + np.log2(height), 0.18 + 0.13 * np.log2(channels)
-            y = base[part] - high / 2
-            axes.add_patch(plt.Rectangle((x, y), wide, high, color=colours[part], alpha=0.55, ec="black"))
-            axes.text(x + wide / 2, y - 0.25, f"{height}\n{channels}", ha="center", va="top", fontsize=7.5)
-            tops[part].setdefault(height, (x + wide / 2, y + high)) if part == "both" else None
-            tops[part][height] = tops[part][height] if part == "both" else (x + wide / 2, y + high)
-            x += wide + 0.3
-        tops[part]["end"] = x
-        axes.text(
-            (tops[part]["begin"] + x) / 2, base[part] + 4.9, names[part], ha="center", color=colours[part], fontsize=12
-        )
-    for side in skips:
-        (x1, y1), (x2, y2) = tops["face"][side], tops["both"][side]
-        axes.annotate(
-            "", (x2, y2), (x1, y1), arrowprops=dict(arrowstyle="->", color="grey", connectionstyle="arc3,rad=-0.25")
-        )
-    for part in ("face", "sound"):
-        axes.annotate(
-            "",
-            (tops["both"]["begin"] - 0.1, 4.0),
-            (tops[part]["end"] - 0.2, base[part]),
-            arrowprops=dict(arrowstyle="->", lw=2),
-        )
-    axes.set(xlim=(-0.5, tops["both"]["end"] + 0.5), ylim=(-11, 13))
+    """Draw a generator: its encoders on the left, its decoder on the right."""
+    parts, skips = parts_of(model)
+    face_end, tops = draw_part(axes, parts["face encoder"], 0, 5.5, "tab:blue", "face encoder")
+    sound_end, _ = draw_part(axes, parts["audio encoder"], 0, -5.5, "tab:orange", "audio encoder")
+    first = max(face_end, sound_end) + 1
+    last, joined = draw_part(axes, parts["decoder"], first, 5.5, "tab:green", "decoder")
+    for x, y in ((face_end, 5.5), (sound_end, -5.5)):
+        axes.annotate("", (first - 0.2, 5.5), (x - 0.2, y), arrowprops={"arrowstyle": "->", "lw": 1.5})
+    for side in [side for side in skips if side in tops and side in joined and side > 1]:
+        arc = {"arrowstyle": "->", "color": "grey", "connectionstyle": "arc3,rad=-0.16", "shrinkB": 4}
+        axes.annotate("", joined[side], tops[side], arrowprops=arc)
+    axes.set(xlim=(-0.3, last), ylim=(-11, 12.5))
     axes.axis("off")
 
 
@@ -242,7 +237,7 @@ for name in ("discriminator", "sync", "quality"):
 print(f"{'generator':14} {generator.count_params():>12,} parameters")
 
 # %% [markdown]
-# In each box's label the upper number is the height, and the lower one the channels. Compare with figure 2 of the paper.
+# In each box's label the upper number is the height, and the lower one the channels. Figure 2 of the paper shows the same.
 #
 # The next cell asks a trained generator what each input is for. It is the one that ships with the package.
 
@@ -280,8 +275,8 @@ end("2. The architecture")
 # ## 3. The leak
 #
 # The lower half is hidden. So the network must listen, one would think. But the crop itself may tell how open the mouth
-# is. A face detector finds eyes, nose and the corners of the mouth. The corners come down with the jaw. A crop that hangs
-# on them comes down too. So **the eyes move up in the crop when the mouth opens.** The network sees the eyes.
+# is. A face detector finds eyes, nose and the corners of the mouth. The corners come down with the jaw. A crop that
+# hangs on them comes down too. So **the eyes move up in the crop when the mouth opens.** The network sees the eyes.
 #
 # The next cell films two puppets, runs the detector, and cuts each frame twice: with a crop that follows the jaw, and
 # with a *steady* crop. A steady crop hangs on eyes and nose, and on the mean place of the mouth over a second.
@@ -329,7 +324,7 @@ plt.show()
 
 # %% [markdown]
 # Now we measure the leak. A linear regression gets the upper rows of one video's crops, and learns the opening of the
-# mouth. Then it guesses the opening in the other video. No sound is used. A perfect crop would give it nothing to go by.
+# mouth. Then it guesses the opening in the other video. No sound is used. A perfect crop would give it nothing.
 
 
 # %%
@@ -353,9 +348,7 @@ for style, colour in (("follows the jaw", "tab:red"), ("steady", "tab:blue")):
     values = {count: leak(cuts[style], count) for count in rows}
     axes.plot(rows, [values[count] for count in rows], "o-", color=colour, label=f"crop: {style}")
     told = values[VISIBLE_ROWS]
-    print(
-        f"{style:16} {VISIBLE_ROWS} rows tell the opening with a correlation of {told:.2f} ({told**2:.0%} of its variance)"
-    )
+    print(f"{style:16} {VISIBLE_ROWS} rows tell the opening: correlation {told:.2f}, {told**2:.0%} of its variance")
 axes.axvline(VISIBLE_ROWS, color="grey", ls=":")
 axes.text(VISIBLE_ROWS + 1, 0.05, "what the generator sees ends here", color="grey")
 axes.set(
@@ -370,8 +363,8 @@ end("3. The leak")
 # %% [markdown]
 # Look at the left end of the plot: the regression sees only the forehead and the eyes there. Of crops that follow the
 # jaw it still reads the mouth. A network that reads it too has a small loss and a dead mouth: in a photo the eyes never
-# move. The steady crop gives less away. It does not give nothing away: cheeks and nose move with the jaw as well. So the
-# package can also take the upper half from another moment (`--augment upper`). Then only the sound is right.
+# move. The steady crop gives less away. It does not give nothing away: cheeks and nose move with the jaw as well. So
+# the package can also take the upper half from another moment (`--augment upper`). Then only the sound is right.
 #
 # **Exercise 3.** Set `VISIBLE_ROWS = 64`. The network would see the upper lip.
 #
@@ -383,80 +376,84 @@ end("3. The leak")
 # %% [markdown]
 # ## 4. Three losses
 #
-# We train three small generators. They have the same start, the same data and the same number of steps.
+# First a small generator learns with the plain loss, **L1**: the mean absolute error of all pixels. That is the
+# *start*. Then three copies of it go on, for as many steps each:
 #
-# 1. **L1**: the mean absolute error of all pixels.
-# 2. **Lips**: the same, but a pixel in the lips weighs 6 times as much.
-# 3. **GAN**: the lips' loss, and two discriminators. One is the paper's: it sees a face and a sound. One judges pictures:
-#    it sees fine detail and says *real* or *painted*.
+# 1. **L1**: the same loss as before.
+# 2. **Lips**: a pixel in the lips weighs 6 times as much.
+# 3. **GAN**: the loss of 2, and two discriminators. One is the paper's: it sees a face and a sound. The other one
+#    judges pictures: it sees fine detail, and says *real* or *painted*.
 #
-# First we look at where each loss looks. The lips are a small part of the picture.
+# Let us see where the losses look. The lips are a small part of the picture.
 
 # %%
 begin("4. Three losses")
 LIP_WEIGHT = 6  # exercise 4
-STEPS = 240
+STEPS = 120  # of each training
 
 mask = regions.lip_mask(clip.points(FRAME, 96))
-change = np.abs(clip.image(FRAME, 96).astype(float) - clip.image(IDENTITY, 96)).mean(axis=-1) / 255
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.3), layout="constrained")
 show(axes[0], target, "a frame")
-axes[1].imshow(np.ones_like(mask), cmap="gray_r", vmin=0, vmax=LIP_WEIGHT)
-axes[1].set_title("L1: each pixel weighs 1")
-drawn = axes[2].imshow(1 + (LIP_WEIGHT - 1) * mask, cmap="gray_r", vmin=0, vmax=LIP_WEIGHT)
-axes[2].set_title(f"Lips: up to {LIP_WEIGHT}")
+axes[1].imshow(np.ones_like(mask), cmap="Blues", vmin=0, vmax=LIP_WEIGHT)
+axes[1].set_title("L1: each pixel weighs 1", fontsize=11)
+drawn = axes[2].imshow(1 + (LIP_WEIGHT - 1) * mask, cmap="Blues", vmin=0, vmax=LIP_WEIGHT)
+axes[2].set_title(f"Lips: up to {LIP_WEIGHT}", fontsize=11)
 figure.colorbar(drawn, ax=axes[2], label="weight")
 for one in axes[1:]:
     one.axis("off")
 plt.show()
 share = mask.mean()
-print(
-    f"The lips have {share:.0%} of the weight in L1, and {LIP_WEIGHT * share / (1 + (LIP_WEIGHT - 1) * share):.0%} in Lips."
-)
+in_lips = LIP_WEIGHT * share / (1 + (LIP_WEIGHT - 1) * share)
+print(f"The lips have {share:.0%} of the weight in L1, and {in_lips:.0%} in Lips.")
+
+# %% [markdown]
+# The next cell trains. It takes most of the time of the lesson.
 
 
 # %%
 def trained(name, **options):
-    """Train a small generator; returns its log and its checkpoint."""
-    common = dict(model="basic", width=0.125, batch_size=8, steps=STEPS, checkpoint_freq=STEPS // 6, val_fraction=0.15)
-    common |= dict(recipe="unet", lr=2e-3, lr_schedule="cosine", ema=0.9, augment=["none"], num_workers=1)
+    """Train a small generator anew; returns its log and its checkpoint."""
+    shutil.rmtree(WORK / name, ignore_errors=True)
+    common = dict(recipe="unet", model="basic", width=0.125, batch_size=16, lr=2e-3, steps=STEPS, checkpoint_freq=20)
+    common |= dict(ema=0.9, val_fraction=0.15, augment=["none"], num_workers=1)
     train(TrainConfig(str(CROPS), logdir=str(WORK / name), **(common | options)))
     with open(WORK / name / "log.csv", newline="") as file:
         return list(csv.DictReader(file)), WORK / name / "checkpoint.h5"
 
 
-GAN = dict(disc_weight=0.01, quality_weight=0.01, quality_start=0)
 logs, files = {}, {}
-logs["L1"], files["L1"] = trained("l1")
-logs["Lips"], files["Lips"] = trained("lips", lip_weight=LIP_WEIGHT)
-logs["GAN"], files["GAN"] = trained("gan", lip_weight=LIP_WEIGHT, **GAN)
+logs["start"], files["start"] = trained("start")
+GOES_ON = dict(resume_gen=str(files["start"]), lr_schedule="cosine")
+logs["L1"], files["L1"] = trained("l1", **GOES_ON)
+logs["Lips"], files["Lips"] = trained("lips", lip_weight=LIP_WEIGHT, **GOES_ON)
+DISCRIMINATORS = dict(disc_weight=0.01, quality_weight=0.01, quality_start=0)
+logs["GAN"], files["GAN"] = trained("gan", lip_weight=LIP_WEIGHT, **DISCRIMINATORS, **GOES_ON)
 
 # %% [markdown]
-# The plot shows the error in the lips on clips that were held out. The full line is the error under the right sound. The
-# dashed line is the error under the sound of another clip. **The gap between both lines is what the generator hears.**
+# The left plot shows the error in the lips on clips that were held out. The full line is the error under the right
+# sound. The dashed line is the error under the sound of another moment. **The gap between the two is what the
+# generator hears.**
+# The right plot shows the gap alone.
 
 # %%
-COLOURS = {"L1": "tab:gray", "Lips": "tab:blue", "GAN": "tab:green"}
+COLOURS = {"start": "black", "L1": "tab:gray", "Lips": "tab:blue", "GAN": "tab:green"}
 
 
 def column(log, name):
     """(steps, values) of a column of log.csv, where it has values."""
-    rows = [(int(row["step"]), float(row[name])) for row in log if row[name]]
-    return np.array(rows).T
+    return np.array([(int(row["step"]), float(row[name])) for row in log if row[name]]).T
 
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.9), layout="constrained")
 for name, log in logs.items():
-    steps, right = column(log, "val_lip_mae")
-    _, wrong = column(log, "val_lip_mae_wrong_sound")
+    (steps, right), (_, wrong) = column(log, "val_lip_mae"), column(log, "val_lip_mae_wrong_sound")
+    steps = steps if name == "start" else steps + STEPS
     axes[0].plot(steps, right, color=COLOURS[name], label=name)
     axes[0].plot(steps, wrong, "--", color=COLOURS[name])
-    axes[1].plot(steps, wrong / right - 1, color=COLOURS[name], label=name)
-    print(f"{name:5} lip error {right[-1]:.4f}, under wrong sound {wrong[-1]:.4f} ({wrong[-1] / right[-1] - 1:+.0%})")
-axes[0].set(
-    xlabel="training step", ylabel="error in the lips", title="right sound (full), wrong sound (dashed)", ylim=(0, None)
-)
-axes[1].set(xlabel="training step", ylabel="gap / error", title="the gap: how much the generator hears")
+    axes[1].plot(steps, wrong / right - 1, "o-", color=COLOURS[name], label=name)
+    print(f"{name:5} lip error {right[-1]:.4f}, under wrong sound {wrong[-1]:.4f} ({wrong[-1] / right[-1] - 1:+.1%})")
+axes[0].set(xlabel="training step", ylabel="error in the lips", title="right sound (full), wrong sound (dashed)")
+axes[1].set(xlabel="training step", ylabel="gap, share of the error", title="the gap: what the generator hears")
 axes[1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 axes[0].legend()
 plt.show()
@@ -506,10 +503,10 @@ plt.show()
 end("4. Three losses")
 
 # %% [markdown]
-# *Detail* is the fine structure in the lips, as a share of the truth's. *Movement* is how far the mouth moves, likewise.
+# *Detail* is the fine structure in the lips, as a share of the truth's. *Movement* is how far the mouth moves.
 #
-# Longer trainings show what these are too short for. The next plot is **stored**: it is not computed here. Each bar is a
-# training of 1,500 steps, 20 to 40 minutes on 4 cores, judged on three strangers (docs/results.md).
+# Longer trainings show what these are too short for. The next plot is **stored**: it is not computed here. Each bar is
+# a training of 1,500 steps, 20 to 40 minutes on 4 cores, judged on three strangers (docs/results.md).
 
 # %%
 STORED = {  # lip error; correlation with the speech under loud music, dubbed; movement as a share of the truth's
@@ -533,8 +530,8 @@ figure.suptitle("Stored, measured before: 1,500 steps, docs/results.md", fontsiz
 plt.show()
 
 # %% [markdown]
-# *All* is the package's recipe `lipsync`: the lips' loss, a discriminator of lip-sync, one of pictures, and varied faces
-# and sounds. Music in the training makes it deaf to music. Without the lip-sync discriminator the mouths move too little.
+# *All* is the package's recipe `lipsync`: the lips' loss, a discriminator of lip-sync, one of pictures, and varied
+# faces and sounds. Music in the training makes it deaf to music. Without the lip-sync discriminator mouths move too little.
 #
 # **Exercise 4.** Set `LIP_WEIGHT = 1000`, and run the section again.
 #
@@ -546,41 +543,40 @@ plt.show()
 # %% [markdown]
 # ## 5. A generator that does not listen
 #
-# A generator can have a small loss and ignore the sound. You do not see it in an image, and not in the loss. You see it
-# if you **play it the wrong sound**: a generator that listens gets worse.
+# A generator can have a small loss and ignore the sound. You do not see it in an image, and not in the loss. You see
+# it if you **play it the wrong sound**: a generator that listens gets worse.
 #
-# The next cell makes such a generator. It trains on the same data, but the sound comes one second late. Nothing else is
-# wrong. This happens to real data, when a program cuts sound and image apart.
+# We have such a generator: the *start*. Its loss had fallen a lot when it stopped, and its faces look like faces. We play
+# the held-out frames a sound that is late or early by some frames, to the start and to the generator *Lips*.
 
 # %%
 begin("5. A generator that does not listen")
 DELAY_FRAMES = 0  # exercise 5
 
-_, files["deaf"] = trained("deaf", lip_weight=LIP_WEIGHT, audio_offset_ms=1000)
-generators["deaf"], _ = checkpoints.load_generator(files["deaf"])
+generators["start"], _ = checkpoints.load_generator(files["start"])
 shifts = np.array([-12, -9, -6, -4, -2, -1, 0, 1, 2, 4, 6, 9, 12])
 
 
 def lip_error(model, shift):
     """Error in the lips of the held-out frames when the sound is played so many frames late."""
+    clock = audio.WindowClock(offset_ms=-40 * (shift + DELAY_FRAMES))
     heard = []
     for number, frame in places:
         one = held_out[number]
-        late = audio.WindowClock(offset_ms=-40 * (shift + DELAY_FRAMES))
-        heard.append(late.windows(one.features("mel"), one.start[[frame]], one.end[[frame]])[0])
+        heard.append(clock.windows(one.features("mel"), one.start[[frame]], one.end[[frame]])[0])
     made = model.predict([held["faces"], np.stack(heard)], verbose=0)
     return scoring.lip_mae(held["masks"][..., 0], held["targets"], made).mean()
 
 
+(_, losses) = column(logs["start"], "val_mae")
+print(f"start: the loss on held-out clips fell from {losses[0]:.3f} to {losses[-1]:.3f}")
 figure, axes = plt.subplots(figsize=(8.5, 3.9), layout="constrained")
-for name, colour, words in (
-    ("Lips", "tab:blue", "trained on sound in time"),
-    ("deaf", "tab:red", "trained on sound 1 s late"),
-):
-    errors = [lip_error(generators[name], shift) for shift in shifts]
-    axes.plot(shifts, errors, "o-", color=colour, label=words)
+for name, words in (("start", "start: ignores the sound"), ("Lips", "Lips: listens")):
+    errors = np.array([lip_error(generators[name], shift) for shift in shifts])
+    axes.plot(shifts, errors, "o-", color=COLOURS[name], label=words)
+    best = shifts[errors.argmin()]
     print(
-        f"{words:26} least error at a shift of {shifts[np.argmin(errors)]:+d} frames; range {np.ptp(errors) / min(errors):.0%} of it"
+        f"{name:5} least error at a shift of {best:+d} frames; wrong sound costs up to {np.ptp(errors) / errors.min():.1%}"
     )
 axes.axvline(0, color="grey", ls=":")
 axes.set(xlabel="the sound is played so many frames late", ylabel="error in the lips")
@@ -590,14 +586,14 @@ end("5. A generator that does not listen")
 
 # %% [markdown]
 # This is the one plot. A generator that listens has a **V**: the error is least where sound and image fit. A generator
-# that does not listen has a **flat line**. `train.py` logs two points of the plot, `val_lip_mae` and
-# `val_lip_mae_wrong_sound`. `evaluate.py` measures it on videos.
+# that does not listen has a **flat line**. `train.py` logs two points of this plot, `val_lip_mae` and
+# `val_lip_mae_wrong_sound`. `evaluate.py` measures the same on videos.
 #
-# **Exercise 5.** Set `DELAY_FRAMES = 4`, and run only the second half of the cell again (leave the training out).
+# **Exercise 5.** Set `DELAY_FRAMES = 4`: somebody cut the sound 4 frames too late.
 #
 # <details><summary>What you should see</summary>
-# The V moves 4 frames to the left: its least error is where the shift makes up for the delay. So the plot also measures
-# by how much sound and image are apart. The flat line stays flat.
+# The V moves 4 frames to the left. Its least error is where the shift makes up for the delay. So the plot also measures
+# how far sound and image are apart. The flat line stays flat.
 # </details>
 
 # %% [markdown]
@@ -606,9 +602,9 @@ end("5. A generator that does not listen")
 # **Grad-CAM** asks a network which places of the image speak for its score. It takes an inner layer, and weighs each
 # channel by its mean gradient. Bright places made the score higher.
 #
-# There are three discriminators. The paper's (*contrastive*) and the one of pictures (*quality*) come from the GAN above.
-# The one of *lip-sync* sees five mouths in a row and their sound. We train it alone here, for it learns from real mouths
-# only.
+# There are three discriminators. The paper's (*contrastive*) and the one of pictures (*quality*) come from the GAN
+# above. The one of *lip-sync* sees five mouths in a row and their sound. We train it alone here, for it learns from
+# real mouths only.
 
 # %%
 begin("6. What each discriminator looks at")
@@ -670,8 +666,8 @@ for line, (words, (images, heats)) in zip(axes, shown.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# The decoder can be asked too: how active is it at each place? The upper row is the generator trained on L1, the lower one
-# that of the GAN. Both get the same frames. From left to right the maps grow from coarse to fine.
+# The decoder can be asked too: how active is it at each place? The upper row is the generator trained on L1, the lower
+# one that of the GAN. Both get the same frames. From left to right the maps grow from coarse to fine.
 
 # %%
 figure, axes = plt.subplots(2, 5, figsize=(10.5, 4.5), layout="constrained")

@@ -27,10 +27,9 @@ def depends_on(model: keras.Model) -> dict[str, frozenset[int]]:
     reached = {id(tensor): frozenset([number]) for number, tensor in enumerate(model.inputs)}
     found = {}
     for step in model.operations:  # from the inputs to the outputs
-        before = (reached.get(id(tensor), frozenset()) for tensor in keras.tree.flatten(step.input))
-        found[step.name] = frozenset().union(*before)
-        for tensor in keras.tree.flatten(step.output):
-            reached[id(tensor)] = reached.get(id(tensor), found[step.name])
+        tensors = keras.tree.flatten([step.input, step.output])  # what an input layer gives out is reached already
+        found[step.name] = frozenset().union(*(reached.get(id(tensor), ()) for tensor in tensors))
+        reached |= {id(tensor): found[step.name] for tensor in keras.tree.flatten(step.output)}
     return found
 
 
