@@ -117,7 +117,15 @@ def test_wheel_says_what_pyproject_says(metadata):
     assert metadata.metadata["Name"] == "lipgan-keras"
     assert metadata.metadata["License-Expression"] == "MIT"
     assert metadata.metadata["Requires-Python"] == "<3.14,>=3.10"
-    assert set(metadata.metadata.get_all("Provides-Extra")) == {"eval", "puppets", "heif", "lesson", "jax", "gpu", "test"}
+    assert set(metadata.metadata.get_all("Provides-Extra")) == {
+        "eval",
+        "puppets",
+        "heif",
+        "lesson",
+        "jax",
+        "gpu",
+        "test",
+    }
     wanted = PROJECT["dependencies"] + [f'{r}; extra == "{extra}"' for extra, rs in EXTRAS.items() for r in rs]
     assert normal(metadata.requires) == normal(wanted)
 

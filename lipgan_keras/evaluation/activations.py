@@ -69,7 +69,8 @@ def grad_cam(
     if side not in sides:
         raise UserError(f"{model.name}: no layer has {side} places a side; choose one of {', '.join(map(str, sides))}")
     inner = sides[side].output
-    maps = keras.Model(model.inputs[0], inner).predict_on_batch(images)
+    # Called and not `predict`: a model that is asked once need not be compiled.
+    maps = ops.convert_to_numpy(keras.Model(model.inputs[0], inner)(images, training=False))
     head = keras.Model([inner, *model.inputs[1:]], model.output)
     others = [ops.convert_to_tensor(other) for other in others]
 
@@ -100,5 +101,6 @@ def decoder_maps(generator: keras.Model, faces: np.ndarray, audio: np.ndarray) -
         and len(layer.output.shape) == 4
         and layer.output is not generator.output
     }
-    found = keras.Model(generator.inputs, list(last.values())).predict_on_batch([faces, audio])
+    found = keras.Model(generator.inputs, list(last.values()))([faces, audio], training=False)
+    found = [ops.convert_to_numpy(maps) for maps in found]
     return {side: np.abs(maps).mean(axis=-1).astype("float32") for side, maps in zip(last, found, strict=True)}
