@@ -44,6 +44,7 @@ PLAIN_FORMAT = 1  # of networks that versions of before `blocks` can build
 SPLIT_KINDS = {"filelists": str | None, "val_fraction": float, "seed": int}  # of what `training` says of the clips
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
 SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
+SHIPPED_LICENCE = "MIT; trained on clips of the GRID audiovisual sentence corpus (CC BY 4.0), see docs/model_card.md"
 
 
 def save_checkpoint(
@@ -114,6 +115,11 @@ def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
             f"{SHIPPED}: the checkpoint that ships is missing; get the project anew, or name one with --checkpoint_path"
         )
     return SHIPPED if path is None else path
+
+
+def licence_of(path: str | os.PathLike) -> str | None:
+    """That of the weights that ship; None of others, whose licence is not known here."""
+    return SHIPPED_LICENCE if SHIPPED.is_file() and os.path.samefile(path, SHIPPED) else None
 
 
 def find_preset(preset: str | os.PathLike) -> str | os.PathLike:
@@ -325,7 +331,7 @@ def save_preset(
     """
     presets.check_outfolder(folder, path)
     generator, config = load_generator(path, audio_offset_ms)
-    presets.save(folder, generator, config, read_split(path))
+    presets.save(folder, generator, config, read_split(path), licence_of(path))
     return config
 
 

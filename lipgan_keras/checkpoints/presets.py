@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 FILES = CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.weights.h5", "preprocessor.json"
 FORMAT = 1
-LICENCE = "MIT"
 MOST_BYTES = {CONFIG: 1 << 20, WEIGHTS: 4 << 30, PREPROCESSOR: 1 << 20}  # the widest generator has 3.2 GB
 MODEL, LIPSYNC = "lipgan_keras>Generator", "lipgan_keras>LipSync"  # registered names
 ARCHITECTURE = ("variant", "audio", "width", "img_size", "face_encoder", "audio_encoder", "decoder", "step")
@@ -58,12 +57,19 @@ def preprocessor(config: ModelConfig) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(folder: str | os.PathLike, generator: keras.Model, config: ModelConfig, split: dict | None = None) -> None:
+def save(
+    folder: str | os.PathLike,
+    generator: keras.Model,
+    config: ModelConfig,
+    split: dict | None = None,
+    licence: str | None = None,
+) -> None:
     """Write a generator as a preset, whole or not at all.
 
     Args:
         generator: of `networks.build(config)`.
         split: see `checkpoints.save_checkpoint`.
+        licence: of the weights, where it is known.
 
     Raises:
         UserError: what is there is no preset, or holds more than one; or the folder cannot be written.
@@ -82,7 +88,7 @@ def save(folder: str | os.PathLike, generator: keras.Model, config: ModelConfig,
                 "lipgan_keras_version": __version__,
                 "keras_version": keras.__version__,
                 "parameter_count": generator.count_params(),
-                "license": LICENCE,
+                "license": licence,
             },
         },
         PREPROCESSOR: {
