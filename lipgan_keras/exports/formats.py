@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..utils import files
 from ..utils.errors import Unsupported, UserError
 
@@ -89,6 +91,7 @@ def _litert(generator, path):
 
 
 def _onnx(generator, path):
+    generator([np.zeros((1, *x.shape[1:]), np.float32) for x in generator.inputs], training=False)  # as Keras asks for
     generator.export(os.fspath(path), format="onnx", verbose=False)
     import onnx
 
