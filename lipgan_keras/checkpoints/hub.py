@@ -56,6 +56,8 @@ def download(name: str) -> Path:
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     if not REPOSITORY.fullmatch(repository) or (revision and not REVISION.fullmatch(revision)):
         raise UserError(f"{name}: is no name of a repository; write hf://user/name, or hf://user/name@revision")
+    # Before it is imported: it would ask for a list of programs that it may be called by, and tell the Hub which it is.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         import huggingface_hub
     except ImportError as error:
@@ -64,8 +66,9 @@ def download(name: str) -> Path:
     if COMMIT.fullmatch(revision) and (kept := _kept(huggingface_hub, repository, revision)):
         return kept
     try:
-        commit = _look(huggingface_hub, name, repository, revision or None)
-        return Path(_snapshot(huggingface_hub, repository, commit))
+        _look(huggingface_hub, name, repository, revision or None)
+        # By the branch's name and not by its commit, so that the cache knows the branch.
+        return Path(_snapshot(huggingface_hub, repository, revision or None))
     except UserError:
         raise
     except Exception as error:  # of the libraries below, of many kinds
@@ -79,7 +82,7 @@ def download(name: str) -> Path:
 
 
 def _look(hub, name, repository, revision):
-    """The commit that a revision is. Whether it has the three files, and how large they are, is asked before any comes.
+    """See that a revision has the three files, and how large they are, before any comes.
 
     Raises:
         UserError: one is missing, or too large.
@@ -94,7 +97,6 @@ def _look(hub, name, repository, revision):
         most = presets.MOST_BYTES[file]
         if (sizes[file] or 0) > most:
             raise UserError(f"{name}: its {file} is larger than {most >> 20:,} MiB, which no file of a preset is")
-    return found.sha
 
 
 def _snapshot(hub, repository, revision, **options):

@@ -177,8 +177,7 @@ class Hub:
         assert sorted(allow_patterns) == sorted(presets.FILES)
         if local_files_only and not self.cached:
             raise FileNotFoundError("not in the cache")
-        if not local_files_only:
-            assert revision == self.sha and not self.error
+        assert local_files_only or not self.error
         self.cached = True
         return str(self.folder)
 
