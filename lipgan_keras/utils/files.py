@@ -89,33 +89,54 @@ def replacing_folder(folder: str | os.PathLike) -> Iterator[Path]:
         UserError: the folder above cannot be made or written to, or `folder` is a file.
     """
     folder = Path(folder)
+    folder = folder.resolve() if folder.is_symlink() else folder
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; name a folder")
     check_writable(folder.parent)
     _remove_left(folder)
-    prefix, suffix = _affixes(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=folder.parent))
-    handle = os.open(temporary, os.O_RDONLY)
-    _lock(handle, wait=True)
-    old = temporary.with_name(f"{temporary.name}.old")
+    handle, temporary = _locked_folder(folder)
     try:
         with naming(folder):
             yield temporary
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o777 & ~umask)
-        if folder.exists():
-            os.rename(folder, old)
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if old.exists():
-                os.rename(old, folder)
-            raise
+        _take_place(temporary, folder)
     finally:
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _locked_folder(path):
+    """A new folder beside `path`: as `_locked_temporary`."""
+    prefix, suffix = _affixes(path)
+    while True:
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        try:
+            handle = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took it for one that was left
+        except OSError:  # Windows opens no folders
+            return None, temporary
+        if not _lock(handle, wait=True) or temporary.exists():
+            return handle, temporary
         os.close(handle)
+
+
+def _take_place(temporary, folder):
+    """Rename a folder to another that may be there; that one is removed afterwards, or stays on any failure."""
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = temporary.with_name(f"{temporary.name}.old")
+    try:
+        os.rename(folder, old)
+        os.rename(temporary, folder)
+    finally:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_room(folder: str | os.PathLike, size: int) -> None:
@@ -169,7 +190,7 @@ def _remove_left(path):
                 _remove_unlocked(entry.path, entry.is_dir())
 
 
-def _remove_unlocked(name, is_folder):
+def _remove_unlocked(name, is_folder=False):
     with contextlib.suppress(OSError):
         handle = os.open(name, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
