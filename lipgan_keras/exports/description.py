@@ -23,8 +23,8 @@ from ..face import cropping, regions
 FORMAT = 1
 BGR = ["blue", "green", "red"]
 PASTE = (
-    "scale the image to the crop's box in the frame, and paste mouth and chin with a soft edge; the upper half is the "
-    "frame's own and may be left out"
+    "scale the image to the crop's box in the frame, and paste mouth and chin with a soft edge; the upper half "
+    "repeats the frame's and may be left out"
 )
 
 
