@@ -19,6 +19,8 @@ from .words import told
 REGIONS = [("Mouth and chin", "jaw"), ("Mouth only", "mouth"), ("The original's rectangle", "face")]
 POLL = 0.25  # seconds between two looks at how far a job is
 MOST_PAD = 500  # pixels
+TO_STATUS = "() => { document.querySelector('#status').scrollIntoView({block: 'center', behavior: 'smooth'}) }"
+TO_RESULTS = "() => { document.querySelector('#results')?.scrollIntoView({block: 'nearest', behavior: 'smooth'}) }"
 LOOKS_AT_ONCE = 2  # pictures in which faces are looked for at once
 
 
@@ -161,14 +163,16 @@ class Page:
         ]  # fmt: skip
         # All wait at the desk, where they see their place: Gradio's own line holds nobody back.
         free = {"concurrency_limit": None, **hidden}
-        self.make_button.click(self.make, inputs, outputs, **free)
-        self.try_button.click(self.try_one, inputs, outputs, **free)
+        for button, work in ((self.make_button, self.make), (self.try_button, self.try_one)):
+            button.click(None, js=TO_STATUS)
+            button.click(work, inputs, outputs, **free).then(None, js=TO_RESULTS)
         self.stop_button.click(self.stop, None, self.stop_button, queue=False, **hidden)
         for name, button in self.example_buttons.items():
             filled = button.click(
                 lambda name=name: self.example(name), None, [self.picture, self.clip, self.voice], **hidden
             )
-            filled.then(self.make, inputs, outputs, **free)
+            made = filled.then(None, js=TO_STATUS).then(self.make, inputs, outputs, **free)
+            made.then(None, js=TO_RESULTS)
 
     # What a visitor gives
 
@@ -201,10 +205,11 @@ class Page:
         except Exception as error:  # noqa: BLE001 - told on the page
             yield gr.skip(), hide, nobody, _note(told(error, path), "error")
             return
-        count, boxed = len(seen.boxes), self._drawn(visitor, seen.largest)
+        count = len(seen.boxes)
         if count == 1:
-            yield gr.skip(), gr.update(visible=True, value=boxed, label="The face that will speak"), nobody, hide
+            yield gr.skip(), hide, nobody, _note("One face found.")
             return
+        boxed = self._drawn(visitor, seen.largest)
         choices = [(f"Face {number + 1}", str(number)) for number in range(count)] + [("All of them", "all")]
         who = gr.update(visible=True, choices=choices, value=str(seen.largest))
         label = f"{count} faces found: click the one that is to speak"
@@ -331,7 +336,7 @@ class Page:
             faces.save(result, outfile)
             text = "One frame, at the loudest moment of the voice. Set other options, or make the video."
         else:
-            text = f"{result.seconds:.1f} seconds, made in {result.elapsed:.1f}."
+            text = f"{result.seconds:.1f} seconds of video, made in {result.elapsed:.1f} seconds."
             text += " It was stopped, and ends there." if result.stopped else ""
             without = result.frames_without_face
             text += f" {without} of {result.frames} frames show no face, and stay as they were." if without else ""

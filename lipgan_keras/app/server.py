@@ -88,6 +88,15 @@ def build(studio, limits: Limits, folder: Path):
         Live(studio, limits, folder).add_to(app)
     font = ["system-ui", "sans-serif"]  # others would come from Google
     theme = gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=font, font_mono=["ui-monospace", "monospace"])
+    theme.set(  # darker than it has them, for those who see little
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
+        color_accent="*primary_700",
+    )
     blocks = Page(studio, desk, visitors, limits).build()
     app = gr.mount_gradio_app(
         app, blocks, "", theme=theme, css_paths=ASSETS / "page.css", footer_links=[], run_history=False, ssr_mode=False,
