@@ -63,7 +63,7 @@ class Desk:
         """
         with self._changed:
             if len(self._line) >= self._most + (self._at_work is None):
-                raise UserError(f"{len(self._line)} others wait already, more than this page takes; try again later")
+                raise UserError("So many others wait already that the line is full; try again in a few minutes")
             job = Job(work)
             self._line.append(job)
             self._changed.notify_all()
