@@ -181,7 +181,11 @@ class _Line:
 
     async def _send(self):
         while True:
-            await self.socket.send_bytes(await self.frames.get())
+            data = await self.frames.get()
+            try:
+                await self.socket.send_bytes(data)
+            except RuntimeError:  # of Starlette's, where the line was closed meanwhile
+                raise WebSocketDisconnect(1006) from None
 
     def _feed(self):
         while not self.stop.is_set():

@@ -281,7 +281,7 @@ class Page:
             else:
                 yield await anyio.to_thread.run_sync(self._shown, visitor, picture, clip, job.result, outfile)
         except Exception as error:  # noqa: BLE001 - told on the page
-            text = await anyio.to_thread.run_sync(told, error, picture, clip, voice)
+            text = await anyio.to_thread.run_sync(told, error, picture, clip, voice, visitor.folder)
             yield {self.status: markup.said(text, "error")}
         finally:
             if job is not None and not job.over.is_set():  # the tab was closed
@@ -310,7 +310,7 @@ class Page:
             given[self.region],
             given[self.sharpen],
             [given[pad] or 0 for pad in self.pads],
-            _index(given[self.who]),
+            _chosen(given[self.who], visitor.seen),
             given[self.fps] if picture else None,
             given[self.label],
             given[self.offset],
@@ -358,6 +358,12 @@ class Page:
     def gone(self, request: gr.Request) -> None:
         """The tab was closed, or loaded anew."""
         self.visitors.leave(request.session_hash)
+
+
+def _chosen(who, seen):
+    """`Options.face_index`: the largest face needs no number, and is found faster."""
+    index = _index(who)
+    return None if seen is not None and index == seen.largest else index
 
 
 def _index(who):

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..utils.terminal import say
 from .limits import Limits
 
 PREFIX = "lipgan_page_"  # of folders with the files of visitors
+YOUNG = 60.0  # seconds in which such a folder may not be locked yet
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_RUN_HISTORY": "False",
@@ -127,13 +129,21 @@ class Guard:
                 message = message | {"headers": [*message.get("headers", []), *HEADERS.items()]}
             await send(message)
 
+        came = 0
+
+        async def no_more_than_may_be():  # of requests that do not say how long they are
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            return message if came <= self._most else {"type": "http.disconnect"}
+
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if any(part in scope["path"].lower() for part in FETCHING):
             await _refuse(with_headers, 403, "Addresses are not read.")
         elif length.isdigit() and int(length) > self._most:
             await _refuse(with_headers, 413, "The file is larger than this page takes.")
         else:
-            await self._app(scope, receive, with_headers)
+            await self._app(scope, no_more_than_may_be, with_headers)
 
 
 async def _refuse(send, status, text):
@@ -171,8 +181,10 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 def _folder() -> Iterator[Path]:
     """A folder for the files of visitors, that goes with this program; those of programs that were killed go too."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, filelock.Timeout), filelock.FileLock(left / ".lock", timeout=0):
-            shutil.rmtree(left)
+        with contextlib.suppress(OSError, filelock.Timeout):
+            if left.stat().st_mtime < time.time() - YOUNG and not left.is_symlink():
+                with filelock.FileLock(left / ".lock", timeout=0):
+                    shutil.rmtree(left)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import itertools
 import secrets
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from .desk import Desk, Job
@@ -30,17 +32,15 @@ class Visitor:
     uploads: set[Path] = dataclasses.field(default_factory=set)
     job: Job | None = None
     seen: Seen | None = None
-    made: int = 0
+    numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
 
     def new(self, suffix: str) -> Path:
         """A path in the folder that was never used: browsers keep what they know by its name."""
-        self.made += 1
-        return self.folder / f"{self.made}{suffix}"
+        return self.folder / f"{next(self.numbers)}{suffix}"
 
     def result(self, name: str) -> Path:
         """A path for a result under a name that is good to download."""
-        self.made += 1
-        folder = self.folder / str(self.made)
+        folder = self.folder / str(next(self.numbers))
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
