@@ -272,6 +272,44 @@ def test_what_cannot_be_used_is_said(given, browsers):
     until(lambda: "hour.wav: lasts 80 seconds, and 60 are the most here" in visitor.text("#voice-note"))
 
 
+def test_camera_and_microphone(given, browsers):
+    """The browser's own test camera shows no face, which tells that its picture and its video came."""
+    visitor = browsers(f"--use-file-for-fake-audio-capture={given / 'long.wav'}").open()
+
+    def press(part, pattern):
+        """A button by its label, its text or its class."""
+        find = (
+            "[...document.querySelectorAll(arguments[0] + ' button')].find("
+            "(b) => b.offsetParent && RegExp(arguments[1], 'i').test([b.ariaLabel, b.innerText, b.className].join()))"
+        )
+        until(lambda: visitor.script(f"{find} !== undefined", part, pattern))
+        visitor.script(f"{find}.click()", part, pattern)
+
+    press("#picture", "capture from camera")
+    press("#picture", "access webcam")
+    press("#picture", "capture photo")
+    until(lambda: "no face found" in visitor.text("#face-note"))
+    visitor.script("[...document.querySelectorAll('button[role=tab]')].find((b) => b.innerText === 'Video').click()")
+    press("#clip", "camera")
+    press("#clip", "access webcam")
+    press("#clip", "capture-button")
+    time.sleep(1.5)
+    press("#clip", "capture-button")
+    until(lambda: ".webm: no face found" in visitor.text("#face-note"))
+    visitor.open()
+    visitor.give("picture", given / "portrait.jpg")
+    press("#voice", "record audio")
+    press("#voice", "record-button")
+    time.sleep(3)
+    press("#voice", "stop-button")
+    until(lambda: visitor.is_shown("#voice #waveform, #voice .waveform-container"))
+    visitor.agree()
+    visitor.click("#make")
+    visitor.status("seconds of video")
+    assert 1 < visitor.plays() < 20
+    assert np.abs(audio_file.load_audio(visitor.result())).max() > 0.05
+
+
 def test_a_file_of_500_mb_is_refused_before_it_is_sent(server):
     request = urllib.request.Request(
         f"{server[0]}gradio_api/upload",

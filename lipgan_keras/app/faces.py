@@ -13,6 +13,7 @@ from ..media import video_reader
 from ..utils.errors import UserError
 
 FRAMES = 250  # of a video, in which a face is looked for
+PROBES = (12,)  # frames spread over a video of which one is to show a face: fewer than the run tries, as one waits
 SIDE = 1920  # pixels of the picture in which faces are looked for, as in the run
 SHOWN = 960  # pixels of the picture that is shown
 CHOSEN, OTHER, WHITE = (79, 200, 55), (170, 170, 170), (255, 255, 255)  # BGR
@@ -69,7 +70,7 @@ def look(path: str | os.PathLike) -> Seen:
     Raises:
         UserError: it cannot be read, or shows no face.
     """
-    turn = looks.turn_of(path)
+    turn = looks.turn_of(path, probes=PROBES)
     if turn is not None:
         is_still = video_reader.file_kind(path) == "still"
         for frame in itertools.islice(video_reader.read_frames(path), FRAMES):

@@ -10,6 +10,8 @@ from PIL import Image
 from ..media import container, demux, probe
 from ..utils.errors import UserError
 
+MEGABYTE = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -17,7 +19,7 @@ class Limits:
 
     Attributes:
         seconds: of sound.
-        megabytes: of a file, 10^6 bytes each.
+        megabytes: of a file, 2^20 bytes each.
         megapixels: of a picture, or of a frame of a video, 10^6 pixels each.
         waiting: runs that may wait for their turn.
         live: visitors who may speak live at once; 0: nobody.
@@ -34,7 +36,7 @@ class Limits:
     @property
     def bytes(self) -> int:
         """Of a file, at most."""
-        return round(self.megabytes * 1e6)
+        return round(self.megabytes * MEGABYTE)
 
     def check_face(self, path: str | os.PathLike) -> None:
         """See that a picture or a video may be used.
@@ -83,7 +85,7 @@ class Limits:
             raise UserError(f"{path}: is no longer here; give it again") from None
         if size > self.bytes:
             raise UserError(
-                f"{path}: has {size / 1e6:.0f} MB, and {self.megabytes:g} MB are the most here; make it smaller"
+                f"{path}: has {size / MEGABYTE:.0f} MB, and {self.megabytes:g} MB are the most here; make it smaller"
             )
 
 

@@ -13,8 +13,8 @@ def header(live: bool) -> str:
     """The top of the page."""
     link = '<a class="lg-link" href="live">Speak live with your microphone →</a>' if live else ""
     return (
-        '<header class="lg-header"><div><h1>Make a face speak</h1><p>Give a face and a voice. You get a video of that '
-        f"face saying it. Nothing leaves this server.</p></div>{link}</header>"
+        '<header class="lg-header"><div><h1>Make a face speak</h1><p>Give a face and a voice, and get a video of the '
+        f"face saying it.</p></div>{link}</header>"
     )
 
 
@@ -46,8 +46,8 @@ def footer(limits: Limits) -> str:
     return (
         f'<footer class="lg-footer"><p>Files: up to {limits.megabytes:g} MB and {limits.megapixels:g} megapixels; '
         f"sound: up to {limits.seconds:g} seconds. Your files and results are deleted when you close or reload this "
-        "tab. Videos made here say in their metadata that they are synthetic. Say so too where you show them.</p>"
-        "</footer>"
+        "tab, and nobody else is given them. Videos made here say in their metadata that they are synthetic. Say so "
+        "too where you show them.</p></footer>"
     )
 
 

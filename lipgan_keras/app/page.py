@@ -84,8 +84,8 @@ class Page:
                 )
         self.face_note = gr.HTML(visible=False, elem_id="face-note")
         self.boxed = Picture(
-            visible=False, interactive=False, type="filepath", label="Click the face that is to speak", height=240,
-            elem_id="boxed", buttons=[],
+            visible=False, interactive=False, type="filepath", show_label=False, height=240, elem_id="boxed",
+            buttons=[],
         )  # fmt: skip
         self.who = gr.Radio([], visible=False, label="Who speaks", elem_id="who")
 
@@ -212,8 +212,8 @@ class Page:
         boxed = self._drawn(visitor, seen.largest)
         choices = [(f"Face {number + 1}", str(number)) for number in range(count)] + [("All of them", "all")]
         who = gr.update(visible=True, choices=choices, value=str(seen.largest))
-        label = f"{count} faces found: click the one that is to speak"
-        yield gr.skip(), gr.update(visible=True, value=boxed, label=label), who, hide
+        note = _note(f"{count} faces found. Click the one that is to speak.")
+        yield gr.skip(), gr.update(visible=True, value=boxed), who, note
 
     def _give(self, visitor, path):
         if path is not None and not self.studio.is_example(path):

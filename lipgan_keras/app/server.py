@@ -98,6 +98,14 @@ def build(studio, limits: Limits, folder: Path):
         checkbox_border_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
         color_accent="*primary_700",
+        block_title_background_fill="none",
+        block_title_background_fill_dark="none",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_padding="0",
+        block_label_text_color="*primary_700",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_background_color_selected="*primary_700",
     )
     blocks = Page(studio, desk, visitors, limits).build()
     app = gr.mount_gradio_app(

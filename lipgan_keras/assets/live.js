@@ -10,8 +10,21 @@ function say(text, isError = false) {
   byId("said").className = isError ? "error" : "";
 }
 
+// What is chosen, before it speaks
+async function show(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode().catch(() => {}); // a kind that browsers do not know, and the server may
+  if (!image.naturalWidth || state.socket) return;
+  const canvas = byId("shown"), scale = Math.min(1, 1280 / Math.max(image.naturalWidth, image.naturalHeight));
+  canvas.width = Math.round(scale * image.naturalWidth);
+  canvas.height = Math.round(scale * image.naturalHeight);
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+}
+
 function choose(example) {
   state.example = example;
+  show(example === null ? URL.createObjectURL(state.photo) : `live-files/${example}`);
   if (example !== null) {
     state.photo = null;
     byId("file").value = "";
@@ -72,6 +85,7 @@ function told({ data }) {
   const message = JSON.parse(data);
   if (message.ready) {
     say("Speak!");
+    byId("shown").scrollIntoView({ block: "nearest", behavior: "smooth" });
     listen().catch((error) => stop(error.message));
   } else stop(message.end);
 }
