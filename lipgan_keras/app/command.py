@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from ..inference.options import ENGINES
 from ..utils import cli
 from ..utils.errors import UserError
 from .limits import Limits
@@ -45,7 +46,7 @@ def _add_generators(parser):
         metavar="FILE",
         help="generators that visitors may choose from, the first one being the default (default: the one that ships)",
     )
-    parser.add_argument("--engine", choices=("auto", "openvino", "keras"), default="auto", help="see inference.py")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="see inference.py")
     cli.add_plugin_flag(parser)
 
 
