@@ -269,6 +269,8 @@ class Page:
         try:
             work, outfile = await anyio.to_thread.run_sync(self._work, visitor, given, tries)
             job = visitor.job = self.desk.join(work)
+            if visitor.gone:  # meanwhile
+                self.desk.end(job)
             yield {self.make_button: gr.update(interactive=False), self.try_button: gr.update(interactive=False),
                    self.stop_button: gr.update(visible=True, interactive=True, value="Stop")}  # fmt: skip
             while not job.over.is_set():

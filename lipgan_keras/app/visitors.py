@@ -26,12 +26,14 @@ class Visitor:
         uploads: files in Gradio's folder that they have given.
         job: the last one that they started.
         seen: the faces of the picture that they gave last.
+        gone: whether the tab is closed.
     """
 
     folder: Path
     uploads: set[Path] = dataclasses.field(default_factory=set)
     job: Job | None = None
     seen: Seen | None = None
+    gone: bool = False
     numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
 
     def new(self, suffix: str) -> Path:
@@ -79,6 +81,7 @@ class Visitors:
             visitor = self._there.pop(session or "nobody", None)
         if visitor is None:
             return
+        visitor.gone = True
         job = visitor.job
         if job is not None:
             self._desk.end(job)
