@@ -470,6 +470,7 @@ def test_what_a_batch_lacks(tmp_path, capsys, results, kind):
             result = left.pop(0)
             if isinstance(result, Exception):
                 raise result
+            outfile.write_bytes(b"made")
             return Summary(outfile, broken=result)
 
     pairs = table(tmp_path / "pairs.csv", [("a.png", "a.wav", f"{i}.mp4") for i in range(2)])
@@ -481,6 +482,21 @@ def test_what_a_batch_lacks(tmp_path, capsys, results, kind):
         assert type(caught.value) is kind and "pairs.csv" in str(caught.value)
     said = capsys.readouterr()
     assert said.err.count("damaged at 1.0 s") == ("damaged at 1.0 s" in results) and not left
+
+
+def test_two_names_of_one_file_in_a_batch(tmp_path, capsys):
+    """Some discs take capital letters for small ones, so that a row names another's file. A hard link does so here."""
+
+    class Stub:
+        def run(self, face, audio, outfile, **options):
+            outfile.write_bytes(b"made")
+            outfile.with_name("B.mp4").hardlink_to(outfile)
+            return Summary(outfile)
+
+    pairs = table(tmp_path / "pairs.csv", [("a.png", "a.wav", "b.mp4"), ("a.png", "a.wav", "B.mp4")])
+    with pytest.raises(Incomplete, match="1 of 2 could not be made"):
+        batch.run(Stub(), pairs, tmp_path)
+    assert "B.mp4: is the same file as" in capsys.readouterr().err
 
 
 def test_a_pair_that_fails_oddly_stops_no_other(tmp_path, media, painter, capfd, monkeypatch):
