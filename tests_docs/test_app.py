@@ -47,10 +47,11 @@ LIMITS = ["--seconds", "60", "--megabytes", "3", "--megapixels", "5", "--live_se
 PATIENCE = 120  # seconds; machines that run tests are busy
 
 
-def until(condition, seconds=PATIENCE):
+def until(condition, seconds=PATIENCE, seen=str):
+    """Wait for it; `seen` says what there is instead."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "nothing came of it"
+        assert time.monotonic() < end, f"nothing came of it; {seen()}"
         time.sleep(0.1)
     return value
 
@@ -288,20 +289,27 @@ def test_camera_and_microphone(given, browsers):
             "[...document.querySelectorAll(arguments[0] + ' button')].find("
             "(b) => b.offsetParent && RegExp(arguments[1], 'i').test([b.ariaLabel, b.innerText, b.className].join()))"
         )
-        until(lambda: visitor.script(f"{find} !== undefined", part, pattern))
+        until(
+            lambda: visitor.script(f"{find} !== undefined", part, pattern), seen=lambda: (pattern, visitor.text(part))
+        )
         visitor.script(f"{find}.click()", part, pattern)
 
-    press("#picture", "capture from camera")
-    press("#picture", "access webcam")
+    def camera(part):
+        """Turn it on, and wait for its picture: the button is there before."""
+        press(part, "capture from camera")
+        press(part, "access webcam")
+        until(lambda: visitor.script("document.querySelector(arguments[0] + ' video')?.videoWidth > 0", part))
+        time.sleep(1)
+
+    camera("#picture")
     press("#picture", "capture photo")
     until(lambda: "no face found" in visitor.text("#face-note"))
     visitor.script("[...document.querySelectorAll('button[role=tab]')].find((b) => b.innerText === 'Video').click()")
-    press("#clip", "camera")
-    press("#clip", "access webcam")
+    camera("#clip")
     press("#clip", "capture-button")
-    time.sleep(1.5)
+    time.sleep(3)
     press("#clip", "capture-button")
-    until(lambda: ".webm: no face found" in visitor.text("#face-note"))
+    until(lambda: ".webm: no face found" in visitor.text("#face-note"), seen=lambda: visitor.text("body"))
     visitor.open()
     visitor.give("picture", given / "portrait.jpg")
     press("#voice", "record audio")
