@@ -23,7 +23,7 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SCRIPTS = {"lipgan-inference", "lipgan-train", "lipgan-preprocess", "lipgan-evaluate"}
+SCRIPTS = {"lipgan-inference", "lipgan-train", "lipgan-preprocess", "lipgan-evaluate", "lipgan-app"}
 
 
 def normal(requirements):
@@ -40,7 +40,7 @@ def of_file(name):
 
 def test_requirements_files_say_what_pyproject_says():
     assert of_file("requirements.txt") == (normal(PROJECT["dependencies"]), [])
-    for extra in ("eval", "puppets", "hf", "export", "test"):
+    for extra in ("app", "eval", "puppets", "hf", "export", "test"):
         assert of_file(f"requirements-{extra}.txt") == (normal(EXTRAS[extra]), ["requirements.txt"])
 
 
@@ -118,6 +118,7 @@ def test_wheel_says_what_pyproject_says(metadata):
     assert metadata.metadata["License-Expression"] == "MIT"
     assert metadata.metadata["Requires-Python"] == "<3.14,>=3.10"
     assert set(metadata.metadata.get_all("Provides-Extra")) == {
+        "app",
         "eval",
         "puppets",
         "heif",
