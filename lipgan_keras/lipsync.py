@@ -44,8 +44,9 @@ class LipSync:
     A checkpoint with blocks of your own needs `blocks.load_plugin` before.
 
     Args:
-        model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what
-            `engine.load` returns, or an object like it: `config`, `name`, and a call (faces, windows) -> images.
+        model: a generator's checkpoint, of this project or of Keras 2.2.4, or the folder of a preset; None: the one
+            that ships; or what `engine.load` returns, or an object like it: `config`, `name`, and a call (faces,
+            windows) -> images.
         engine: "auto", "openvino" or "keras"; see `engine.load`.
         batch_size: faces that the generator is given at once.
         audio_offset_ms: overrides the checkpoint's; positive hears a later window.
@@ -62,6 +63,7 @@ class LipSync:
         audio_offset_ms: float | None = None,
     ):
         model = checkpoints.or_shipped(model)
+        self._checkpoint = model if isinstance(model, (str, os.PathLike)) else None
         self._engine: Any = None if isinstance(model, (str, os.PathLike)) else model
         self._load = lambda: inference_engine.load(model, engine, batch_size, audio_offset_ms)
         self.batch_size = batch_size
@@ -70,6 +72,37 @@ class LipSync:
             self.config = self._engine.config
         else:
             self.config = checkpoints.read_config(model).with_audio_offset(audio_offset_ms)
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, **options) -> "LipSync":
+        """A preset, which is a generator with all that is needed to use it.
+
+            LipSync.from_preset("hf://user/name").run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
+
+        Args:
+            preset: "lipsync", the one that ships; a checkpoint's file; a folder with config.json, model.weights.h5 and
+                preprocessor.json, as `save_to_preset` writes it; or "hf://user/name", or "hf://user/name@revision",
+                a repository of the Hugging Face Hub with such files. These three are downloaded and kept in the cache
+                of huggingface_hub, so that the network is not needed again.
+            options: see `LipSync`.
+
+        Raises:
+            UserError: there is no such preset, it cannot be downloaded, huggingface_hub is missing, or it cannot be
+                used.
+        """
+        return cls(checkpoints.find_preset(preset), **options)
+
+    def save_to_preset(self, folder: str | os.PathLike) -> None:
+        """Write the generator as a folder with config.json, model.weights.h5 and preprocessor.json.
+
+        A preset that is there is replaced, nothing else.
+
+        Raises:
+            UserError: the folder holds something else or cannot be written, or this was made of an engine.
+        """
+        if self._checkpoint is None:
+            raise UserError(f"{folder}: cannot be written, as this LipSync was given an engine; give it a checkpoint")
+        checkpoints.save_preset(self._checkpoint, folder, self.config.audio_offset_ms)
 
     @property
     def engine(self):

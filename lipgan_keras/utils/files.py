@@ -8,6 +8,7 @@ import hashlib
 import mmap
 import os
 import re
+import shutil
 import stat
 import sys
 import tempfile
@@ -77,6 +78,77 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+@contextlib.contextmanager
+def replacing_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Give an empty temporary folder beside `folder`; it takes its place on success, and is removed on any failure.
+
+    A process that is killed leaves the old folder or the new one; between two renames the old one has a name that
+    begins with a dot. One that was left is removed as those of `replacing` are.
+
+    Raises:
+        UserError: the folder above cannot be made or written to, or `folder` is a file.
+    """
+    folder = Path(folder)
+    folder = folder.resolve() if folder.is_symlink() else folder
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder")
+    check_writable(folder.parent)
+    _remove_left(folder)
+    handle, temporary = _locked_folder(folder)
+    try:
+        with naming(folder):
+            yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o777 & ~umask)
+        _take_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _locked_folder(path):
+    """A new folder beside `path`: as `_locked_temporary`."""
+    prefix, suffix = _affixes(path)
+    while True:
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        try:
+            handle = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took it for one that was left
+        except OSError:  # Windows opens no folders
+            return None, temporary
+        if not _lock(handle, wait=True) or temporary.exists():
+            return handle, temporary
+        os.close(handle)
+
+
+def _take_place(temporary, folder):
+    """Rename a folder to another that may be there; that one is removed afterwards, or stays on any failure."""
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = temporary.with_name(f"{temporary.name}.old")
+    try:
+        os.rename(folder, old)
+        os.rename(temporary, folder)
+    finally:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_room(folder: str | os.PathLike, size: int) -> None:
+    """See that `size` bytes find room on the disc of a folder, before a library writes there that a full disc crashes.
+
+    Raises:
+        OSError: they do not.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder))
+
+
 def _affixes(path):
     """What the names of temporary files of `path` begin and end with."""
     # Of names of 255 bytes, which those added would break
@@ -114,16 +186,16 @@ def _remove_left(path):
     left = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if left.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                _remove_unlocked(entry.path)
+            if left.fullmatch(entry.name) and not entry.is_symlink():
+                _remove_unlocked(entry.path, entry.is_dir())
 
 
-def _remove_unlocked(name):
+def _remove_unlocked(name, is_folder=False):
     with contextlib.suppress(OSError):
-        handle = os.open(name, os.O_RDWR)
+        handle = os.open(name, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
             if _lock(handle, wait=False):
-                os.unlink(name)
+                shutil.rmtree(name) if is_folder else os.unlink(name)
         finally:
             os.close(handle)
 
