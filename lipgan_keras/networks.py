@@ -4,7 +4,7 @@ for two audio front ends; then our own two, a lip-sync and a visual-quality disc
 Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. (Under Keras's policy "mixed_bfloat16" so are
 inputs and outputs; what is normalised over a whole sample stays float32 within.) Layers carry the names that Keras
 2.2.4 would give them, numbered in the order in which they are made (face encoder, audio encoder, decoder): that order
-is what ties the weights of a released checkpoint to these models.
+is what ties the weights of a released checkpoint to these models::
 
     python -m lipgan_keras.networks   # lists the blocks that a generator can be made of, see `blocks`
 """
