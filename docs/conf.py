@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -64,6 +66,7 @@ toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
+SHORT = 30  # letters
 OPTIONAL = ("lesson", "app", "exports")  # pages that a checkout may lack; the table of contents then leaves them out
 
 
@@ -74,5 +77,13 @@ def leave_out(app, name, source):
         source[0] = "".join(line for line in source[0].splitlines(True) if line.strip() not in absent)
 
 
+def keep_together(app, doctree):
+    """Mark short pieces of code, which are not to be broken after the dashes of a flag."""
+    for literal in doctree.findall(nodes.literal):
+        if len(literal.astext()) <= SHORT:
+            literal["classes"].append("short")
+
+
 def setup(app):
     app.connect("source-read", leave_out)
+    app.connect("doctree-read", keep_together)

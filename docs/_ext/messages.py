@@ -1,7 +1,7 @@
 """The directive `messages`: every line that the code can end with, read from its source.
 
-`{messages} media face` lists those of some wings or modules in alphabetical order. `...` stands for what differs from case
-to case.
+`{messages} media face` lists those of some wings or modules in alphabetical order. `...` stands for what differs from
+case to case.
 """
 
 import ast
