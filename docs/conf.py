@@ -53,6 +53,8 @@ nb_execution_mode = "off"
 nb_ipywidgets_js: dict = {}
 # `name` in a docstring is code.
 default_role = "code"
+# Quotes become curly; the two dashes of a flag stay two.
+smartquotes_action = "qe"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -29,9 +29,8 @@ def mean_absolute_error(targets, predictions):
 
 
 def lip_weighted_mae(targets, predictions, masks, weight):
-    """Weighted mean of the absolute difference of targets and predictions.
+    """Weighted mean of the absolute difference: `weight` inside the lips, 1 outside, 1 + (weight - 1) m in between.
 
-    A pixel weighs `weight` inside the lips, 1 outside, and 1 + (weight - 1) m where the mask is m.
     With weight 1 it is `mean_absolute_error`.
 
     Args:

@@ -86,19 +86,24 @@ def test_pages_hold_what_directives_and_drawings_are_to_make(site):
 def test_every_public_name_of_the_reference_has_a_docstring():
     """What stands in the reference is what has a docstring: a function without one would be missing silently."""
     code = (
-        "import importlib, inspect, re, sys; wrong = []\n"
-        "for module in sys.argv[1:]:\n"
+        "import importlib, inspect, sys; wrong = []; left_out = sys.argv[1].split(', ')\n"
+        "for module in sys.argv[2:]:\n"
         "    there = importlib.import_module(module)\n"
         "    assert there.__doc__, module\n"
         "    for name, one in vars(there).items():\n"
         "        if inspect.isfunction(one) or inspect.isclass(one):\n"
-        "            if one.__module__ == module and not name.startswith('_') and not (one.__doc__ or '').strip():\n"
+        "            ours = one.__module__ == module and not name.startswith('_') and name not in left_out\n"
+        "            if ours and not (one.__doc__ or '').strip():\n"
         "                wrong.append(module + '.' + name)\n"
         "print(*wrong); sys.exit(bool(wrong))\n"
     )
-    named = re.findall(r"automodule:: (\S+)", (ROOT / "docs" / "reference" / "inside.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "reference" / "inside.md").read_text(encoding="utf-8")
+    named = re.findall(r"automodule:: (\S+)", page)
+    left_out = ", ".join(re.findall(r":exclude-members: (.+)", page))
     assert len(named) > 10
-    done = subprocess.run([sys.executable, "-c", code, *named], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, left_out, *named], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -5,6 +5,7 @@ The same parsers read the command lines of the how-to pages in tests_docs/.
 
 import argparse
 import importlib
+import importlib.util
 import re
 import sys
 from unittest import mock
@@ -13,7 +14,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 # What is typed after `python` -> the module and the function that parse it, and what that function is given
-COMMANDS: dict[str, tuple] = {
+_ALL: dict[str, tuple] = {
     "inference.py": ("lipgan_keras.inference.command", "main"),
     "train.py": ("lipgan_keras.training.command", "main"),
     "preprocess.py": ("lipgan_keras.puppets.preprocessing", "main"),
@@ -28,6 +29,9 @@ COMMANDS: dict[str, tuple] = {
     "-m lipgan_keras.report": ("lipgan_keras.evaluation.report", "main"),
     "-m lipgan_keras.judging": ("lipgan_keras.evaluation.mean_opinion", "main"),
 }
+
+# Those that this checkout has
+COMMANDS = {name: found for name, found in _ALL.items() if importlib.util.find_spec(found[0].rsplit(".", 1)[0])}
 
 
 class _Reached(Exception):
@@ -69,12 +73,18 @@ def shown(action: argparse.Action) -> str:
         return ", ".join(action.option_strings)
     if isinstance(action, argparse.BooleanOptionalAction):
         return " / ".join(action.option_strings)
-    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else _kind_of(action))
     value = " ".join(value) if isinstance(value, tuple) else value
     value = {"+": f"{value} ...", "*": f"[{value} ...]", "?": f"[{value}]"}.get(str(action.nargs), value)
     if not action.option_strings:
         return value.lower()
     return f"{', '.join(action.option_strings)} {value}"
+
+
+def _kind_of(action):
+    """What a flag takes, where the parser has no word for it: what its type is."""
+    name = getattr(action.type, "__name__", "")
+    return {"existing": "PATH", "path": "PATH", "word": "NAME", "parse": "N", "int": "N"}.get(name, action.dest.upper())
 
 
 class Command(SphinxDirective):
@@ -84,6 +94,8 @@ class Command(SphinxDirective):
     final_argument_whitespace = True
 
     def run(self):
+        if self.arguments[0] not in COMMANDS:
+            raise self.error(f"no such command: {self.arguments[0]}")
         parser = parser_of(self.arguments[0])
         found = self._flags(parser)
         for action in parser._actions:
@@ -91,9 +103,9 @@ class Command(SphinxDirective):
                 summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
                 for name, sub in action.choices.items():
                     sub.prog = f"{parser.prog} {name}"
-                    found += [_line(sub), nodes.paragraph(text=_sentence(summaries.get(name, "")))]
+                    found += [_line(sub), _paragraph(summaries.get(name, ""))]
                     found += self._flags(sub)
-        return [nodes.paragraph(text=_sentence(parser.description or "")), *found]
+        return [_paragraph(parser.description or ""), *found]
 
     def _flags(self, parser):
         found: list[nodes.Node] = []
@@ -108,7 +120,7 @@ class Command(SphinxDirective):
                 term = nodes.term("", "", nodes.literal(text=shown(action)))
                 text = said(parser, action)
                 needed = " (needed)" if action.required and action.option_strings else ""
-                definition = nodes.definition("", nodes.paragraph(text=_sentence(text + needed)))
+                definition = nodes.definition("", _paragraph(text + needed))
                 listed += nodes.definition_list_item("", term, definition)
             found.append(listed)
         return found
@@ -125,9 +137,14 @@ def _line(parser):
     return block
 
 
-def _sentence(text):
+def _paragraph(text):
+    """A help text as a sentence, in which flags are code."""
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if not text or text.endswith(".") else ".")
+    text = text[:1].upper() + text[1:] + ("" if not text or text.endswith(".") else ".")
+    parts = re.split(r"(?<!\S)(--[a-z]\w*)", text)
+    return nodes.paragraph(
+        "", "", *[nodes.literal(text=part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
+    )
 
 
 def setup(app):
