@@ -41,6 +41,29 @@ SMALLER = (
     (r"(lipgan_keras\.networks.*)$", r"\1 --width 0.1"),
     (r"-b 16M", "-b 1M"),
 )
+# Two steps are over before TensorFlow would have traced a graph: every command of Python finds this, and runs eagerly.
+EAGERLY = """
+import importlib.abc, importlib.util, sys
+
+
+class Eagerly(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def then(module):
+            load(module)
+            module.config.run_functions_eagerly(True)
+
+        spec.loader.exec_module = then
+        return spec
+
+
+sys.meta_path.insert(0, Eagerly())
+"""
 FENCE = re.compile(
     r"(?:<!--(?P<note>[^>]*)-->\s*\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -53,6 +76,9 @@ RUN = [
     *(f"docs/howto/{p.name}" for p in (ROOT / "docs/howto").glob("*.md")),
 ]
 ALL = sorted({*RUN, "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))})
+
+
+ALONE: set[str] = set()  # blocks that need nothing made before, and that have run: pages may show the same
 
 
 @dataclasses.dataclass
@@ -233,6 +259,8 @@ def brought(material, tmp_path):
         shutil.copy(path, tmp_path)
     weights = tmp_path / "lipgan_keras" / "weights"
     weights.mkdir(parents=True)
+    (tmp_path / "eagerly").mkdir()
+    (tmp_path / "eagerly" / "sitecustomize.py").write_text(EAGERLY)
     (weights / "lipsync.h5").symlink_to(ROOT / "lipgan_keras" / "weights" / "lipsync.h5")
     return tmp_path
 
@@ -259,23 +287,22 @@ def needed_files(page: str) -> dict[str, str]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in RUN if any(b.reason is None for b in blocks_of(page))])
 def test_the_commands_of_a_page_run(page, brought):
-    """Those that go on with what an earlier page made find it: `before` runs these first."""
     for name, code in needed_files(page).items():
         (brought / name).write_text(code)
-    if page not in ("docs/howto/data.md", "docs/howto/no-data.md", "docs/howto/lrs2.md") and needs(page, "crops/"):
-        run(brought, "python preprocess.py --videos_data_root videos/ --final_data_root crops/ --num_workers 1\n", page)
-    for block in blocks_of(page):
-        if block.reason is None:
-            run(brought, smaller(block.text), page)
-
-
-def needs(page, what):
-    return any(what in block.text for block in blocks_of(page) if block.reason is None)
+    blocks = [smaller(block.text) for block in blocks_of(page) if block.reason is None]
+    made = next((i for i, text in enumerate(blocks) if "preprocess.py" in text), len(blocks))
+    if any("crops/" in text for text in blocks[:made]):  # what a reader has made on another page
+        run(brought, "python preprocess.py --videos_data_root videos/ --final_data_root crops/\n", page)
+    for text in blocks:
+        if text not in ALONE:
+            run(brought, text, page)
+        if not re.search(r"crops|logs|lrs2|generator", text):
+            ALONE.add(text)
 
 
 def run(folder, text, page):
     paths = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {"PYTHONPATH": f"{folder / 'eagerly'}{os.pathsep}{ROOT}", "PATH": paths}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=folder,
