@@ -284,7 +284,7 @@ def needed_files(page: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", [page for page in RUN if any(b.reason is None for b in blocks_of(page))])
 def test_the_commands_of_a_page_run(page, brought):
     for name, code in needed_files(page).items():
@@ -309,7 +309,7 @@ def run(folder, text, page):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, f"{page}\n{text}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
