@@ -12,7 +12,7 @@ import lipgan_keras
 ROOT = Path(lipgan_keras.__file__).parent
 CORE = {"networks", "blocks", "losses", "gan", "unsynced", "audio", "config"}
 PAPER = ("networks", "losses", "gan", "audio", "config")
-WINGS = {"utils", "media", "face", "data", "training", "inference", "evaluation", "live", "puppets"}
+WINGS = {"utils", "media", "face", "data", "training", "inference", "evaluation", "live", "puppets", "app"}
 # The rooms that each may use, besides the core and utils
 ARROWS = {
     "core": set(),
@@ -26,6 +26,7 @@ ARROWS = {
     "live": {"inference"},
     "evaluation": {"data", "face", "media", "inference"},
     "puppets": {"data", "face", "media", "inference"},
+    "app": {"inference", "live", "face", "media", "checkpoints", "puppets"},
 }
 # Modules in front that only open a wing for `python -m`, or hand on what is in one
 DOORS = {

@@ -21,6 +21,7 @@ try:
 except ImportError:  # Windows has none: what a killed process left stays there
     fcntl = None  # type: ignore[assignment]
 
+from . import processes
 from .errors import UserError
 
 MARK = b"lipgan_keras"  # is in every file of which nothing else tells that it was written here
@@ -32,11 +33,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
+def temporary_beside(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary file beside `path`, which is removed in the end.
 
     Makes the folder if need be. The temporary name keeps the suffix, which decides the format for some writers. The
-    file is locked while it is written. One that is not locked was left by a process that was killed, and is removed.
+    file is locked meanwhile. One that is not locked was left by a process that was killed, and is removed.
 
     Raises:
         UserError: the folder cannot be made or written to, or `path` is a folder, a pipe or a device.
@@ -45,23 +46,35 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     _check_place(path)
     check_writable(path.parent)
     _remove_left(path)
-    handle, name = _locked_temporary(path)
-    temporary = Path(name)
-    try:
-        with naming(path):
-            yield temporary
+    with processes.tidied():
+        handle, name = _locked_temporary(path)
+        temporary = Path(name)
+        try:
+            with naming(path):
+                yield temporary
+        except OSError as error:
+            if error.filename == name:
+                error.filename = os.fspath(path)  # the name that the user gave
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+            if handle is not None:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path as `temporary_beside` does, and rename it to `path` on success.
+
+    Raises:
+        UserError: of `temporary_beside`.
+    """
+    with temporary_beside(path) as temporary:
+        yield temporary
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
         os.replace(temporary, path)
-    except OSError as error:
-        if error.filename == name:
-            error.filename = os.fspath(path)  # the name that the user gave
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-        if handle is not None:
-            os.close(handle)
 
 
 def _affixes(path):

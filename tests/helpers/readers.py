@@ -22,9 +22,9 @@ import numpy as np
 
 from lipgan_keras import checkpoints
 from lipgan_keras.config import ModelConfig
-from lipgan_keras.data import claims, clip_folder, pack, preprocess
+from lipgan_keras.data import claims, clip_folder, look_through, pack, preprocess
 from lipgan_keras.data.splits import Split
-from lipgan_keras.evaluation import kept, mean_opinion, report
+from lipgan_keras.evaluation import kept, mean_opinion, report, summary
 from lipgan_keras.inference import batch
 from lipgan_keras.puppets import clips as puppets_clips
 from lipgan_keras.puppets import face_model, phones, utterance
@@ -131,9 +131,12 @@ def make(folder: Path) -> None:
     }
     results["videos"] = [record, record | {"name": "b", "status": "failed", "reason": "none"}]
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    (folder / "looked_through.json").write_text(json.dumps({"a": [1, 2, [3]]}), encoding="utf-8")
     (folder / "holder.json").write_text(json.dumps({"host": "h", "pid": 3, "since": "s"}), encoding="utf-8")
     owner = {"token": "t", "machine": "m", "pid": 3, "started": "4"}
     (folder / "owner.json").write_text(json.dumps(owner), encoding="utf-8")
+    features = {side: np.ones((3, 2048), "f4") for side in ("truth", "generated")}
+    np.savez(folder / "a.fid.npz", **features)
     np.savez(folder / "puppet.npz", made_with="x", opening=np.zeros(9, "f4"))
     np.savez(folder / "face.npz", **face_arrays(rng))
     marks = {"idx_to_landmark_verts": list(range(68))}
@@ -246,6 +249,8 @@ READERS = {
     "results": ("results.json", read_results),
     "holder": ("holder.json", read_holder),
     "owner": ("owner.json", read_owner),
+    "features": ("a.fid.npz", lambda path: summary.read_features(path, ["truth", "generated"])),
+    "looked": ("looked_through.json", look_through._known),
     "puppet": ("puppet.npz", lambda path: puppets_clips._is_made(path.with_suffix(".mp4"), "x", False)),
     "face": ("face.npz", face_model.FaceModel.load),
     "indices": ("vertex_indices.json", lambda path: face_model.FaceModel.load(path.with_name("face.npz"))),
