@@ -15,6 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 # What is typed after `python` -> the module and the function that parse it, and what that function is given
 _ALL: dict[str, tuple] = {
+    "app.py": ("lipgan_keras.app.command", "main"),
     "inference.py": ("lipgan_keras.inference.command", "main"),
     "train.py": ("lipgan_keras.training.command", "main"),
     "preprocess.py": ("lipgan_keras.puppets.preprocessing", "main"),
