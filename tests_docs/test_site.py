@@ -19,13 +19,16 @@ FETCHED = re.compile(
 )
 
 
+pytestmark = pytest.mark.timeout(900)  # the build takes half a minute, and much more on a machine that does other work
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The site, built from nothing with warnings as errors."""
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E", "-b", "html", "-d", out / "trees"]
     done = subprocess.run(
-        [*command, ROOT / "docs", out / "html"], capture_output=True, text=True, check=False, timeout=280
+        [*command, ROOT / "docs", out / "html"], capture_output=True, text=True, check=False, timeout=800
     )
     assert done.returncode == 0, done.stderr[-6000:]
     return out / "html"
