@@ -37,7 +37,7 @@ from .utils.errors import UserError
 
 
 class LipSync:
-    """Makes faces speak; the generator is loaded once.
+    """Makes faces speak; the generator is loaded once::
 
         LipSync().run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
 

@@ -1,14 +1,15 @@
 """Checkpoints: the project's own (one HDF5 file with weights and configuration) and those of Keras 2.2.4.
 
 A project checkpoint holds arrays and two JSON strings, nothing else:
-    attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes
-                from)
-    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a
-                network's weights are averages over training, also `raw/<network>/<index>`, those that training goes on
-                with. The weight of a layer within a layer is a path: `<network>/<layer>/<inner layer>/<weight>`
-    dataset     `split` (optional: JSON, compressed), which clips the weights were trained on and which were held out
+
+- attributes: `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes)
+- groups: one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a network's
+  weights are averages over training, also `raw/<network>/<index>`, those that training goes on with. The weight of a
+  layer within a layer is a path: `<network>/<layer>/<inner layer>/<weight>`
+- dataset: `split` (optional: JSON, compressed), which clips the weights were trained on and which were held out
+
 No object is deserialised and no code is run when one is read: a block of the generator that is no block of the
-project's is named, and has to be registered before (`blocks.load_plugin`).
+project's is named, and has to be registered before (`blocks.load_plugin`)::
 
     python -m lipgan_keras.checkpoints info FILE
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
