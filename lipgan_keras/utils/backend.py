@@ -1,5 +1,5 @@
 """Keras, imported without its backend's start-up notices,
-and the one thing that TensorFlow and JAX do differently here.
+and the one thing that TensorFlow and JAX do differently here: gradients.
 """
 
 import contextlib
@@ -82,3 +82,31 @@ def update(loss, variables, optimizer, state=()):
         raise UserError(f"KERAS_BACKEND={BACKEND}: training runs on tensorflow and jax; set one of them")
     optimizer.apply(gradients, variables)
     return result
+
+
+def gradient(function, x):
+    """The gradient of a function that changes no state: d function(x) / d x.
+
+    Args:
+        function: of one tensor; returns a scalar.
+        x: array of floats.
+
+    Returns:
+        numpy array of the shape of `x`.
+
+    Raises:
+        UserError: the backend is neither TensorFlow nor JAX.
+    """
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tensor = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            value = function(tensor)
+        return tape.gradient(value, tensor).numpy()
+    if BACKEND == "jax":
+        import jax
+
+        return keras.ops.convert_to_numpy(jax.grad(function)(keras.ops.convert_to_tensor(x)))
+    raise UserError(f"KERAS_BACKEND={BACKEND}: gradients are had on tensorflow and jax; set one of them")
