@@ -43,7 +43,7 @@ FLAGS = [
     "--mute-audio", "--window-size=1280,1000", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
     "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
 ]  # fmt: skip
-LIMITS = ["--seconds", "60", "--megabytes", "3", "--megapixels", "5", "--live_seconds", "120"]
+LIMITS = ["--seconds", "60", "--megabytes", "3", "--megapixels", "7", "--live_seconds", "120"]
 PATIENCE = 120  # seconds; machines that run tests are busy
 
 
@@ -66,7 +66,7 @@ def given(tmp_path_factory):
     pair = [cv2.resize(photos[name][:side, :side], (side, side)) for name in ("astronaut", "grace_hopper")]
     cv2.imwrite(str(folder / "pair.jpg"), np.concatenate(pair, axis=1))
     cv2.imwrite(str(folder / "nobody.png"), np.full((300, 300, 3), 127, np.uint8))
-    cv2.imwrite(str(folder / "huge.png"), np.zeros((2400, 2400, 3), np.uint8))
+    cv2.imwrite(str(folder / "huge.png"), np.zeros((2800, 2800, 3), np.uint8))
     (folder / "notes.png").write_text("This is a text. " * 20)
     (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(4_000_000))
     wave, _, _ = speech.synthesise_speech(50, np.random.default_rng(5))
@@ -267,7 +267,7 @@ def test_what_cannot_be_used_is_said(given, browsers):
     visitor.status("Give a face and a voice first")
     for name, words in (
         ("notes.png", "notes.png: is a text file; name a picture or a video file."),
-        ("huge.png", "huge.png: has 2400x2400 pixels, 6 million, and 5 million are the most here"),
+        ("huge.png", "huge.png: has 2800x2800 pixels, 8 million, and 7 million are the most here"),
         ("nobody.png", "nobody.png: no face found"),
     ):
         visitor.give("picture", given / name)
