@@ -59,7 +59,7 @@ def said(request, tmp_path_factory):
     notebook = kept() if request.param == "kept" else executed(tmp_path_factory.mktemp("lesson"), MINUTES)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     plots = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(plots) == 12
+    assert len(plots) == 14
     assert any("<video" in output.get("data", {}).get("text/html", "") for output in outputs)
     return "\n".join(output.text for output in outputs if output.output_type == "stream")
 
@@ -81,10 +81,14 @@ def test_a_crop_that_follows_the_jaw_tells_more(said):
     assert jaw > 0.8 and steady < jaw - 0.05
 
 
-def test_the_weighted_loss_and_the_gan_hear_more_than_l1(said):
-    gaps = {name: numbers(said, rf"{name} +lip error .*\((\S+)%\)")[0] for name in ("start", "L1", "Lips", "GAN")}
-    assert abs(gaps["start"]) < 1 < gaps["L1"] < gaps["Lips"] - 1
-    assert gaps["GAN"] > 3
+def test_the_three_losses_differ_as_the_text_says(said):
+    names = "start", "L1", "Lips", "GAN"
+    found = {name: numbers(said, rf"{name} +lip error (\S+), under wrong sound \S+ \((\S+)%\)") for name in names}
+    errors, gaps = ({name: values[i] for name, values in found.items()} for i in (0, 1))
+    assert abs(gaps["start"]) < 1 < gaps["L1"] < gaps["Lips"] and gaps["GAN"] > 1
+    assert errors["Lips"] < errors["L1"] < errors["start"] and errors["Lips"] < errors["GAN"]
+    sharp = {name: numbers(said, rf"{name} +detail (\d+)%")[0] for name in names}
+    assert sharp["GAN"] > 1.2 * max(sharp["L1"], sharp["Lips"])
 
 
 def test_the_one_plot_tells_who_listens(said):
@@ -95,6 +99,12 @@ def test_the_one_plot_tells_who_listens(said):
 
 def test_the_lip_sync_discriminator_knows_sync(said):
     assert numbers(said, r"sync +tells sound in time .* in (\S+)% of")[0] > 75
+    assert numbers(said, r"discriminator +tells sound in time .* in (\S+)% of")[0] < 65  # the text: hardly a guess
+    assert numbers(said, r"quality +tells a true frame .* in (\S+)% of")[0] > 75
+    whole, painted, lips = (
+        numbers(said, rf"{name} +(\d+)% of the map")[0] for name in ("contrastive", "quality", "lip-sync")
+    )
+    assert whole < 50 < painted and lips > 100 / 3
 
 
 def test_the_mouth_speaks_at_the_end(said):
