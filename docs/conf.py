@@ -5,6 +5,7 @@ elsewhere.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -69,14 +70,16 @@ copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
 SHORT = 30  # letters
-OPTIONAL = ("lesson", "app", "exports")  # pages that a checkout may lack; the table of contents then leaves them out
+OPTIONAL = ("lesson",)  # a page that is made by a command, so that a checkout may lack it: nothing then leads there
+CARD = re.compile(r"^:::\{grid-item-card\}.*\n:link: (\w+)\n(?:.*\n)*?:::\n\n?", re.MULTILINE)
 
 
 def leave_out(app, name, source):
-    """Take the lines of pages that are not there out of the tables of contents."""
+    """Take what leads to pages that are not there out of the start page: cards, and lines of the table of contents."""
     if name == "index":
         absent = set(OPTIONAL) - app.env.found_docs
-        source[0] = "".join(line for line in source[0].splitlines(True) if line.strip() not in absent)
+        text = CARD.sub(lambda card: "" if card[1] in absent else card[0], source[0])
+        source[0] = "".join(line for line in text.splitlines(True) if line.strip() not in absent)
 
 
 def keep_together(app, doctree):

@@ -20,6 +20,8 @@ def messages(room: str = "") -> list[str]:
     """What a wing or module says when it refuses something: the text, "..." for each part that is filled in."""
     base = PACKAGE / room
     files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
+    if not files[0].exists():
+        raise ValueError(f"{room}: no such wing or module")
     found = set()
     for path in files:
         tree = ast.parse(path.read_text(encoding="utf-8"))
