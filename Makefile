@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Packages that only some tests need, such as torch; without them those are skipped.
 TEST_EXTRAS ?=
+# The same for the tests of the pages.
+DOCS_EXTRAS ?=
 RUN = $(VENV)/bin/python
 
 .PHONY: demo test docs docs-test
@@ -43,5 +45,5 @@ DOCS_REQUIREMENTS = requirements-docs.txt $(wildcard \
 	requirements-app.txt requirements-export.txt requirements-hf.txt requirements-lesson.txt)
 
 $(VENV)/.installed-docs: $(DOCS_REQUIREMENTS) requirements.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --disable-pip-version-check $(addprefix -r ,$(DOCS_REQUIREMENTS))
+	$(RUN) -m pip install --disable-pip-version-check $(addprefix -r ,$(DOCS_REQUIREMENTS)) $(DOCS_EXTRAS)
 	touch $@
