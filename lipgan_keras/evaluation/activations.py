@@ -61,16 +61,19 @@ def grad_cam(
     images, *others = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     score = score or SCORES[model.name]
     seen = depends_on(model)
+    # Of one channel are logits: all of the answer, and no evidence for it.
     sides = {
         layer.output.shape[1]: layer
         for layer in model.layers
-        if seen[layer.name] == {0} and len(layer.output.shape) == 4 and not isinstance(layer, layers.InputLayer)
+        if seen[layer.name] == {0}
+        and len(layer.output.shape) == 4
+        and layer.output.shape[-1] > 1
+        and not isinstance(layer, layers.InputLayer)
     }
     if side not in sides:
         raise UserError(f"{model.name}: no layer has {side} places a side; choose one of {', '.join(map(str, sides))}")
     inner = sides[side].output
-    # Called and not `predict`: a model that is asked once need not be compiled.
-    maps = ops.convert_to_numpy(keras.Model(model.inputs[0], inner)(images, training=False))
+    maps = keras.Model(model.inputs[0], inner).predict_on_batch(images)
     head = keras.Model([inner, *model.inputs[1:]], model.output)
     others = [ops.convert_to_tensor(other) for other in others]
 
@@ -101,6 +104,5 @@ def decoder_maps(generator: keras.Model, faces: np.ndarray, audio: np.ndarray) -
         and len(layer.output.shape) == 4
         and layer.output is not generator.output
     }
-    found = keras.Model(generator.inputs, list(last.values()))([faces, audio], training=False)
-    found = [ops.convert_to_numpy(maps) for maps in found]
+    found = keras.Model(generator.inputs, list(last.values())).predict_on_batch([faces, audio])
     return {side: np.abs(maps).mean(axis=-1).astype("float32") for side, maps in zip(last, found, strict=True)}

@@ -108,5 +108,6 @@ def gradient(function, x):
     if BACKEND == "jax":
         import jax
 
-        return keras.ops.convert_to_numpy(jax.grad(function)(keras.ops.convert_to_tensor(x)))
+        # Compiled as a whole: JAX would compile each operation by itself.
+        return keras.ops.convert_to_numpy(jax.jit(jax.grad(function))(keras.ops.convert_to_tensor(x)))
     raise UserError(f"KERAS_BACKEND={BACKEND}: gradients are had on tensorflow and jax; set one of them")
