@@ -13,7 +13,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_SCRIPTS = {os.path.join(_ROOT, f"{name}.py") for name in ("inference", "train", "preprocess", "evaluate")}
+_SCRIPTS = {os.path.join(_ROOT, f"{name}.py") for name in ("inference", "train", "preprocess", "evaluate", "app")}
 
 
 def _is_command():

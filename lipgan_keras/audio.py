@@ -19,7 +19,7 @@ from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SH
 
 PRE_EMPHASIS = 0.97
 MEL_FFT, MEL_HOP, MEL_HZ = 800, 200, (55, 7600)
-_MFCC_FRAME, _MFCC_SHIFT, _MFCC_FFT = 400, 160, 512
+MFCC_FRAME, MFCC_SHIFT, MFCC_FFT, MFCC_HZ = 400, 160, 512, (300, 3700)
 
 
 def melspectrogram(wave: np.ndarray) -> np.ndarray:
@@ -53,24 +53,24 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
     Returns:
         float32 (12, T), T = 1 + (n - 400) // 160; step k is centred at 10 k + 12.5 ms. Always finite.
     """
-    wave = _at_least(wave, _MFCC_FRAME)
+    wave = _at_least(wave, MFCC_FRAME)
     if np.abs(wave).max() <= 1:
         wave = wave * 2.0**15
-    frames = librosa.util.frame(_pre_emphasis(wave), frame_length=_MFCC_FRAME, hop_length=_MFCC_SHIFT)  # (400, T)
-    spectrum = np.abs(np.fft.rfft(frames * np.hamming(_MFCC_FRAME)[:, None], _MFCC_FFT, axis=0))
-    energy = np.maximum(_htk_filters() @ spectrum, np.finfo(np.float64).eps)  # silence would be log(0)
+    frames = librosa.util.frame(_pre_emphasis(wave), frame_length=MFCC_FRAME, hop_length=MFCC_SHIFT)  # (400, T)
+    spectrum = np.abs(np.fft.rfft(frames * np.hamming(MFCC_FRAME)[:, None], MFCC_FFT, axis=0))
+    energy = np.maximum(htk_filters() @ spectrum, np.finfo(np.float64).eps)  # silence would be log(0)
     n = np.arange(1, 13)[:, None]
     cepstrum = scipy.fft.dct(np.log(energy), axis=0, norm="ortho")[1:13]
     return ((1 + 11 * np.sin(np.pi * n / 22)) * cepstrum).astype(np.float32)
 
 
 @functools.cache
-def _htk_filters() -> scipy.sparse.csr_array:
+def htk_filters() -> scipy.sparse.csr_array:
     """40 triangles of height 1, equally spaced on HTK's mel scale from 300 to 3700 Hz: (40, 257)."""
-    lowest, highest = 1127 * np.log(1 + np.array([300, 3700]) / 700)
+    lowest, highest = 1127 * np.log(1 + np.array(MFCC_HZ) / 700)
     mel = np.linspace(lowest, highest, 42)
     edges = 700 * (np.exp(mel / 1127) - 1)
-    frequencies = np.linspace(0, SAMPLE_RATE / 2, _MFCC_FFT // 2 + 1)
+    frequencies = np.linspace(0, SAMPLE_RATE / 2, MFCC_FFT // 2 + 1)
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising, falling = (frequencies - low) / (centre - low), (high - frequencies) / (high - centre)
     return scipy.sparse.csr_array(np.clip(np.minimum(rising, falling), 0, None))

@@ -1,7 +1,7 @@
 """The registry of a generator's blocks, and the blocks that are not the paper's (`networks` holds those).
 
 A block is a function. It takes `b`, a `networks.Blocks` (`b.conv` and other layers, `b.channels(n)` for a channel count
-scaled by the width, `b.img_size`), and Keras tensors, NHWC:
+scaled by the width, `b.img_size`), and Keras tensors, NHWC::
 
     face encoder   (b, face (S,S,6)) -> list of maps from the largest to the smallest, embedding (1,1,n)
     audio encoder  (b, window (80,27,1) of mel or (12,35,1) of MFCC) -> embedding (1,1,n)

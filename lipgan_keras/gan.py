@@ -2,6 +2,7 @@
 extensions.
 
 One iteration; each part is there if its network is:
+
     1. fakes = generator in inference mode;
     2. the contrastive discriminator, in the reference's order: with probability 1/2 train it on (fakes, audio) -> 1 and
        only evaluate it on (targets, unsynced audio) -> 1, otherwise the other way round; then train it on
@@ -59,15 +60,13 @@ class LipGAN(keras.Model):
     """Trains a generator, jointly with the discriminators that are given; or the lip-sync discriminator alone.
 
     `fit` takes batches as `make_batch` makes them: a tuple that holds one dict. Logged are, per batch:
-        mae, lip_mae    of the whole image and inside the lips (soft mask);
-        lip_share       the share of the lips in the reconstruction loss;
-        lip_weight      what `Weights.lip_share` makes of it, where that is set;
-        total           the generator's loss;
-        moved, painted  see `Weights`, of a generator that moves pixels;
-        disc, unsync, sync, adv     contrastive discriminator: loss on the fakes, on real faces with another's sound, on
-            real pairs; and the loss that the generator sees;
-        match, match_adv            lip-sync discriminator: its loss on real mouths, and the generator's;
-        quality, quality_adv        visual-quality discriminator: its loss, and the generator's.
+
+    - mae, lip_mae, total: error of the image, and inside the lips (soft mask); the generator's loss;
+    - lip_share, lip_weight: the lips' share of the reconstruction loss; what `Weights.lip_share` makes of it, if set;
+    - moved, painted: see `Weights`, of a generator that moves pixels;
+    - disc, unsync, sync, adv: contrastive discriminator: loss on fakes, on real faces with another's sound, on real
+      pairs; and the generator's;
+    - match, match_adv, quality, quality_adv: the lip-sync and the visual-quality discriminator's, and the generator's.
 
     Args:
         generator: model of `networks`; None trains the lip-sync discriminator alone.

@@ -37,15 +37,16 @@ from .utils.errors import UserError
 
 
 class LipSync:
-    """Makes faces speak; the generator is loaded once.
+    """Makes faces speak; the generator is loaded once::
 
         LipSync().run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
 
     A checkpoint with blocks of your own needs `blocks.load_plugin` before.
 
     Args:
-        model: a generator's checkpoint, of this project or of Keras 2.2.4; None: the one that ships; or what
-            `engine.load` returns, or an object like it: `config`, `name`, and a call (faces, windows) -> images.
+        model: a generator's checkpoint, of this project or of Keras 2.2.4, or the folder of a preset; None: the one
+            that ships; or what `engine.load` returns, or an object like it: `config`, `name`, and a call (faces,
+            windows) -> images.
         engine: "auto", "openvino" or "keras"; see `engine.load`.
         batch_size: faces that the generator is given at once.
         audio_offset_ms: overrides the checkpoint's; positive hears a later window.
@@ -62,6 +63,7 @@ class LipSync:
         audio_offset_ms: float | None = None,
     ):
         model = checkpoints.or_shipped(model)
+        self._checkpoint = model if isinstance(model, (str, os.PathLike)) else None
         self._engine: Any = None if isinstance(model, (str, os.PathLike)) else model
         self._load = lambda: inference_engine.load(model, engine, batch_size, audio_offset_ms)
         self.batch_size = batch_size
@@ -70,6 +72,37 @@ class LipSync:
             self.config = self._engine.config
         else:
             self.config = checkpoints.read_config(model).with_audio_offset(audio_offset_ms)
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, **options) -> "LipSync":
+        """A preset, which is a generator with all that is needed to use it.
+
+            LipSync.from_preset("hf://user/name").run(face="face.jpg", audio="speech.wav", outfile="out.mp4")
+
+        Args:
+            preset: "lipsync", the one that ships; a checkpoint's file; a folder with config.json, model.weights.h5 and
+                preprocessor.json, as `save_to_preset` writes it; or "hf://user/name", or "hf://user/name@revision",
+                a repository of the Hugging Face Hub with such files. These three are downloaded and kept in the cache
+                of huggingface_hub, so that the network is not needed again.
+            options: see `LipSync`.
+
+        Raises:
+            UserError: there is no such preset, it cannot be downloaded, huggingface_hub is missing, or it cannot be
+                used.
+        """
+        return cls(checkpoints.find_preset(preset), **options)
+
+    def save_to_preset(self, folder: str | os.PathLike) -> None:
+        """Write the generator as a folder with config.json, model.weights.h5 and preprocessor.json.
+
+        A preset that is there is replaced, nothing else.
+
+        Raises:
+            UserError: the folder holds something else or cannot be written, or this was made of an engine.
+        """
+        if self._checkpoint is None:
+            raise UserError(f"{folder}: cannot be written, as this LipSync was given an engine; give it a checkpoint")
+        checkpoints.save_preset(self._checkpoint, folder, self.config.audio_offset_ms)
 
     @property
     def engine(self):
@@ -85,6 +118,7 @@ class LipSync:
         outfile: str | os.PathLike,
         progress: bool = False,
         callback: Callable[[int, int], None] | None = None,
+        stop: Callable[[], bool] | None = None,
         **options,
     ) -> Summary:
         """Write `outfile` (MP4), in which `face` says `audio`; it lasts as long as the audio.
@@ -94,15 +128,18 @@ class LipSync:
             audio: anything with audio in it, the face video itself included.
             progress: show a bar.
             callback: called with the frames done and those expected.
+            stop: asked every 50 ms or so, such as `threading.Event().is_set`. Once it says True, the run ends within a
+                second. What is made by then is kept, a whole MP4 whose audio ends where its frames do.
             options: of `Options`.
 
         Raises:
-            UserError: an input that cannot be used, no face, or an output that cannot be written.
+            UserError: an input that cannot be used, no face, an output that cannot be written, or a stop before the
+                first frame.
         """
         begin = time.perf_counter()
         source = Source(Path(outfile), face, audio, Options(**options), self.config)
+        self._look(source, stop)
         summary = Summary(source.outfile, engine=self.engine.name)
-        source.look()
         preview = Preview(source.options.preview) if source.options.preview else None
         with (
             files.replacing(source.outfile) as temporary,
@@ -110,7 +147,7 @@ class LipSync:
             Stages() as stages,
         ):
             summary.stages = stages.seconds
-            made = self._made(source, stages)
+            made = self._made(source, stages, stop)
             with _writer(temporary, source, audio) as writer:
                 for shot, image in made:
                     with stages.working("write"):
@@ -121,12 +158,11 @@ class LipSync:
                     if callback:
                         callback(summary.frames, max(source.expected, summary.frames))
                     bar.update()
-                if source.broken and summary.seconds < source.seconds - inference_source.END:
-                    summary.broken = source.broken
+                if summary.seconds < source.seconds - inference_source.END and (source.broken or stages.stopped):
+                    summary.broken, summary.stopped = source.broken, stages.stopped
                     writer.cut_sound(summary.seconds)
                 summary.damaged = video_reader.damaged(face, source.damage)
-            if summary.frames == summary.frames_without_face:
-                raise UserError(f"{face}: {source.nobody()} in the part that is used; give one that shows it")
+                _check_made(summary, source)
             bar.total = summary.frames
             bar.refresh()
         if preview:
@@ -134,7 +170,17 @@ class LipSync:
         summary.elapsed = time.perf_counter() - begin
         return summary
 
-    def _made(self, source, stages) -> Iterator[tuple[OutputFrame, np.ndarray]]:
+    def _look(self, source, stop):
+        """Load the generator and find the face; where `stop` may come, in a thread that is left behind then."""
+        if stop is None:
+            return self.engine, source.look()
+        with Stages() as stages:
+            for _ in stages.run("look", (work() for work in (lambda: self.engine, source.look)), 1, stop):
+                pass
+        if stages.stopped:
+            raise _nothing_made(source)
+
+    def _made(self, source, stages, stop) -> Iterator[tuple[OutputFrame, np.ndarray]]:
         """All stages but the last: frames with their new mouths, ready to be written."""
         options = source.options
         shots = stages.run("find faces", source.shots(stages), source.ahead)
@@ -143,7 +189,7 @@ class LipSync:
         nothing_passes = options.box or options.region == "face" or source.is_still
         occlusion = None if nothing_passes else OcclusionDetector()
         composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
-        return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead)
+        return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead, stop)
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
         """Shots, each with the generated crops of its faces, and how pixels were moved for them."""
@@ -166,6 +212,17 @@ class LipSync:
         crop = cropping.extract(image, face.box, self.config.img_size, face.angle)
         # As in the original, the identity frame is the frame itself, unmasked.
         return assemble(crop, crop)[0]
+
+
+def _check_made(summary, source):
+    if summary.stopped and not summary.frames:
+        raise _nothing_made(source)
+    if summary.frames == summary.frames_without_face and not summary.stopped:
+        raise UserError(f"{source.face}: {source.nobody()} in the part that is used; give one that shows it")
+
+
+def _nothing_made(source):
+    return UserError(f"{source.outfile}: is not made, as it was stopped before its first frame; run it again")
 
 
 def _writer(path, source, audio):

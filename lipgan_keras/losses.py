@@ -24,12 +24,12 @@ def contrastive(label, distance):
 
 
 def mean_absolute_error(targets, predictions):
-    """Mean of |targets - predictions| over everything, in the unit of the images (0..1)."""
+    """Mean absolute difference of targets and predictions over everything, in the unit of the images (0..1)."""
     return ops.mean(ops.abs(targets - predictions))
 
 
 def lip_weighted_mae(targets, predictions, masks, weight):
-    """Weighted mean of |targets - predictions|: `weight` inside the lips, 1 outside, 1 + (weight - 1) m in between.
+    """Weighted mean of the absolute difference: `weight` inside the lips, 1 outside, 1 + (weight - 1) m in between.
 
     With weight 1 it is `mean_absolute_error`.
 

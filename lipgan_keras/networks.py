@@ -4,9 +4,7 @@ for two audio front ends; then our own two, a lip-sync and a visual-quality disc
 Every tensor is NHWC float32, faces are BGR (OpenCV's order) in 0..1. (Under Keras's policy "mixed_bfloat16" so are
 inputs and outputs; what is normalised over a whole sample stays float32 within.) Layers carry the names that Keras
 2.2.4 would give them, numbered in the order in which they are made (face encoder, audio encoder, decoder): that order
-is what ties the weights of a released checkpoint to these models.
-
-    python -m lipgan_keras.networks   # lists the blocks that a generator can be made of, see `blocks`
+is what ties the weights of a released checkpoint to these models. `python -m lipgan_keras.networks` lists the `blocks`.
 """
 
 from collections import Counter
@@ -40,6 +38,7 @@ class Blocks:
         return f"{kind}_{self.counts[kind]}"
 
     def channels(self, n: int) -> int:
+        """n, scaled by the width, and 8 at least."""
         return max(8, round(n * self.width))
 
     def plain_conv(self, x, n, k, s=1, pad="same"):
@@ -50,9 +49,11 @@ class Blocks:
         return layers.Activation("relu", name=self.name("activation"))(x)
 
     def conv(self, x, n, k=3, s=1, pad="same"):
+        """The paper's convolution, k x k with stride s to n channels (scaled), batch normalisation and ReLU."""
         return self.norm_relu(self.plain_conv(x, n, k, s, pad))
 
     def conv_transpose(self, x, n, k=3, s=2):
+        """The transposed one: s times as large, n channels (scaled), batch normalisation and ReLU."""
         name = self.name("conv2d_transpose")
         return self.norm_relu(layers.Conv2DTranspose(self.channels(n), k, strides=s, padding="same", name=name)(x))
 
@@ -127,6 +128,7 @@ def face_encoder(b: Blocks, face):
 
 
 def audio_encoder(b: Blocks, window):
+    """The paper's, by the shape of the window: `mel_encoder` or `mfcc_encoder`."""
     return (mel_encoder if window.shape[1:3] == WINDOW_SHAPE["mel"] else mfcc_encoder)(b, window)
 
 

@@ -12,7 +12,7 @@ import lipgan_keras
 ROOT = Path(lipgan_keras.__file__).parent
 CORE = {"networks", "blocks", "losses", "gan", "unsynced", "audio", "config"}
 PAPER = ("networks", "losses", "gan", "audio", "config")
-WINGS = {"utils", "media", "face", "data", "training", "inference", "evaluation", "live", "puppets"}
+WINGS = {"utils", "media", "face", "data", "training", "inference", "evaluation", "live", "puppets", "app", "exports"}
 # The rooms that each may use, besides the core and utils
 ARROWS = {
     "core": set(),
@@ -24,11 +24,14 @@ ARROWS = {
     "training": {"data", "checkpoints"},
     "inference": {"face", "media", "checkpoints"},
     "live": {"inference"},
+    "exports": {"checkpoints", "face", "inference"},
     "evaluation": {"data", "face", "media", "inference"},
     "puppets": {"data", "face", "media", "inference"},
+    "app": {"inference", "live", "face", "media", "checkpoints", "puppets"},
 }
-# Modules in front that only open a wing for `python -m`, or hand on what is in one
+# Modules that only open a wing for `python -m`, or hand on what is in one
 DOORS = {
+    "checkpoints.__main__": "exports",
     "demo": "puppets",
     "judging": "evaluation",
     "report": "evaluation",
@@ -79,7 +82,8 @@ def test_load_audio_is_handed_on_for_scripts_alone():
 
 def room(name):
     first = name.split(".")[0]
-    return "core" if first in CORE else "inference" if first == LIPSYNC else DOORS.get(first, first)
+    door = DOORS.get(name, DOORS.get(first, first))
+    return "core" if first in CORE else "inference" if first == LIPSYNC else door
 
 
 def test_every_arrow_is_allowed():

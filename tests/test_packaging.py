@@ -23,7 +23,7 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SCRIPTS = {"lipgan-inference", "lipgan-train", "lipgan-preprocess", "lipgan-evaluate"}
+SCRIPTS = {"lipgan-inference", "lipgan-train", "lipgan-preprocess", "lipgan-evaluate", "lipgan-app"}
 
 
 def normal(requirements):
@@ -40,7 +40,7 @@ def of_file(name):
 
 def test_requirements_files_say_what_pyproject_says():
     assert of_file("requirements.txt") == (normal(PROJECT["dependencies"]), [])
-    for extra in ("eval", "puppets", "lesson", "test"):
+    for extra in ("app", "eval", "puppets", "hf", "export", "lesson", "docs", "test"):
         assert of_file(f"requirements-{extra}.txt") == (normal(EXTRAS[extra]), ["requirements.txt"])
 
 
@@ -117,15 +117,8 @@ def test_wheel_says_what_pyproject_says(metadata):
     assert metadata.metadata["Name"] == "lipgan-keras"
     assert metadata.metadata["License-Expression"] == "MIT"
     assert metadata.metadata["Requires-Python"] == "<3.14,>=3.10"
-    assert set(metadata.metadata.get_all("Provides-Extra")) == {
-        "eval",
-        "puppets",
-        "heif",
-        "lesson",
-        "jax",
-        "gpu",
-        "test",
-    }
+    extras = {"app", "eval", "puppets", "heif", "hf", "export", "lesson", "jax", "gpu", "docs", "test"}
+    assert set(metadata.metadata.get_all("Provides-Extra")) == extras
     wanted = PROJECT["dependencies"] + [f'{r}; extra == "{extra}"' for extra, rs in EXTRAS.items() for r in rs]
     assert normal(metadata.requires) == normal(wanted)
 

@@ -1,14 +1,15 @@
 """Checkpoints: the project's own (one HDF5 file with weights and configuration) and those of Keras 2.2.4.
 
 A project checkpoint holds arrays and two JSON strings, nothing else:
-    attributes  `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes
-                from)
-    groups      one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a
-                network's weights are averages over training, also `raw/<network>/<index>`, those that training goes on
-                with. The weight of a layer within a layer is a path: `<network>/<layer>/<inner layer>/<weight>`
-    dataset     `split` (optional: JSON, compressed), which clips the weights were trained on and which were held out
+
+- attributes: `lipgan_keras` (format number), `config` (ModelConfig), `training` (optional: what `train.py` resumes)
+- groups: one for each network, `<network>/<layer>/<weight>`, and `optimizers/<network>/<index>`; where a network's
+  weights are averages over training, also `raw/<network>/<index>`, those that training goes on with. The weight of a
+  layer within a layer is a path: `<network>/<layer>/<inner layer>/<weight>`
+- dataset: `split` (optional: JSON, compressed), which clips the weights were trained on and which were held out
+
 No object is deserialised and no code is run when one is read: a block of the generator that is no block of the
-project's is named, and has to be registered before (`blocks.load_plugin`).
+project's is named, and has to be registered before (`blocks.load_plugin`)::
 
     python -m lipgan_keras.checkpoints info FILE
     python -m lipgan_keras.checkpoints convert FILE OUT [--audio_offset_ms MS]
@@ -21,20 +22,19 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import math
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from ..config import ALIGNMENTS, BLOCKS, CROPS, IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
+from ..config import ModelConfig
 from ..utils import files, h5, jsontext, kinds, limits
 from ..utils.errors import UserError
-from . import keras2
+from . import configs, keras2, presets, splits
 from .keras2 import config_of_shapes, paired_layers, refuse_misfit
+from .layers import model_weights, networks_of, stored_weights
 
 if TYPE_CHECKING:
     from ..utils.backend import keras
@@ -42,13 +42,10 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 PLAIN_FORMAT = 1  # of networks that versions of before `blocks` can build
-STATE = ("optimizers", "raw", "split")  # what is no network
-MOST_SPLIT_BYTES = 256 << 20
-NARROW = 0.5  # widths that are built without a look at how many weights there are
-LEAST_WEIGHTS = 4_000_000  # of the smallest network of the project, with a width of 1
 SPLIT_KINDS = {"filelists": str | None, "val_fraction": float, "seed": int}  # of what `training` says of the clips
 # By benchmarks/default_checkpoint.py; see docs/model_card.md
 SHIPPED = Path(__file__).parent.parent / "weights" / "lipsync.h5"
+SHIPPED_LICENCE = "MIT; trained on clips of the GRID audiovisual sentence corpus (CC BY 4.0), see docs/model_card.md"
 
 
 def save_checkpoint(
@@ -85,8 +82,7 @@ def save_checkpoint(
         if training is not None:
             file.attrs["training"] = json.dumps(training)
         if split is not None:
-            text = np.frombuffer(json.dumps(split).encode("ascii"), np.uint8)
-            file.create_dataset("split", data=text, compression="gzip")
+            splits.write(file, split)
         for network, model in models.items():
             for layer, weights in model_weights(model).items():
                 for name, variable in weights.items():
@@ -122,6 +118,18 @@ def or_shipped(path: str | os.PathLike | None) -> str | os.PathLike:
     return SHIPPED if path is None else path
 
 
+def licence_of(path: str | os.PathLike) -> str | None:
+    """That of the weights that ship; None of others, whose licence is not known here."""
+    return SHIPPED_LICENCE if SHIPPED.is_file() and os.path.samefile(path, SHIPPED) else None
+
+
+def find_preset(preset: str | os.PathLike) -> str | os.PathLike:
+    """Where a preset is: see `hub.find`."""
+    from . import hub
+
+    return or_shipped(hub.find(preset))
+
+
 def load_weights(model: keras.Model, path: str | os.PathLike, grown: bool = False) -> ModelConfig:
     """Read into `model` (any of `networks`) the weights of a project or Keras 2.2.4 checkpoint.
 
@@ -139,10 +147,12 @@ def load_weights(model: keras.Model, path: str | os.PathLike, grown: bool = Fals
         UserError: no such file, not a checkpoint, cut short, or of another model: then the first layer that differs is
             named, and what the file holds where that can be told.
     """
+    if os.path.isdir(path):
+        return presets.load_weights(model, path)
     wanted = model_weights(model)
     with _open(path) as file:
         config = _config(file, path)
-        stored = _stored_weights(file, path, model.name)
+        stored = stored_weights(file, path, model.name)
         refuse_misfit(model.name, wanted, stored, path, config if "lipgan_keras" in file.attrs else None, grown)
         values = [
             (variable, h5.numbers(stored[theirs][name], path, keras2.NOT_ONE))
@@ -163,9 +173,12 @@ def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None
     """
     from .. import networks
 
-    with _open(path) as file:
-        config = _config(file, path)
-        _stored_weights(file, path, "generator")
+    if os.path.isdir(path):
+        config = presets.read_config(path)
+    else:
+        with _open(path) as file:
+            config = _config(file, path)
+            stored_weights(file, path, "generator")
     try:
         model = networks.build(config)
     except UserError as error:  # a block that is not registered
@@ -176,28 +189,30 @@ def load_generator(path: str | os.PathLike, audio_offset_ms: float | None = None
 
 def read_config(path: str | os.PathLike) -> ModelConfig:
     """The configuration of a checkpoint, without its weights."""
+    if os.path.isdir(path):
+        return presets.read_config(path)
     with _open(path) as file:
         return _config(file, path)
 
 
 def read_networks(path: str | os.PathLike) -> list[str]:
     """The names of the networks that a checkpoint of this project holds; none for a Keras 2.2.4 file."""
+    if os.path.isdir(path):
+        return presets.networks(path)
     with _open(path) as file:
         _config(file, path)
-        return _networks(file) if "lipgan_keras" in file.attrs else []
-
-
-def _networks(file):
-    return [name for name in file if name not in STATE]
+        return networks_of(file) if "lipgan_keras" in file.attrs else []
 
 
 def check_holds(path: str | os.PathLike, network: str) -> None:
     """Raise the UserError of `load_weights` if a checkpoint holds no such network."""
+    if os.path.isdir(path):
+        return presets.check_holds(path, network)
     with _open(path) as file:
         if "lipgan_keras" not in file.attrs:
             raise UserError(f"{path}: holds no {keras2.CALLED[network]}; choose a checkpoint of this project with one")
         _config(file, path)
-        _stored_weights(file, path, network)
+        stored_weights(file, path, network)
 
 
 def read_training(path: str | os.PathLike) -> dict | None:
@@ -206,6 +221,8 @@ def read_training(path: str | os.PathLike) -> dict | None:
     Raises:
         UserError: it cannot be read, or what decides which clips are held out is not of its kind.
     """
+    if os.path.isdir(path):
+        return presets.read_training(path)
     with _open(path) as file:
         try:
             state = jsontext.parse(h5.text(file, "training") or "null", finite=False)
@@ -232,22 +249,21 @@ def _declared(kinds_of):
     return kinds_of if isinstance(kinds_of, dict) else {field.name for field in dataclasses.fields(kinds_of)}
 
 
+def files_of(path: str | os.PathLike) -> list[Path]:
+    """The files whose content makes a checkpoint: itself, or those of the folder that is a preset."""
+    return [Path(path, name) for name in presets.FILES] if os.path.isdir(path) else [Path(path)]
+
+
 def read_split(path: str | os.PathLike) -> dict | None:
     """What `save_checkpoint` was given as `split`; exports keep it. None in a Keras 2.2.4 file.
 
     Raises:
         UserError: it cannot be read.
     """
+    if os.path.isdir(path):
+        return presets.read_split(path)
     with _open(path) as file:
-        if "lipgan_keras" not in file.attrs or "split" not in file:
-            return None
-        try:
-            found = jsontext.parse(h5.octets(file["split"], MOST_SPLIT_BYTES))
-            if not isinstance(found, dict):
-                raise ValueError("no object")
-            return found
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: what it says of held-out clips cannot be read, the file is damaged") from error
+        return splits.read(file, path) if "lipgan_keras" in file.attrs else None
 
 
 def load_optimizers(optimizers: dict[str, keras.optimizers.Optimizer], path: str | os.PathLike) -> None:
@@ -306,6 +322,20 @@ def export(path: str | os.PathLike, out: str | os.PathLike, float16: bool = Fals
     return config
 
 
+def save_preset(
+    path: str | os.PathLike, folder: str | os.PathLike, audio_offset_ms: float | None = None
+) -> ModelConfig:
+    """Write the generator of a checkpoint as a preset: see `presets`. What it was trained on stays known.
+
+    Raises:
+        UserError: the file holds no generator, or something else is in the folder.
+    """
+    presets.check_outfolder(folder, path)
+    generator, config = load_generator(path, audio_offset_ms)
+    presets.save(folder, generator, config, read_split(path), licence_of(path))
+    return config
+
+
 def check_out(out: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
     """See that a generator's file can be written there: see `files.check_outfile`. What train.py goes on from stays."""
     files.check_outfile(out, *inputs, suffix=None, mark=_is_export)
@@ -319,131 +349,25 @@ def _is_export(path):
         return False
 
 
-def model_weights(model: keras.Model) -> dict[str, dict[str, keras.Variable]]:
-    """{layer: {weight: variable}} of the layers that have weights, in the order in which they were made."""
-    weights = {layer.name: _named(layer) for layer in model.layers if layer.weights}
-    return {name: weights[name] for name in sorted(weights, key=_order)}
-
-
-def _named(layer) -> dict[str, keras.Variable]:
-    """A layer's weights by name; where layers within it have some of the same name, by their paths below it.
-
-    Keras numbers layers through all models of a process; here each kind begins anew within each layer.
-    """
-    if len({variable.name for variable in layer.weights}) == len(layer.weights):
-        return {variable.name: variable for variable in layer.weights}
-    named, seen = {}, {}
-    for variable in layer.weights:
-        *parts, name = variable.path.removeprefix(f"{layer.name}/").split("/")
-        for depth, part in enumerate(parts):
-            kind = keras2.kind_and_number(part)[0]
-            known = seen.setdefault((*parts[:depth], kind), [])
-            known.extend([part] if part not in known else [])
-            parts[depth] = f"{kind}_{known.index(part)}" if known.index(part) else kind
-        path = "/".join((*parts, name))
-        while path in named:  # of two models within one layer, whose layers have the same names
-            path += "_"
-        named[path] = variable
-    return named
-
-
-def _order(layer):
-    kind, number = keras2.kind_and_number(layer)
-    return (keras2.KINDS.index(kind), "") if kind in keras2.KINDS else (len(keras2.KINDS), kind), number
-
-
 def _open(path):
     return h5.opened(path, keras2.NOT_ONE)
 
 
-def _stored_weights(file, path, network=None):
-    """{layer: {weight: dataset}} of a network in a project file, or of the one model in a Keras 2.2.4 file."""
-    if "lipgan_keras" in file.attrs:
-        if network not in file:
-            held = " and ".join(keras2.CALLED.get(name, name) for name in _networks(file)) or "nothing"
-            called = keras2.CALLED.get(network, network)
-            raise UserError(f"{path}: holds no {called} (it holds: {held}); choose a checkpoint with one")
-        return _walk(file[network], path, lambda parts: (parts[0], "/".join(parts[1:])) if len(parts) > 1 else None)
-
-    def of_keras(parts):
-        # A file of a model within a model nests its layers; the first name that is a layer's counts.
-        layer = next((part for part in parts[:-1] if keras2.LAYER.fullmatch(part)), None)
-        return layer and (layer, parts[-1].split(":")[0])
-
-    return _walk(file["model_weights"] if "model_weights" in file else file, path, of_keras)
-
-
-def _walk(file, path, place):
-    """{layer: {weight: dataset}} of a group; `place` gives both names for the path of a dataset, or None."""
-    weights = {}
-
-    def visit(group, above):
-        for name in group:
-            item, parts = group[name], (*above, name)
-            if isinstance(item, h5py.Group):
-                visit(item, parts)
-            elif found := place(parts):
-                weights.setdefault(found[0], {})[found[1]] = item
-
-    if isinstance(file, h5py.Group):
-        visit(file, ())
-    if not weights:
-        raise UserError(f"{path}: holds no layer of LipGAN; {keras2.NOT_ONE}")
-    return {name: weights[name] for name in sorted(weights, key=_order)}
-
-
 def _config(file, path):
     if "lipgan_keras" not in file.attrs:
-        return config_of_shapes(_stored_weights(file, path), path)
+        return config_of_shapes(stored_weights(file, path), path)
     try:
         if h5.whole_number(file, "lipgan_keras") > FORMAT:
             raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
         values = jsontext.parse(h5.text(file, "config") or "", finite=False)
-        if not isinstance(values, dict):
-            raise ValueError("no object")
-        names = [field.name for field in dataclasses.fields(ModelConfig)]
-        # Files of before there was a lip-sync discriminator, or blocks, do not name these.
-        later = [name for name in names if name.startswith("sync_") or name in BLOCKS]
-        missing = [name for name in names if name not in values and name not in later]
-        if missing:
-            raise ValueError(f"no {missing[0]}")
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(
-            f"{path}: its configuration cannot be read, or is not of this version; {keras2.NOT_ONE}"
-        ) from error
-    wrong = kinds.first_wrong(values, ModelConfig) or limits.wrong({name: values.get(name) for name in names})
-    if wrong:
-        raise UserError(f"{path}: in its configuration {wrong}; {keras2.NOT_ONE}")
-    config = ModelConfig(**{name: values[name] for name in names if name in values})
-    known = {"variant": VARIANTS, "audio": WINDOW_SHAPE, "img_size": IMG_SIZES, "alignment": ALIGNMENTS, "crop": CROPS}
-    for name, choices in known.items():
-        if getattr(config, name) not in choices:
-            raise UserError(
-                f"{path}: in its configuration {name} is {getattr(config, name)!r:.40}, which this version does not "
-                f"know; {keras2.NOT_ONE}"
-            )
-    for kind in BLOCKS:
-        if not re.fullmatch(f"|{limits.BLOCK_NAME.pattern}", getattr(config, kind)):
-            raise UserError(f"{path}: in its configuration {kind} is no name of a block; {keras2.NOT_ONE}")
-    _check_size(file, path, config)
-    return config
-
-
-def _check_size(file, path, config):
-    """See that a file whose configuration says that its networks are wide holds wide ones, before they are built.
-
-    Raises:
-        UserError: it does not.
-    """
+        raise configs.unreadable(path) from error
+    config = configs.of_values(values, path)
     widths = {"generator": config.width, "discriminator": config.width, "sync": config.sync_width}
     for network, width in widths.items():
-        if width > NARROW and network in file and not (network == "generator" and config.other_blocks):
-            stored = _stored_weights(file, path, network)
-            count = sum(math.prod(item.shape) for weights in stored.values() for item in weights.values())
-            if count < LEAST_WEIGHTS * width**2:
-                raise UserError(
-                    f"{path}: its configuration says that the {network} has a width of {width:g}, and it holds "
-                    f"{count:,} weights, too few for that; {keras2.NOT_ONE}"
-                )
+        if width > configs.NARROW and network in file and not (network == "generator" and config.other_blocks):
+            stored = stored_weights(file, path, network)
+            configs.check_size(network, width, (item for weights in stored.values() for item in weights.values()), path)
+    return config

@@ -65,6 +65,9 @@ def look_through(
     Returns:
         {number of a clip: numbers of its images, counted from 0}, without clips that have none; and how many clips were
         looked at, now or before.
+
+    Raises:
+        UserError: the folder holds another file of that name.
     """
     note = None if place is None else Path(place) / FILE
     known, found, seen, until = _known(note), {}, {}, time.monotonic() + seconds
@@ -88,12 +91,16 @@ def look_through(
     return found, len(seen)
 
 
-def _known(note):
-    try:
-        found = jsontext.read(note) if note is not None else {}
-    except (OSError, ValueError):
+def _known(note) -> SEEN:
+    if note is None or not os.path.lexists(note):
         return {}
-    return found if kinds.is_of(found, SEEN) else {}
+    try:
+        found = jsontext.read(note)
+    except ValueError:
+        found = None
+    if not kinds.is_of(found, SEEN):
+        raise UserError(f"{note}: does not say which clips were looked through; remove it, or choose another --logdir")
+    return found
 
 
 def _whole(clip, pool) -> Iterable[bool]:

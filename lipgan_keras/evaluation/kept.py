@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..data import pack
+from ..inference import models
 from ..utils import files, jsontext, kinds
 from . import jobs
 
@@ -31,6 +32,8 @@ def files_of(settings, job) -> Iterable[Path | str]:
     for folder in (job.clip, job.other if job.clip else None):
         if folder:
             yield from sorted(folder.rglob("*")) if folder.is_dir() else (folder, pack.file_of(folder))
+    for checkpoint in filter(None, (settings.checkpoint, settings.sync_checkpoint)):
+        yield from models.files_of(checkpoint)
     yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception, settings.plugin)
 
 

@@ -16,7 +16,6 @@ import base64
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from tqdm import tqdm
@@ -103,8 +102,8 @@ def write(
     folder = Path(folder)
     clips: dict[str, str] = {}
     good = [v for v in results["videos"] if v["status"] == "ok"]
-    with tempfile.TemporaryDirectory() as scratch:
-        cutter = ClipCutter(folder, Path(scratch) / "clip.mp4", clip_seconds, clip_size)
+    with files.temporary_beside(f"{os.fspath(out)}.mp4") as scratch:
+        cutter = ClipCutter(folder, scratch, clip_seconds, clip_size)
         sheet, left_out = report_clips.sheet(results, good, cutter, clips, pairs, progress)
         if sheet_only and not sheet["pairs"]:
             raise UserError(

@@ -72,9 +72,7 @@ class ClipCutter:
         finally:
             if writer is not None:
                 writer.close()
-        data = base64.b64encode(self._scratch.read_bytes()).decode()
-        self._scratch.unlink()
-        return data
+        return base64.b64encode(self._scratch.read_bytes()).decode()
 
     def stills(self, paths: list[Path], number: int | None) -> tuple[str, float]:
         """Frame `number` of the generated video (None: the middle one) beside the true one: a JPEG as base64,

@@ -3,6 +3,8 @@
 import collections
 import csv
 import io
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -89,14 +91,24 @@ def _fid(settings, jobs, records) -> tuple[float | None, str | None]:
     for job, record in zip(jobs, records, strict=True):
         path = job.place(settings.out, ".fid.npz")
         if record["status"] == "ok" and path.is_file():
-            features, _ = npz.read(path, list(sides), most_bytes=MOST_FEATURES, advice="remove it, and evaluate again")
-            if any(array.shape[1:] != (fid.FEATURES,) for array in features.values()):
-                raise UserError(f"{path}: holds no features of InceptionV3; remove it, and evaluate again")
+            features = read_features(path, list(sides))
             for name, statistics in sides.items():
                 statistics.update(features[name])
     return evaluation_jobs.finite(register.METRICS["fid"].fn(*sides.values())), fid.warning(
         *(side.n for side in sides.values())
     )
+
+
+def read_features(path: str | os.PathLike, sides: Sequence[str]) -> dict[str, np.ndarray]:
+    """(n,2048) features of InceptionV3 of each side of a pair of videos, as a run kept them.
+
+    Raises:
+        UserError: the file is damaged, or holds something else.
+    """
+    features, _ = npz.read(path, sides, most_bytes=MOST_FEATURES, advice="remove it, and evaluate again")
+    if any(array.shape[1:] != (fid.FEATURES,) for array in features.values()):
+        raise UserError(f"{path}: holds no features of InceptionV3; remove it, and evaluate again")
+    return features
 
 
 def table(results: dict) -> str:

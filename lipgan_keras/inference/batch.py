@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from ..lipsync import LipSync
-from ..utils import errors, tables
+from ..utils import errors, files, tables
 from ..utils.errors import Incomplete, UserError
 from ..utils.terminal import say
 
@@ -52,17 +52,22 @@ def run(lipsync: LipSync, table: str | os.PathLike, results_dir: str | os.PathLi
         UserError: the table cannot be read, or not one video could be made.
     """
     pairs = read_pairs(table, results_dir)
-    made, skipped, early, failed = 0, 0, 0, []
+    made, skipped, early, failed, ours = 0, 0, 0, [], {}
     try:
         for number, (face, audio, out) in enumerate(pairs, 1):
             if out.is_file():
-                skipped += 1
+                if earlier := ours.get(files.identity(out)):
+                    failed.append(f"{out}: is the same file as {earlier}, which was just made; name another outfile")
+                    say(f"failed: {failed[-1]}", error=True)
+                else:
+                    skipped += 1
                 continue
             say(f"[{number}/{len(pairs)}] {out}")
             try:
                 summary = lipsync.run(face, audio, out, progress=True, **options)
                 say(*str(summary).split("\n"), error=not summary.complete)
                 made, early = made + 1, early + (not summary.complete)
+                ours[files.identity(out)] = out  # its name may be another's in capital letters
             except Exception as error:  # noqa: BLE001 - one bad pair never stops the others
                 failed.append(errors.describe(error, face))
                 say(f"failed: {failed[-1]}", error=True)

@@ -48,7 +48,7 @@ def load_compiled(checkpoint, config, batch_size):
     core = _core()
     key = {
         "format": FORMAT,
-        "checkpoint": files.digest(checkpoint),
+        "checkpoint": files.digest(*checkpoints.files_of(checkpoint)),
         "code": _code(),
         "openvino": ov.__version__,
         "keras": importlib.metadata.version("keras"),

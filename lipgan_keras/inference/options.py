@@ -73,6 +73,7 @@ class Summary:
         stages: {name: seconds of work}; they overlap.
         broken: why the video ends early, where its file turned out to be damaged on the way.
         damaged: which parts of the face video are broken, so that the frame before stands there.
+        stopped: whether it ends early because the caller's `stop` said so.
     """
 
     outfile: Path
@@ -84,11 +85,12 @@ class Summary:
     stages: dict[str, float] = dataclasses.field(default_factory=dict)
     broken: str | None = None
     damaged: str | None = None
+    stopped: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether nothing was left out."""
-        return not (self.broken or self.damaged)
+        return not (self.broken or self.damaged or self.stopped)
 
     def count(self, until: float, has_face: bool) -> None:
         """Count a frame that is shown until a second of the video."""
@@ -107,6 +109,7 @@ class Summary:
             f"them with no face; {self.engine}, {self.frames / max(self.elapsed, 1e-9):.1f} frames/s, "
             f"{self.real_time_factor:.2f} x real time"
         )
+        text += "\nit ends early: it was stopped there" if self.stopped else ""
         text += f"\nit ends early: {printable(self.broken)}" if self.broken else ""
         return text + (f"\n{printable(self.damaged)}" if self.damaged else "")
 

@@ -18,6 +18,9 @@ FACE_FRAMES = 250  # of a video, in which a face is looked for
 class Head:
     """A photo and the generator that makes it speak.
 
+    Args:
+        loaded: what `engine.load` returned, for one face at once; None: that of `checkpoint_path` is loaded.
+
     Attributes:
         image: the photo, (H,W,3) BGR uint8, MAX_SIDE pixels at most.
         rest: the photo with its mouth as in silence.
@@ -25,7 +28,7 @@ class Head:
         config, name: of the engine.
     """
 
-    def __init__(self, checkpoint_path, face, pads, box, region, sharpen, engine, audio_offset_ms, label):
+    def __init__(self, checkpoint_path, face, pads, box, region, sharpen, engine, audio_offset_ms, label, loaded=None):
         from .. import checkpoints
         from ..face import cropping
         from ..face.regions import assemble
@@ -37,9 +40,9 @@ class Head:
 
         probe.probe(face)  # what can be said before anything is loaded
         checkpoint_path = checkpoints.or_shipped(checkpoint_path)
-        crop_style = checkpoints.read_config(checkpoint_path).crop
-        self.image, self._face = _find(face, crop_style, pads, box, upright=region != "face")
-        self._engine = inference_engine.load(checkpoint_path, engine, 1, audio_offset_ms)
+        config = loaded.config if loaded else checkpoints.read_config(checkpoint_path)
+        self.image, self._face = _find(face, config.crop, pads, box, upright=region != "face")
+        self._engine = loaded or inference_engine.load(checkpoint_path, engine, 1, audio_offset_ms)
         self.config, self.name = self._engine.config, self._engine.name
         self._composer = Composer(region, sharpen, still=True)
         self._cut = Latest(detail.large_and_small)

@@ -147,24 +147,29 @@ def say(
     program = shutil.which("flite")
     if program is None:
         raise UserError("flite: is not installed, and speaks the text; install Debian's package flite")
-    with tempfile.TemporaryDirectory(prefix="lipgan_keras_") as folder:
-        out = os.path.join(folder, "said.wav")
-        command = [program, "-voice", voice, *arguments, "-psdur", "-t", said, "-o", out]
-        try:
-            result = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=_PATIENCE
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UserError(f"flite: does not speak {_short(text)} ({error}); try a shorter text") from error
-        if result.returncode or not os.path.isfile(out):
-            why = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
-            raise UserError(f"flite: does not speak {_short(text)} ({why}); try another text or voice")
-        wave = audio_file.load_audio(out)
-    phones = _of_flite(result.stdout.split(), f"flite's phones of {_short(text)}")
+    command = [program, "-voice", voice, *arguments, "-psdur", "-t", said]
+    with tempfile.TemporaryFile() as file:  # has no name, and so goes with this process, however that ends
+        printed = _run_flite(command, file.fileno(), text)
+        wave = audio_file.load_audio(f"/dev/fd/{file.fileno()}")
+    phones = _of_flite(printed.split(), f"flite's phones of {_short(text)}")
     if all(phone.name == SILENCE for phone in phones):
         raise UserError(f"{_short(text)}: nothing in it can be said; give words")
     # The diphone voices leave out half of the last pause.
     return np.pad(wave, (0, max(0, round(phones[-1].end * SAMPLE_RATE) - len(wave)))), phones
+
+
+def _run_flite(command, out, text) -> str:
+    """Speak into the open file `out`; what flite prints."""
+    command = [*command, "-o", f"/dev/fd/{out}"]
+    options = {"capture_output": True, "text": True, "errors": "replace", "stdin": subprocess.DEVNULL}
+    try:
+        result = subprocess.run(command, **options, timeout=_PATIENCE, pass_fds=[out])
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"flite: does not speak {_short(text)} ({error}); try a shorter text") from error
+    if result.returncode or not os.fstat(out).st_size:
+        why = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+        raise UserError(f"flite: does not speak {_short(text)} ({why}); try another text or voice")
+    return result.stdout
 
 
 def _sayable(text) -> str:

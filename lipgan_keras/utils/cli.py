@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from . import files, limits, terminal
+from . import files, limits, processes, terminal
 from .errors import Incomplete, UserError, describe_os_error
 
 MOST = 1_000_000_000  # what no flag has a use for more than; each that costs memory or time has a limit of its own
@@ -147,25 +147,28 @@ def run(main: Callable[[], None]) -> None:
         raise KeyboardInterrupt
 
     def terminated(signum, frame):
+        came.append(signum)
         raise SystemExit(128 + signum)
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a background job of a shell
         signal.signal(signal.SIGINT, interrupted)
-        sys.unraisablehook = _unraisable
+    sys.unraisablehook = _unraisable
     signal.signal(signal.SIGTERM, terminated)  # so that temporary files are removed on the way out
+    processes.end_amid_imports()
     for stream in (sys.stdout, sys.stderr):
         terminal.never_fail(stream)
     try:
         main()
         _flush()
-    except SystemExit:
-        raise
     except BaseException as error:
         if came or isinstance(error, KeyboardInterrupt):  # an import that it breaks off may end in an error of any kind
-            print(file=sys.stderr)
+            if came != [signal.SIGTERM]:
+                print(file=sys.stderr)
             with contextlib.suppress(OSError):
                 _flush()
-            end_at_once(130)
+            end_at_once(128 + (came or [signal.SIGINT])[0])
+        if isinstance(error, SystemExit):
+            raise
         code, message = _told(error)
         if message is None:
             traceback.print_exc()
@@ -182,9 +185,10 @@ def end_at_once(code: int) -> None:
 
 
 def _unraisable(unraisable):
-    """Python drops what is raised within a callback, such as a weak reference's: Ctrl-C is then raised once more."""
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(0.02, _thread.interrupt_main).start()
+    """Python drops what is raised within a callback, such as a weak reference's: a signal is then raised once more."""
+    if issubclass(unraisable.exc_type, (KeyboardInterrupt, SystemExit)):
+        number = signal.SIGINT if issubclass(unraisable.exc_type, KeyboardInterrupt) else signal.SIGTERM
+        threading.Timer(0.02, _thread.interrupt_main, [number]).start()
     else:
         sys.__unraisablehook__(unraisable)
 

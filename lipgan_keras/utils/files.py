@@ -8,6 +8,7 @@ import hashlib
 import mmap
 import os
 import re
+import shutil
 import stat
 import sys
 import tempfile
@@ -21,6 +22,7 @@ try:
 except ImportError:  # Windows has none: what a killed process left stays there
     fcntl = None  # type: ignore[assignment]
 
+from . import processes
 from .errors import UserError
 
 MARK = b"lipgan_keras"  # is in every file of which nothing else tells that it was written here
@@ -32,11 +34,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
+def temporary_beside(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary file beside `path`, which is removed in the end.
 
     Makes the folder if need be. The temporary name keeps the suffix, which decides the format for some writers. The
-    file is locked while it is written. One that is not locked was left by a process that was killed, and is removed.
+    file is locked meanwhile. One that is not locked was left by a process that was killed, and is removed.
 
     Raises:
         UserError: the folder cannot be made or written to, or `path` is a folder, a pipe or a device.
@@ -45,23 +47,106 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     _check_place(path)
     check_writable(path.parent)
     _remove_left(path)
-    handle, name = _locked_temporary(path)
-    temporary = Path(name)
-    try:
-        with naming(path):
-            yield temporary
+    with processes.tidied():
+        handle, name = _locked_temporary(path)
+        temporary = Path(name)
+        try:
+            with naming(path):
+                yield temporary
+        except OSError as error:
+            if error.filename == name:
+                error.filename = os.fspath(path)  # the name that the user gave
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+            if handle is not None:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path as `temporary_beside` does, and rename it to `path` on success.
+
+    Raises:
+        UserError: of `temporary_beside`.
+    """
+    with temporary_beside(path) as temporary:
+        yield temporary
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
         os.replace(temporary, path)
-    except OSError as error:
-        if error.filename == name:
-            error.filename = os.fspath(path)  # the name that the user gave
-        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Give an empty temporary folder beside `folder`; it takes its place on success, and is removed on any failure.
+
+    A process that is killed leaves the old folder or the new one; between two renames the old one has a name that
+    begins with a dot. One that was left is removed as those of `replacing` are.
+
+    Raises:
+        UserError: the folder above cannot be made or written to, or `folder` is a file.
+    """
+    folder = Path(folder)
+    folder = folder.resolve() if folder.is_symlink() else folder
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder")
+    check_writable(folder.parent)
+    _remove_left(folder)
+    handle, temporary = _locked_folder(folder)
+    try:
+        with naming(folder):
+            yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o777 & ~umask)
+        _take_place(temporary, folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if handle is not None:
             os.close(handle)
+
+
+def _locked_folder(path):
+    """A new folder beside `path`: as `_locked_temporary`."""
+    prefix, suffix = _affixes(path)
+    while True:
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        try:
+            handle = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took it for one that was left
+        except OSError:  # Windows opens no folders
+            return None, temporary
+        if not _lock(handle, wait=True) or temporary.exists():
+            return handle, temporary
+        os.close(handle)
+
+
+def _take_place(temporary, folder):
+    """Rename a folder to another that may be there; that one is removed afterwards, or stays on any failure."""
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = temporary.with_name(f"{temporary.name}.old")
+    try:
+        os.rename(folder, old)
+        os.rename(temporary, folder)
+    finally:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_room(folder: str | os.PathLike, size: int) -> None:
+    """See that `size` bytes find room on the disc of a folder, before a library writes there that a full disc crashes.
+
+    Raises:
+        OSError: they do not.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder))
 
 
 def _affixes(path):
@@ -101,16 +186,16 @@ def _remove_left(path):
     left = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if left.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                _remove_unlocked(entry.path)
+            if left.fullmatch(entry.name) and not entry.is_symlink():
+                _remove_unlocked(entry.path, entry.is_dir())
 
 
-def _remove_unlocked(name):
+def _remove_unlocked(name, is_folder=False):
     with contextlib.suppress(OSError):
-        handle = os.open(name, os.O_RDWR)
+        handle = os.open(name, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
             if _lock(handle, wait=False):
-                os.unlink(name)
+                shutil.rmtree(name) if is_folder else os.unlink(name)
         finally:
             os.close(handle)
 

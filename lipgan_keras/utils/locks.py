@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from . import files, jsontext
+from . import files, jsontext, processes
 from .errors import UserError
 from .terminal import say
 
@@ -54,7 +54,8 @@ def holding(folder: str | os.PathLike, work: str, advice: str) -> Iterator[None]
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
         with files.naming(folder / HOLDER):
             (folder / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
-        yield
+        with processes.tidied():
+            yield
     finally:
         with contextlib.suppress(OSError):
             (folder / HOLDER).unlink(missing_ok=True)

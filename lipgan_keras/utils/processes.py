@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+_ends_amid_imports = False
+_tidied = 0  # blocks of `tidied` that are under way
+_tidied_lock = threading.Lock()
 DIED = "the process that worked on it died (damaged file, or out of memory); try it alone, or make it anew"
 
 
@@ -74,6 +77,7 @@ def _guarded(work, job):
 def start_worker(threads: int) -> None:
     """What a process does first: it ends with its parent, quietly, and uses so many threads."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_amid_imports()
     # What goes wrong is returned. A worker that is ended while it waits for work would print how it died.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # If the parent is killed, end at once, rather than write into the folders of the run that takes over.
@@ -91,16 +95,46 @@ def _follow_parent():
     os._exit(1)
 
 
+def end_amid_imports() -> None:
+    """Let a signal amid an import end this process at once, unless something is to be tidied up.
+
+    For our commands and their processes; of a program that imports the package nobody knows what it has to tidy up.
+    """
+    global _ends_amid_imports
+    _ends_amid_imports = True
+
+
+@contextlib.contextmanager
+def tidied() -> Iterator[None]:
+    """Say that the end of the block removes what may not stay, so that a signal is to wait for it."""
+    global _tidied
+    with _tidied_lock:
+        _tidied += 1
+    try:
+        yield
+    finally:
+        with _tidied_lock:
+            _tidied -= 1
+
+
 @contextlib.contextmanager
 def signals_put_off() -> Iterator[None]:
-    """Heed Ctrl-C and SIGTERM at the end of the block only:
-    amid the imports of large libraries they are lost, or crash.
+    """Do not raise amid the imports of large libraries: what Ctrl-C and SIGTERM raise there is lost, or crashes.
+
+    A command that has nothing to tidy up ends at once. Everything else heeds them at the end of the block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came = []
-    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def heard(number, frame):
+        if _ends_amid_imports and not _tidied and not multiprocessing.active_children():
+            os._exit(128 + number)
+        came.append(number)
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, heard) for number in numbers}
     try:
         yield
     finally:

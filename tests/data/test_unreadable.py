@@ -84,8 +84,10 @@ def test_images_are_looked_through_once(tmp_path, monkeypatch):
     monkeypatch.setattr(jpegs, "looks_whole", lambda path: looked.append(path) or True)
     assert look_through.look_through(clips, tmp_path, progress=False)[0].keys() == BROKEN.keys() and not looked
     kept = json.loads((tmp_path / look_through.FILE).read_text())
-    (tmp_path / look_through.FILE).write_text(json.dumps(kept | {next(iter(kept)): "x"}))  # damaged: all is looked at
-    assert look_through.look_through(clips, tmp_path, progress=False) == ({}, 4) and len(looked) == 96
+    (tmp_path / look_through.FILE).write_text(json.dumps(kept | {next(iter(kept)): "x"}))  # damaged, or another's
+    with pytest.raises(UserError, match="does not say which clips were looked through; remove it"):
+        look_through.look_through(clips, tmp_path, progress=False)
+    assert json.loads((tmp_path / look_through.FILE).read_text())[next(iter(kept))] == "x" and not looked
 
 
 def test_packs_are_looked_through(tmp_path):

@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from lipgan_keras import checkpoints
+from lipgan_keras.checkpoints import presets, splits
 from lipgan_keras.config import ModelConfig
-from lipgan_keras.data import claims, clip_folder, pack, preprocess
+from lipgan_keras.data import claims, clip_folder, look_through, pack, preprocess
 from lipgan_keras.data.splits import Split
-from lipgan_keras.evaluation import kept, mean_opinion, report
+from lipgan_keras.evaluation import kept, mean_opinion, report, summary
 from lipgan_keras.inference import batch
 from lipgan_keras.puppets import clips as puppets_clips
 from lipgan_keras.puppets import face_model, phones, utterance
@@ -57,7 +58,8 @@ def network(name):
         weights = [Weight("kernel", shape), Weight("bias", shape[-1:])]
         layers.append(types.SimpleNamespace(name=called, weights=weights))
     weights = [weight for layer in layers for weight in layer.weights]
-    return types.SimpleNamespace(name=name, layers=layers, weights=weights, set_weights=lambda values: None)
+    take = {"set_weights": lambda values: None, "load_weights": lambda path: None}
+    return types.SimpleNamespace(name=name, layers=layers, weights=weights, **take)
 
 
 def optimizer():
@@ -101,6 +103,7 @@ def make(folder: Path) -> None:
         for layer in network("generator").layers:
             for weight in layer.weights:
                 file[f"model_weights/{layer.name}/{layer.name}/{weight.name}:0"] = np.ones(weight.shape, "f4")
+    make_preset(folder / "preset")
     (folder / "train.txt").write_text("speaker/00001\nspeaker/00002 x\n", encoding="utf-8")
     (folder / "pairs.csv").write_text("face,audio,outfile\na.png,b.wav,c.mp4\nd.png,e.wav,\n", encoding="utf-8")
     answers = "judge,pair,side,name,sync,quality,overall,system,sheet,position,answered\n"
@@ -131,9 +134,12 @@ def make(folder: Path) -> None:
     }
     results["videos"] = [record, record | {"name": "b", "status": "failed", "reason": "none"}]
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    (folder / "looked_through.json").write_text(json.dumps({"a": [1, 2, [3]]}), encoding="utf-8")
     (folder / "holder.json").write_text(json.dumps({"host": "h", "pid": 3, "since": "s"}), encoding="utf-8")
     owner = {"token": "t", "machine": "m", "pid": 3, "started": "4"}
     (folder / "owner.json").write_text(json.dumps(owner), encoding="utf-8")
+    features = {side: np.ones((3, 2048), "f4") for side in ("truth", "generated")}
+    np.savez(folder / "a.fid.npz", **features)
     np.savez(folder / "puppet.npz", made_with="x", opening=np.zeros(9, "f4"))
     np.savez(folder / "face.npz", **face_arrays(rng))
     marks = {"idx_to_landmark_verts": list(range(68))}
@@ -152,12 +158,31 @@ def face_arrays(rng):
     }  # fmt: skip
 
 
+def make_preset(folder):
+    """As `presets.save` does, without Keras."""
+    import h5py
+
+    folder.mkdir()
+    model = {"config": vars(CONFIG), "registered_name": presets.MODEL, "metadata": {"format": 1}}
+    given = {"config": presets.preprocessor(CONFIG), "registered_name": presets.LIPSYNC}
+    (folder / "config.json").write_text(json.dumps(model), encoding="utf-8")
+    (folder / "preprocessor.json").write_text(json.dumps(given), encoding="utf-8")
+    with h5py.File(folder / "model.weights.h5", "w") as file:
+        splits.write(file, {"held_out": []})
+        for number, weight in enumerate(network("generator").weights):
+            file[f"layers/conv2d_{number // 2}/vars/{number % 2}"] = np.ones(weight.shape, "f4")
+
+
+def read_preset(path):
+    read_checkpoint(path.parent)
+
+
 def read_checkpoint(path):
     config = checkpoints.read_config(path)
     checkpoints.read_networks(path)
     state = checkpoints.read_training(path)
     stored = checkpoints.read_split(path)
-    if stored is not None:
+    if stored is not None and path.is_file():
         Split.restored(stored, path)
     config.with_audio_offset(None)
     checkpoints.load_weights(network("generator"), path)
@@ -226,6 +251,9 @@ read_results.pages = False
 # {kind: (the file below the folder, what reads it)}
 READERS = {
     "checkpoint": ("checkpoint.h5", read_checkpoint),
+    "preset": ("preset/config.json", read_preset),
+    "preset_given": ("preset/preprocessor.json", read_preset),
+    "preset_weights": ("preset/model.weights.h5", read_preset),
     "keras": (
         "keras.h5",
         lambda path: (checkpoints.read_config(path), checkpoints.load_weights(network("generator"), path)),
@@ -246,6 +274,8 @@ READERS = {
     "results": ("results.json", read_results),
     "holder": ("holder.json", read_holder),
     "owner": ("owner.json", read_owner),
+    "features": ("a.fid.npz", lambda path: summary.read_features(path, ["truth", "generated"])),
+    "looked": ("looked_through.json", look_through._known),
     "puppet": ("puppet.npz", lambda path: puppets_clips._is_made(path.with_suffix(".mp4"), "x", False)),
     "face": ("face.npz", face_model.FaceModel.load),
     "indices": ("vertex_indices.json", lambda path: face_model.FaceModel.load(path.with_name("face.npz"))),

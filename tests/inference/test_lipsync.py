@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import threading
 
 import av
 import cv2
@@ -245,6 +246,57 @@ def test_damage_is_said_however_often_the_video_is_played(tmp_path, media, paint
     )
 
 
+def test_a_stop_keeps_what_is_made(tmp_path, media, painter):
+    """A whole MP4 of the frames so far, and its sound ends with them."""
+    done = []
+    summary = LipSync(painter).run(
+        media / "face.mp4",
+        media / "speech.wav",
+        tmp_path / "b.mp4",
+        callback=lambda *both: done.append(both),
+        stop=lambda: len(done) >= 8,
+    )
+    assert summary.stopped and not summary.complete and "it was stopped there" in str(summary)
+    assert summary.frames == 8 and summary.seconds == pytest.approx(8 / 25)
+    frames = list(video_reader.read_frames(tmp_path / "b.mp4"))
+    assert [number(frame.image) for frame in frames] == list(range(8))
+    assert media_probe.probe(tmp_path / "b.mp4").duration == pytest.approx(8 / 25, abs=0.01)
+    assert len(audio_file.load_audio(tmp_path / "b.mp4")) / RATE == pytest.approx(8 / 25, abs=0.1)
+    assert not list(tmp_path.glob(".*"))
+    # One that comes after the last frame stops nothing.
+    whole = LipSync(painter).run(
+        media / "face.mp4", media / "speech.wav", tmp_path / "c.mp4", stop=lambda: len(done) >= 28,
+        callback=lambda *both: done.append(both),
+    )  # fmt: skip
+    assert whole.complete and whole.frames == 20
+
+
+@pytest.mark.parametrize("at", ["load", "look", "generate"])
+def test_a_stop_waits_for_no_stage(tmp_path, media, painter, monkeypatch, at):
+    """Neither loading, nor looking for the face, nor a batch under way is waited for. Nothing is made then."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def stuck(*arguments):
+        reached.set()
+        assert go_on.wait(60)
+        return painter if at == "load" else [[] for _ in arguments[0]]
+
+    if at == "load":
+        monkeypatch.setattr(engine, "load", stuck)
+    elif at == "look":
+        monkeypatch.setattr(detector, "detect", stuck)
+    else:
+        monkeypatch.setattr(PaintedSound, "__call__", lambda self, *inputs: stuck(*inputs))
+    try:
+        with pytest.raises(UserError, match="stopped before its first frame"):
+            LipSync(painter if at != "load" else "generator.h5").run(
+                media / "face.png", media / "speech.wav", tmp_path / "b.mp4", stop=reached.is_set
+            )
+    finally:
+        go_on.set()
+    assert not list(tmp_path.iterdir())
+
+
 # Which face
 
 
@@ -418,6 +470,7 @@ def test_what_a_batch_lacks(tmp_path, capsys, results, kind):
             result = left.pop(0)
             if isinstance(result, Exception):
                 raise result
+            outfile.write_bytes(b"made")
             return Summary(outfile, broken=result)
 
     pairs = table(tmp_path / "pairs.csv", [("a.png", "a.wav", f"{i}.mp4") for i in range(2)])
@@ -429,6 +482,21 @@ def test_what_a_batch_lacks(tmp_path, capsys, results, kind):
         assert type(caught.value) is kind and "pairs.csv" in str(caught.value)
     said = capsys.readouterr()
     assert said.err.count("damaged at 1.0 s") == ("damaged at 1.0 s" in results) and not left
+
+
+def test_two_names_of_one_file_in_a_batch(tmp_path, capsys):
+    """Some discs take capital letters for small ones, so that a row names another's file. A hard link does so here."""
+
+    class Stub:
+        def run(self, face, audio, outfile, **options):
+            outfile.write_bytes(b"made")
+            outfile.with_name("B.mp4").hardlink_to(outfile)
+            return Summary(outfile)
+
+    pairs = table(tmp_path / "pairs.csv", [("a.png", "a.wav", "b.mp4"), ("a.png", "a.wav", "B.mp4")])
+    with pytest.raises(Incomplete, match="1 of 2 could not be made"):
+        batch.run(Stub(), pairs, tmp_path)
+    assert "B.mp4: is the same file as" in capsys.readouterr().err
 
 
 def test_a_pair_that_fails_oddly_stops_no_other(tmp_path, media, painter, capfd, monkeypatch):

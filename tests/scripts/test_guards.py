@@ -47,6 +47,7 @@ COMMANDS = [
     # The command, {0} is what it is to write; its suffix; which of the inputs it is to refuse
     ("lipgan_keras.checkpoints export {i}/generator.h5 {0}", ".h5", "generator.h5"),
     ("lipgan_keras.checkpoints export {i}/generator.h5 {0}", ".h5", "run.h5"),
+    ("lipgan_keras.checkpoints export {i}/generator.h5 {0} --format openvino", ".xml", "generator.h5"),
     ("lipgan_keras.checkpoints convert {i}/generator.h5 {0}", ".h5", "generator.h5"),
     ("lipgan_keras.sync_accuracy --checkpoint {i}/run.h5 --data_root {i}/clips --json {0}", "", "run.h5"),
     ("lipgan_keras.syncnet score {i}/face.mp4 --weights {i}/run.h5 --json {0}", ".json", "face.mp4"),

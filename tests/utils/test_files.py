@@ -153,6 +153,40 @@ def test_a_temporary_file_that_another_process_takes_away_is_made_anew(tmp_path,
     assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "whole"
 
 
+def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    for text in ("old", "new"):
+        with files.replacing_folder(folder) as temporary:
+            assert temporary.parent == tmp_path and not list(temporary.iterdir())
+            (temporary / text).write_text(text)
+        assert os.listdir(tmp_path) == ["a"] and os.listdir(folder) == [text]
+    with pytest.raises(RuntimeError), files.replacing_folder(folder) as temporary:
+        (temporary / "half").write_text("half")
+        raise RuntimeError
+    rename, done = os.rename, []
+
+    def fail_at_the_second(source, target):
+        done.append(source)
+        if len(done) == 2:
+            raise OSError(errno.EIO, "broken", str(source))
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(os, "rename", fail_at_the_second)
+        with files.replacing_folder(folder) as temporary:
+            (temporary / "other").write_text("other")
+    assert os.listdir(tmp_path) == ["a"] and os.listdir(folder) == ["new"] and len(done) == 3
+    (tmp_path / ".a.abcdefgh.tmp").mkdir()  # of a process that was killed
+    (tmp_path / "file").write_text("")
+    with files.replacing_folder(folder):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["a", "file"] and not os.listdir(folder)
+    with pytest.raises(UserError, match="file: is a file; name a folder"), files.replacing_folder(tmp_path / "file"):
+        pass
+    with pytest.raises(OSError, match="No space left"):
+        files.check_room(tmp_path, 1 << 60)
+
+
 @pytest.mark.parametrize("name", [None, "temporary"])
 def test_a_full_disc_is_said_of_the_file_that_the_user_named(tmp_path, name):
     out = tmp_path / "a.txt"

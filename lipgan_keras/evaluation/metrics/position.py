@@ -56,7 +56,7 @@ def lmd(frames: Frames) -> np.ndarray:
 
 @register("lmd_normalised", "LMD (68 points) / face width", "", "lower", (0, None), _LMD, missing=_no_68)
 def lmd_normalised(frames: Frames) -> np.ndarray:
-    """`lmd` in `face_width`s of the true frame: (n,)."""
+    """`lmd` over `face_width` of the true frame: (n,)."""
     return lmd(frames) / face_width(frames.landmarks)
 
 
@@ -71,7 +71,7 @@ def lmd_5(frames: Frames) -> np.ndarray:
 
 @register("lmd_5_normalised", "LMD (mouth corners) / face width", "", "lower", (0, None), _LMD_5, missing=_no_five)
 def lmd_5_normalised(frames: Frames) -> np.ndarray:
-    """`lmd_5` in `face_width`s of the true frame: (n,)."""
+    """`lmd_5` over `face_width` of the true frame: (n,)."""
     return lmd_5(frames) / face_width(frames.landmarks)
 
 
