@@ -677,8 +677,9 @@ print(f"{'lip-sync':11} {share:.0%} of the map lies in the third of the mouth cr
 #   time, and needs a far longer training.
 # - The **quality** discriminator looks at the skin of the half that was painted. There it can tell. It is not there for
 #   sync.
-# - The **lip-sync** discriminator sees nothing but mouths, five in a row. Many of its bright places lie along the lips.
-#   80 steps of training taught it sync.
+# - The **lip-sync** discriminator sees nothing but mouths, five in a row. It knows sync after 80 steps. Its map lies on
+#   the lips in some pictures, and beside them in others. So the accuracy says *that* it knows, and the map does not say
+#   *how*.
 
 # %% [markdown]
 # The decoder can be asked too: how active is it at each place? The upper row is the generator *L1*, the lower one the

@@ -11,24 +11,16 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = """
 import sys
 import numpy as np
-from lipgan_keras import networks
-from lipgan_keras.evaluation.activations import decoder_maps, grad_cam
-rng = np.random.default_rng(0)
-def draw(*shape):
-    return rng.random((2, *shape), "float32")
-face, sound, mouths, sounds = draw(96, 96, 3), draw(80, 27, 1), draw(48, 48, 6), draw(80, 27, 2)
-found = {}
-for name, model, inputs in (
-    ("discriminator", networks.build_discriminator(width=0.02), [face, sound]),
-    ("sync", networks.build_sync_discriminator(width=0.02, frames=2), [mouths, sounds]),
-    ("quality", networks.build_quality_discriminator(width=0.02), face),
-):
-    model.set_weights([rng.normal(0, 0.2, w.shape) + (w.ndim == 1) for w in model.get_weights()])
-    found[name] = grad_cam(model, inputs)
-generator = networks.build_generator("basic", width=0.02)
-generator.set_weights([rng.normal(0, 0.2, w.shape) + (w.ndim == 1) for w in generator.get_weights()])
-found |= {str(side): maps for side, maps in decoder_maps(generator, np.concatenate([face, face], -1), sound).items()}
-np.savez(sys.argv[1], **found)
+from lipgan_keras.evaluation.activations import grad_cam
+from lipgan_keras.utils.backend import keras
+layers, rng = keras.layers, np.random.default_rng(0)
+face, sound = keras.Input((12, 12, 3)), keras.Input((4, 4, 1))
+x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", kernel_initializer="zeros")(face)
+seen, heard = layers.GlobalAveragePooling2D()(x), layers.Dense(8, kernel_initializer="zeros")(layers.Flatten()(sound))
+model = keras.Model([face, sound], layers.Dot(1)([seen, heard]), name="discriminator")
+model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
+inputs = rng.random((2, 12, 12, 3), "float32"), rng.random((2, 4, 4, 1), "float32")
+np.save(sys.argv[1], grad_cam(model, inputs))
 """
 
 
@@ -36,11 +28,8 @@ def test_tensorflow_and_jax_agree(tmp_path):
     found = {}
     for backend in ("tensorflow", "jax"):
         environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-        path = tmp_path / f"{backend}.npz"
+        path = tmp_path / f"{backend}.npy"
         subprocess.run([sys.executable, "-c", PROGRAM, path], env=environment, check=True)
-        found[backend] = dict(np.load(path))
-    assert set(found["jax"]) == {"discriminator", "sync", "quality", "3", "6", "12", "24", "48", "96"}
-    for name, ours in found["tensorflow"].items():
-        size = int(name) if name.isdigit() else 6
-        assert ours.shape == (2, size, size) and ours.max() > 0
-        np.testing.assert_allclose(found["jax"][name], ours, rtol=1e-3, atol=1e-4 * ours.max(), err_msg=name)
+        found[backend] = np.load(path)
+    assert found["jax"].shape == (2, 6, 6) and found["jax"].max() > 0
+    np.testing.assert_allclose(found["jax"], found["tensorflow"], rtol=1e-4, atol=1e-6)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from lesson import executed
 
 DOCS = Path(__file__).parent.parent / "docs"
-MINUTES = 25  # that a cell may take before it counts as hanging
+MINUTES = 40  # that a cell may take before it counts as hanging
 
 pytestmark = pytest.mark.timeout(60 * 2 * MINUTES)
 
@@ -58,7 +58,7 @@ def said(request, tmp_path_factory):
     """All that the cells print: in the notebook that is kept, and in a run of now."""
     notebook = kept() if request.param == "kept" else executed(tmp_path_factory.mktemp("lesson"), MINUTES)
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    plots = [output for output in outputs if "image/png" in output.get("data", {})]
+    plots = [output for output in outputs if {"image/png", "image/jpeg"} & set(output.get("data", {}))]
     assert len(plots) == 14
     assert any("<video" in output.get("data", {}).get("text/html", "") for output in outputs)
     return "\n".join(output.text for output in outputs if output.output_type == "stream")
@@ -97,14 +97,12 @@ def test_the_one_plot_tells_who_listens(said):
     assert deaf < 2 and costs > 5 and abs(shift) <= 2
 
 
-def test_the_lip_sync_discriminator_knows_sync(said):
+def test_the_discriminators_know_what_the_text_says(said):
     assert numbers(said, r"sync +tells sound in time .* in (\S+)% of")[0] > 75
     assert numbers(said, r"discriminator +tells sound in time .* in (\S+)% of")[0] < 65  # the text: hardly a guess
     assert numbers(said, r"quality +tells a true frame .* in (\S+)% of")[0] > 75
-    whole, painted, lips = (
-        numbers(said, rf"{name} +(\d+)% of the map")[0] for name in ("contrastive", "quality", "lip-sync")
-    )
-    assert whole < 50 < painted and lips > 100 / 3
+    edges, painted = (numbers(said, rf"{name} +(\d+)% of the map")[0] for name in ("contrastive", "quality"))
+    assert edges < 50 < painted
 
 
 def test_the_mouth_speaks_at_the_end(said):
