@@ -30,7 +30,7 @@ SMALLER = (
     (r"python train\.py\b(.*?)(?= &$|$)", r"python train.py\1 --num_workers 1 --checkpoint_freq 2"),
     (r" --steps \d+", ""),
     (r" --batch_size \d+", ""),
-    (r"(--num_workers 1 --checkpoint_freq 2)", r"\1 --steps 2 --batch_size 6"),
+    (r"(--num_workers 1 --checkpoint_freq 2)", r"\1 --steps 2 --batch_size 12"),
     # Two steps of the full network take a minute; those that begin from the checkpoint that ships keep its width.
     (r"(python train\.py(?!.*--resume_gen).*?) --width [\d.]+", r"\1"),
     (r"(python train\.py(?!.*--resume_gen).*)$", r"\1 --width 0.05"),
@@ -284,7 +284,7 @@ def needed_files(page: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", [page for page in RUN if any(b.reason is None for b in blocks_of(page))])
 def test_the_commands_of_a_page_run(page, brought):
     for name, code in needed_files(page).items():
