@@ -167,5 +167,5 @@ def test_a_missing_extra_names_what_installs_it(script, tmp_path):
         "u.find_spec = lambda name, *a: None if name == 'gradio' else find(name, *a)\n"
     )
     done = script("app.py", env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
-    assert_one_line(done, "the page needs gradio; run: pip install -r requirements-app.txt", '"lipgan-keras[app]"')
+    assert_one_line(done, "the page needs gradio", "run: pip install -r requirements-app.txt", '"lipgan-keras[app]"')
     assert done.stdout == ""
