@@ -160,6 +160,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
         _flush()
+        if came:  # what it raised was lost on the way, such as in a library's callback
+            end_at_once(128 + came[0])
     except BaseException as error:
         if came or isinstance(error, KeyboardInterrupt):  # an import that it breaks off may end in an error of any kind
             if came != [signal.SIGTERM]:

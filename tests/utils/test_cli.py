@@ -156,6 +156,20 @@ def test_an_import_that_ctrl_c_turns_into_another_error_ends_quietly(capfd):
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "\n")
 
 
+def test_a_ctrl_c_that_a_library_swallows_is_no_success(capfd):
+    def main():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            pass
+
+    sys.modules["a_command"] = types.SimpleNamespace(main=main)
+    try:
+        assert synthetic.call("a_command", capfd=capfd).returncode == 130
+    finally:
+        del sys.modules["a_command"]
+
+
 def test_flags_with_odd_names(capfd, tmp_path):
     odd = tmp_path / os.fsdecode(b"two\nlines\x1b\xff.mp4")
     result = synthetic.call("inference.py", "--face", odd, "--audio", odd, capfd=capfd)
