@@ -41,8 +41,7 @@ $(VENV)/.installed-test: requirements-test.txt requirements.txt | $(VENV)/bin/py
 	touch $@
 
 # What the pages show: the site itself, and the extras whose commands they name.
-DOCS_REQUIREMENTS = requirements-docs.txt $(wildcard \
-	requirements-app.txt requirements-export.txt requirements-hf.txt requirements-lesson.txt)
+DOCS_REQUIREMENTS = $(foreach extra,docs app export hf lesson,requirements-$(extra).txt)
 
 $(VENV)/.installed-docs: $(DOCS_REQUIREMENTS) requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --disable-pip-version-check $(addprefix -r ,$(DOCS_REQUIREMENTS)) $(DOCS_EXTRAS)

@@ -5,7 +5,6 @@ elsewhere.
 """
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -70,16 +69,6 @@ copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
 SHORT = 30  # letters
-OPTIONAL = ("lesson",)  # a page that is made by a command, so that a checkout may lack it: nothing then leads there
-CARD = re.compile(r"^:::\{grid-item-card\}.*\n:link: (\w+)\n(?:.*\n)*?:::\n\n?", re.MULTILINE)
-
-
-def leave_out(app, name, source):
-    """Take what leads to pages that are not there out of the start page: cards, and lines of the table of contents."""
-    if name == "index":
-        absent = set(OPTIONAL) - app.env.found_docs
-        text = CARD.sub(lambda card: "" if card[1] in absent else card[0], source[0])
-        source[0] = "".join(line for line in text.splitlines(True) if line.strip() not in absent)
 
 
 def keep_together(app, doctree):
@@ -90,5 +79,4 @@ def keep_together(app, doctree):
 
 
 def setup(app):
-    app.connect("source-read", leave_out)
     app.connect("doctree-read", keep_together)

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
+from helpers import runs
 from helpers.checks import GOLDEN, ROOT, TESTS
 
 
@@ -20,30 +20,16 @@ def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job of a shell; scripts would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "real: needs real clips, in the folder that LIPGAN_CLIPS names")
-    _use_own_cache(config)
+    runs.use_own_cache(config)
     config.addinivalue_line("markers", "slow: takes seconds; left out by -m 'not slow'")
     if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores, so that each needs one thread
         os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 
 
-def _use_own_cache(config):
-    """Tests neither read nor fill the user's cache of graphs; processes of one run share theirs."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        return
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    os.environ.setdefault("MPLCONFIGDIR", os.path.join(caches, "matplotlib"))  # its list of fonts takes seconds to make
-    folder = tempfile.TemporaryDirectory(prefix="lipgan_keras_cache_")
-    config.add_cleanup(folder.cleanup)
-    os.environ["XDG_CACHE_HOME"] = folder.name
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """As many processes as cores, up to 4 for the memory's sake (1.5 GB each); for tests of a file or two, this one."""
-    if any("::" in argument or argument.endswith(".py") for argument in config.args):
-        return 0
-    cores = len(os.sched_getaffinity(0))
-    return min(cores, 4) if cores > 1 else 0
+    """Up to 4, for the memory's sake (1.5 GB each)."""
+    return runs.processes(config, 4)
 
 
 @pytest.fixture(autouse=True)

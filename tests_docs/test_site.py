@@ -13,7 +13,8 @@ from helpers.checks import ROOT
 # What would be fetched when a page is opened; links that a reader follows are not.
 FETCHED = re.compile(
     r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc\s*=\s*["']?(?P<src>[^"'\s>]+)"""
-    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preload|icon|preconnect|dns-prefetch))[^>]*?\shref\s*=\s*["']?(?P<href>[^"'\s>]+)"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preload|icon|preconnect|dns-prefetch))[^>]*?"""
+    r"""\shref\s*=\s*["']?(?P<href>[^"'\s>]+)"""
     r"""|@import\s+(?:url\()?["']?(?P<imported>[^"')\s]+)|url\(\s*["']?(?P<url>[^"')]+)""",
     re.IGNORECASE,
 )

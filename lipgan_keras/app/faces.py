@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..face import looks, tracking
-from ..media import video_reader
+from ..media import image_file, video_reader
 from ..utils.errors import UserError
 
 FRAMES = 250  # of a video, in which a face is looked for
@@ -74,23 +74,14 @@ def look(path: str | os.PathLike) -> Seen:
     if turn is not None:
         is_still = video_reader.file_kind(path) == "still"
         for frame in itertools.islice(video_reader.read_frames(path), FRAMES):
-            frame.image = _fitted(frame.image, SIDE)
+            frame.image = image_file.fitted(frame.image, SIDE)
             # As the run counts them: see `inference.source.Source._track`.
             for tracked in tracking.track(iter([frame]), people="all", small=True, turn=turn):
                 if tracked.faces:
-                    shown = _fitted(frame.image, SHOWN)
+                    shown = image_file.fitted(frame.image, SHOWN)
                     scale = shown.shape[1] / frame.image.shape[1]
                     return Seen(shown, scale * np.stack([one.face.box for one in tracked.faces]), is_still)
     raise UserError(f"{path}: no face found; give one that shows a face, large and from the front")
-
-
-def _fitted(image, side):
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return image
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def save(image: np.ndarray, path: Path) -> Path:

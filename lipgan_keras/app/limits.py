@@ -5,9 +5,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from PIL import Image
-
-from ..media import container, demux, probe
+from ..media import container, demux, image_file, probe
 from ..utils.errors import UserError
 
 MEGABYTE = 1 << 20
@@ -52,7 +50,7 @@ class Limits:
                 size = stream.codec_context.width, stream.codec_context.height
         else:
             with contextlib.suppress(OSError, ValueError):  # whoever decodes it says what is wrong with it
-                size = _size_of_picture(path)
+                size = image_file.declared_size(path)
         if size and size[0] * size[1] > self.megapixels * 1e6:
             raise UserError(
                 f"{path}: has {size[0]}x{size[1]} pixels, {size[0] * size[1] / 1e6:.0f} million, and "
@@ -87,12 +85,3 @@ class Limits:
             raise UserError(
                 f"{path}: has {size / MEGABYTE:.0f} MB, and {self.megabytes:g} MB are the most here; make it smaller"
             )
-
-
-def _size_of_picture(path):
-    """Width and height as the file's beginning says them."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Image.DecompressionBombError:
-        return 1 << 16, 1 << 16

@@ -207,7 +207,8 @@ def read_networks(path: str | os.PathLike) -> list[str]:
 def check_holds(path: str | os.PathLike, network: str) -> None:
     """Raise the UserError of `load_weights` if a checkpoint holds no such network."""
     if os.path.isdir(path):
-        return presets.check_holds(path, network)
+        presets.check_holds(path, network)
+        return
     with _open(path) as file:
         if "lipgan_keras" not in file.attrs:
             raise UserError(f"{path}: holds no {keras2.CALLED[network]}; choose a checkpoint of this project with one")

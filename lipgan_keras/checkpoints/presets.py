@@ -32,6 +32,7 @@ FORMAT = 1
 MOST_BYTES = {CONFIG: 1 << 20, WEIGHTS: 4 << 30, PREPROCESSOR: 1 << 20}  # the widest generator has 3.2 GB
 MODEL, LIPSYNC = "lipgan_keras>Generator", "lipgan_keras>LipSync"  # registered names
 ARCHITECTURE = ("variant", "audio", "width", "img_size", "face_encoder", "audio_encoder", "decoder", "step")
+HELD = "generator"  # the one network
 ADVICE = f"name the folder of a preset, which holds {', '.join(FILES)}"
 
 
@@ -201,18 +202,23 @@ def _read(path, registered):
 def networks(folder: str | os.PathLike) -> list[str]:
     """The names of the networks that a preset holds."""
     read_config(folder)
-    return ["generator"]
+    return [HELD]
 
 
-def check_holds(folder: str | os.PathLike, network: str) -> None:
+def check_holds(folder: str | os.PathLike, network: str) -> ModelConfig:
     """See that a preset holds this network.
+
+    Returns:
+        Its configuration.
 
     Raises:
         UserError: it holds the generator alone.
     """
-    if network not in networks(folder):
+    config = read_config(folder)
+    if network != HELD:
         called = keras2.CALLED.get(network, network)
         raise UserError(f"{folder}: holds no {called} (a preset holds the generator); choose a checkpoint with one")
+    return config
 
 
 def read_training(folder: str | os.PathLike) -> None:
@@ -236,8 +242,7 @@ def load_weights(generator: keras.Model, folder: str | os.PathLike) -> ModelConf
     Raises:
         UserError: see `checkpoints.load_weights`. The model may then hold some of the weights.
     """
-    check_holds(folder, generator.name)
-    config, path = read_config(folder), Path(folder, WEIGHTS)
+    config, path = check_holds(folder, generator.name), Path(folder, WEIGHTS)
     with h5.opened(path, ADVICE) as file:
         for array in h5.arrays(file):
             if array.name != f"/{splits.NAME}":

@@ -32,9 +32,9 @@ def files_of(settings, job) -> Iterable[Path | str]:
     for folder in (job.clip, job.other if job.clip else None):
         if folder:
             yield from sorted(folder.rglob("*")) if folder.is_dir() else (folder, pack.file_of(folder))
-    for checkpoint in filter(None, (settings.checkpoint, settings.sync_checkpoint)):
-        yield from models.files_of(checkpoint)
-    yield from (settings.checkpoint, settings.sync_checkpoint, settings.syncnet, settings.inception, settings.plugin)
+    for checkpoint in (settings.checkpoint, settings.sync_checkpoint):
+        yield from models.files_of(checkpoint) if checkpoint else (None,)
+    yield from (settings.syncnet, settings.inception, settings.plugin)
 
 
 @functools.cache

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from .. import checkpoints
 from ..utils import cli
 from ..utils.cli import ArgumentParser
-from ..utils.errors import UserError
 from ..utils.terminal import say
 
 OWN, PRESET = "h5", "preset"
@@ -77,9 +75,8 @@ def _export(args):
     else:
         from . import writer
 
-        if args.plugin and os.path.exists(args.out) and os.path.samefile(args.out, args.plugin):
-            raise UserError(f"{args.out}: is an input too; name another file")
-        config, made = checkpoints.read_config(args.file), writer.export(args.file, args.out, args.format)
+        made = writer.export(args.file, args.out, args.format, args.plugin)
+        config = checkpoints.read_config(args.file)
     size = sum(path.stat().st_size for path in {path for place in made for path in _files(place)})
     beside = f"; {made[-1]} says how to use it" if len(made) > 1 else ""
     say(f"{args.out}: {config}, {size / 2**20:.1f} MiB{beside}")

@@ -18,15 +18,14 @@ KEYS = ("lipgan_keras", "format", "inputs", "files")
 MOST_BYTES = 1 << 20  # of the JSON
 
 
-def export(
-    path: str | os.PathLike, out: str | os.PathLike, form: str, audio_offset_ms: float | None = None
-) -> list[Path]:
+def export(path: str | os.PathLike, out: str | os.PathLike, form: str, *inputs: str | os.PathLike | None) -> list[Path]:
     """Write the generator of a checkpoint, and what a program has to know to use it.
 
     Args:
         path: a checkpoint, or the folder of a preset.
         out: a file with the format's suffix, or a folder.
         form: a name of `formats.FORMATS`.
+        inputs: other files that are not to be written over, such as a plugin; None counts for nothing.
 
     Returns:
         What was written: `out` first, the JSON last.
@@ -36,9 +35,9 @@ def export(
             checkpoint cannot be used.
     """
     chosen, out = formats.FORMATS[form], Path(out)
-    check_out(out, chosen, path)
+    check_out(out, chosen, path, *inputs)
     formats.check(chosen)
-    generator, config = checkpoints.load_generator(path, audio_offset_ms)
+    generator, config = checkpoints.load_generator(path)
     about = description.describe(config, form, checkpoints.licence_of(path))
     about["model"]["parameters"] = generator.count_params()
     size = 6 * generator.count_params()

@@ -3,12 +3,11 @@
 import itertools
 import time
 
-import cv2
 import numpy as np
 
 from ..audio import WindowClock
 from ..config import WINDOW_SHAPE
-from ..media import probe, video_reader
+from ..media import image_file, probe, video_reader
 from ..utils.errors import UserError
 
 MAX_SIDE = 1280  # pixels of an image
@@ -75,9 +74,7 @@ def _find(path, style, pads, box, upright):
         height, width = frame.image.shape[:2]
         scale = min(1.0, MAX_SIDE / max(height, width))
         scaled = [scale * side for side in pads]
-        if scale < 1:
-            size = max(1, round(width * scale)), max(1, round(height * scale))
-            frame.image = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+        frame.image = image_file.fitted(frame.image, MAX_SIDE)
         if box is not None:
             tracking.check_box(box, width, height)
             found = tracking.fixed_box(iter([frame]), [scale * side for side in box], style, scaled)

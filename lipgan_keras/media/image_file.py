@@ -46,16 +46,34 @@ def read_still(path) -> np.ndarray:
     return image
 
 
-def _check_size(path, data: bytes) -> None:
-    """Before anything is decoded: a small file may be a large picture."""
+def declared_size(source) -> tuple[int, int]:
+    """(width, height) as the beginning of a picture, a path or an open file, says them; of a bomb 65,536 each.
+
+    Raises:
+        OSError, ValueError: Pillow knows no such picture.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                pixels = image.width * image.height
+            with Image.open(source) as image:
+                return image.size
     except Image.DecompressionBombError:
-        pixels = math.inf
-    if pixels > MOST_PIXELS:
+        return 1 << 16, 1 << 16
+
+
+def fitted(image: np.ndarray, side: int) -> np.ndarray:
+    """An image with no side longer than `side` pixels: itself, or made smaller."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _check_size(path, data: bytes) -> None:
+    """Before anything is decoded: a small file may be a large picture."""
+    if math.prod(declared_size(io.BytesIO(data))) > MOST_PIXELS:
         raise UserError(
             f"{path}: has more than the {MOST_PIXELS / 1e6:.0f} million pixels that are read here; make it smaller"
         )
