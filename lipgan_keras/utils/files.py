@@ -27,6 +27,7 @@ from .errors import UserError
 
 MARK = b"lipgan_keras"  # is in every file of which nothing else tells that it was written here
 LOOKED = 1 << 26  # bytes at the beginning of a file in which its mark is; the index of an MP4 is there
+OLD = ".old"  # ends the name of a folder while another one takes its place
 REMEMBERED = 64  # files of which something is known
 Result = TypeVar("Result")
 PathLike = TypeVar("PathLike", str, os.PathLike, Path)
@@ -72,9 +73,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     with temporary_beside(path) as temporary:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
+        _open_to_others(temporary, 0o666)
         os.replace(temporary, path)
 
 
@@ -83,7 +82,7 @@ def replacing_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Give an empty temporary folder beside `folder`; it takes its place on success, and is removed on any failure.
 
     A process that is killed leaves the old folder or the new one; between two renames the old one has a name that
-    begins with a dot. One that was left is removed as those of `replacing` are.
+    begins with a dot, and the next call gives it its own again. What else was left is removed as by `replacing`.
 
     Raises:
         UserError: the folder above cannot be made or written to, or `folder` is a file.
@@ -94,18 +93,24 @@ def replacing_folder(folder: str | os.PathLike) -> Iterator[Path]:
         raise UserError(f"{folder}: is a file; name a folder")
     check_writable(folder.parent)
     _remove_left(folder)
-    handle, temporary = _locked_folder(folder)
-    try:
-        with naming(folder):
-            yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o777 & ~umask)
-        _take_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if handle is not None:
-            os.close(handle)
+    with processes.tidied():
+        handle, temporary = _locked_folder(folder)
+        try:
+            with naming(folder):
+                yield temporary
+            _open_to_others(temporary, 0o777)
+            _take_place(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+
+
+def _open_to_others(path, mode):
+    """Let those read it whom the user lets: what `tempfile` makes is for its owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(path, mode & ~umask)
 
 
 def _locked_folder(path):
@@ -114,14 +119,19 @@ def _locked_folder(path):
     while True:
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
         try:
-            handle = os.open(temporary, os.O_RDONLY)
+            handle = _open_folder(temporary)
         except FileNotFoundError:
             continue  # another process took it for one that was left
-        except OSError:  # Windows opens no folders
+        if handle is None:
             return None, temporary
         if not _lock(handle, wait=True) or temporary.exists():
             return handle, temporary
         os.close(handle)
+
+
+def _open_folder(path):
+    """A descriptor to lock a folder by; None on Windows, which opens no folders."""
+    return None if fcntl is None else os.open(path, os.O_RDONLY)
 
 
 def _take_place(temporary, folder):
@@ -129,13 +139,17 @@ def _take_place(temporary, folder):
     if not folder.exists():
         os.rename(temporary, folder)
         return
-    old = temporary.with_name(f"{temporary.name}.old")
+    old, handle = temporary.with_name(f"{temporary.name}{OLD}"), _open_folder(folder)
     try:
+        if handle is not None:
+            _lock(handle, wait=True)  # so that no other process takes the old one for one that was left
         os.rename(folder, old)
         os.rename(temporary, folder)
     finally:
         if old.exists() and not folder.exists():
             os.rename(old, folder)
+        if handle is not None:
+            os.close(handle)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -181,21 +195,30 @@ def _lock(handle, wait):
 
 
 def _remove_left(path):
-    """Remove what processes that were killed while they wrote `path` have left."""
+    """Remove what processes that were killed while they wrote `path` have left; the old folder, if there is no new one,
+    is `path` again.
+    """
     prefix, suffix = _affixes(path)
-    left = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}")
+    left = re.compile(f"{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(suffix)}({re.escape(OLD)})?")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if left.fullmatch(entry.name) and not entry.is_symlink():
-                _remove_unlocked(entry.path, entry.is_dir())
+            if (match := left.fullmatch(entry.name)) and not entry.is_symlink():
+                _remove_unlocked(entry.path, entry.is_dir(), path if match[1] and not path.exists() else None)
 
 
-def _remove_unlocked(name, is_folder=False):
+def _remove_unlocked(name, is_folder=False, back=None):
+    """Remove what no process has locked, or rename it `back`."""
     with contextlib.suppress(OSError):
         handle = os.open(name, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
-            if _lock(handle, wait=False):
-                shutil.rmtree(name) if is_folder else os.unlink(name)
+            if not _lock(handle, wait=False):
+                return
+            if back is not None:
+                os.rename(name, back)
+            elif is_folder:
+                shutil.rmtree(name)
+            else:
+                os.unlink(name)
         finally:
             os.close(handle)
 

@@ -181,6 +181,15 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
     with files.replacing_folder(folder):
         pass
     assert sorted(os.listdir(tmp_path)) == ["a", "file"] and not os.listdir(folder)
+    (folder / "kept").write_text("kept")
+    folder.rename(tmp_path / ".a.abcdefgh.tmp.old")  # of one that was killed between two renames
+    with pytest.raises(RuntimeError), files.replacing_folder(folder):
+        raise RuntimeError
+    assert sorted(os.listdir(tmp_path)) == ["a", "file"] and os.listdir(folder) == ["kept"]
+    (tmp_path / ".a.abcdefgh.tmp.old").mkdir()  # of one that was killed after both
+    with pytest.raises(RuntimeError), files.replacing_folder(folder):
+        raise RuntimeError
+    assert sorted(os.listdir(tmp_path)) == ["a", "file"] and os.listdir(folder) == ["kept"]
     with pytest.raises(UserError, match="file: is a file; name a folder"), files.replacing_folder(tmp_path / "file"):
         pass
     with pytest.raises(OSError, match="No space left"):
