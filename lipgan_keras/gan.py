@@ -15,6 +15,7 @@ One iteration; each part is there if its network is:
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -200,7 +201,7 @@ class LipGAN(keras.Model):
 
     def train_step(self, *args):
         if backend.BACKEND != "jax":
-            return self._iteration(_first(args[0]))
+            return self._iteration(_batches(args[0]))
         # Keras's JAX trainer hands the state over and wants it back; in between it lives in a scope.
         state, data = args
         variables = [
@@ -213,24 +214,25 @@ class LipGAN(keras.Model):
             pair for group, values in zip(variables, state, strict=False) for pair in zip(group, values, strict=False)
         ]
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            logs = self._iteration(_first(data))
+            logs = self._iteration(_batches(data))
         return logs, tuple([scope.get_current_value(v) for v in group] for group in variables)
 
-    def _iteration(self, batch):
+    def _iteration(self, batches):
         # Images come as bytes: a quarter of what has to be made, copied and sent to a GPU.
-        batch = {name: _unit(value) for name, value in batch.items()}
+        batches = [{name: _unit(value) for name, value in batch.items()} for batch in batches]
         logs = {}
-        fakes = None
         if self.discriminator is not None or self.quality is not None:
-            fakes = ops.stop_gradient(self.generator([batch["faces"], batch["audio"]], training=False))
+            for batch in batches:
+                batch["fakes"] = ops.stop_gradient(self.generator([batch["faces"], batch["audio"]], training=False))
         if self.discriminator is not None:
-            logs |= self._train_discriminator(batch, fakes)
-        if "sync" in self.optimizers:
-            logs |= self._train_sync(batch)
-        if self.quality is not None:
-            logs |= self._train_quality(batch, fakes)
-        if self.generator is not None:
-            logs |= self._train_generator(batch)
+            logs |= self._train_discriminator(batches)
+        for name, loss in (
+            ("sync", self._sync_loss),
+            ("quality", self._quality_loss),
+            ("generator", self._generator_loss),
+        ):
+            if name in self.optimizers:
+                logs |= self._train(name, loss, batches)
         for name, averages in self.statistics.items():
             optimizer = self.optimizers[name]
             keep = optimizer.momentum_after(optimizer.iterations - 1)  # it has made its step
@@ -238,22 +240,31 @@ class LipGAN(keras.Model):
                 average.assign(keep * average + (1 - keep) * variable)
         return logs
 
-    def _train_discriminator(self, batch, fakes):
-        audio, targets = batch["audio"], batch["targets"]
-        unsynced_audio = ops.take(audio, batch["unsynced"], axis=0)
-        coin = ops.reshape(batch["train_on_fakes"], ()) > 0.5
-        state = self.discriminator.variables
+    def _train(self, name, loss, batches):
+        """One step of a network's optimizer."""
+        model = self.models[name]
+        state = model.variables
+        if name == "generator":  # its loss asks the others
+            state = [v for network in self.models.values() for v in network.variables] + [self.lip_means]
+        return update(loss, batches, model.trainable_variables, self.optimizers[name], state)
 
-        def evaluate(face, sound, label):
-            return losses.contrastive(label, self.discriminator([face, sound], training=False))
+    def _train_discriminator(self, batches):
+        coin = ops.reshape(batches[0]["train_on_fakes"], ()) > 0.5
+        for batch in batches:
+            batch["unsynced_audio"] = ops.take(batch["audio"], batch["unsynced"], axis=0)
+            batch["unlike"] = ops.where(coin, batch["fakes"], batch["targets"])
+            batch["unlike_audio"] = ops.where(coin, batch["audio"], batch["unsynced_audio"])
 
-        def train(face, sound, label):
-            def loss():
-                value = losses.contrastive(label, self.discriminator([face, sound], training=True))
-                return value, value
+        def loss(batch, face, audio, label, training):
+            value = losses.contrastive(label, self.discriminator([batch[face], batch[audio]], training=training))
+            return value, value
 
-            variables = self.discriminator.trainable_variables
-            return update(loss, variables, self.optimizers["discriminator"], state)
+        def evaluate(face, audio):
+            return sum(loss(batch, face, audio, 1.0, False)[0] for batch in batches) / len(batches)
+
+        def train(face, audio, label):
+            of_batch = functools.partial(loss, face=face, audio=audio, label=label, training=True)
+            return self._train("discriminator", of_batch, batches)
 
         def nothing():
             return ops.zeros((), "float32")
@@ -261,23 +272,20 @@ class LipGAN(keras.Model):
         # The fakes come first whatever the coin says: what is only evaluated meets the discriminator as it was before
         # the update (fakes) or after it (unsynced). The coin picks tensors, not a branch, around the update, so that
         # the step is one graph on both backends; an evaluation has no side effect, so that can be a branch.
-        fakes_before = ops.cond(coin, nothing, lambda: evaluate(fakes, audio, 1.0))
-        trained = train(ops.where(coin, fakes, targets), ops.where(coin, audio, unsynced_audio), 1.0)
-        unsynced_after = ops.cond(coin, lambda: evaluate(targets, unsynced_audio, 1.0), nothing)
-        sync = train(targets, audio, 0.0)
+        fakes_before = ops.cond(coin, nothing, lambda: evaluate("fakes", "audio"))
+        trained = train("unlike", "unlike_audio", 1.0)
+        unsynced_after = ops.cond(coin, lambda: evaluate("targets", "unsynced_audio"), nothing)
+        sync = train("targets", "audio", 0.0)
         return {
             "disc": ops.where(coin, trained, fakes_before),
             "unsync": ops.where(coin, unsynced_after, trained),
             "sync": sync,
         }
 
-    def _train_sync(self, batch):
-        def loss():
-            mouths, sounds = self.sync([batch["mouths"], batch["sounds"]], training=True)
-            value = losses.matching(mouths, sounds, batch["relation"])
-            return value, {"match": value}
-
-        return update(loss, self.sync.trainable_variables, self.optimizers["sync"], self.sync.variables)
+    def _sync_loss(self, batch):
+        mouths, sounds = self.sync([batch["mouths"], batch["sounds"]], training=True)
+        value = losses.matching(mouths, sounds, batch["relation"])
+        return value, {"match": value}
 
     def _pasted(self, batch, images):
         """The lower half of images below the upper half of their targets, as it will be seen: so the visual-quality
@@ -286,48 +294,40 @@ class LipGAN(keras.Model):
         half = lower_half(images.shape[1])
         return ops.concatenate([batch["targets"][:, :half], images[:, half:]], axis=1)
 
-    def _train_quality(self, batch, fakes):
+    def _quality_loss(self, batch):
+        fakes = self._pasted(batch, ops.round(255 * batch["fakes"]) / 255)  # as true images are: the rest gives away
+        logits = self.quality(ops.concatenate([batch["targets"], fakes]), training=True)
+        count = ops.shape(fakes)[0]
         weights = self._quality_weights(batch["masks"])
-        fakes = self._pasted(batch, ops.round(255 * fakes) / 255)  # as true images are: the rest would give them away
-
-        def loss():
-            logits = self.quality(ops.concatenate([batch["targets"], fakes]), training=True)
-            count = ops.shape(fakes)[0]
-            value = losses.hinge_discriminator(logits[:count], logits[count:], weights)
-            return value, {"quality": value}
-
-        return update(loss, self.quality.trainable_variables, self.optimizers["quality"], self.quality.variables)
+        value = losses.hinge_discriminator(logits[:count], logits[count:], weights)
+        return value, {"quality": value}
 
     def _quality_weights(self, masks):
         """The mouth's share of each logit's place, as a weight."""
         cell = masks.shape[1] // self.quality.output_shape[1]
         return 1.0 + (MOUTH_QUALITY - 1.0) * ops.average_pool(masks, cell, cell)
 
-    def _train_generator(self, batch):
-        def loss():
-            if self.moving is None:
-                prediction = self.generator([batch["faces"], batch["audio"]], training=True)
-                total, logs = self._reconstruction(batch, prediction)
-            else:
-                prediction, *parts = self.moving([batch["faces"], batch["audio"]], training=True)
-                total, logs = self._reconstruction(batch, prediction)
-                logs |= self._motion(batch, *parts)
-                total = total + self.weighting.moved * logs["moved"] + self.weighting.painted * logs["painted"]
-            if self.discriminator is not None:
-                distance = self.discriminator([prediction, batch["audio"]], training=False)
-                logs["adv"] = losses.contrastive(0.0, distance)
-                total = total + self.weighting.disc * logs["adv"]
-            if self.sync is not None:
-                logs["match_adv"] = self._match(batch, prediction)
-                total = total + self.weighting.sync * logs["match_adv"]
-            if self.quality is not None:
-                logits = self.quality(self._pasted(batch, prediction), training=False)
-                logs["quality_adv"] = losses.hinge_generator(logits, self._quality_weights(batch["masks"]))
-                total = total + self.weighting.quality * logs["quality_adv"]
-            return total, {"total": total} | logs
-
-        state = [v for model in self.models.values() for v in model.variables] + [self.lip_means]
-        return update(loss, self.generator.trainable_variables, self.optimizers["generator"], state)
+    def _generator_loss(self, batch):
+        if self.moving is None:
+            prediction = self.generator([batch["faces"], batch["audio"]], training=True)
+            total, logs = self._reconstruction(batch, prediction)
+        else:
+            prediction, *parts = self.moving([batch["faces"], batch["audio"]], training=True)
+            total, logs = self._reconstruction(batch, prediction)
+            logs |= self._motion(batch, *parts)
+            total = total + self.weighting.moved * logs["moved"] + self.weighting.painted * logs["painted"]
+        if self.discriminator is not None:
+            distance = self.discriminator([prediction, batch["audio"]], training=False)
+            logs["adv"] = losses.contrastive(0.0, distance)
+            total = total + self.weighting.disc * logs["adv"]
+        if self.sync is not None:
+            logs["match_adv"] = self._match(batch, prediction)
+            total = total + self.weighting.sync * logs["match_adv"]
+        if self.quality is not None:
+            logits = self.quality(self._pasted(batch, prediction), training=False)
+            logs["quality_adv"] = losses.hinge_generator(logits, self._quality_weights(batch["masks"]))
+            total = total + self.weighting.quality * logs["quality_adv"]
+        return total, {"total": total} | logs
 
     def _reconstruction(self, batch, prediction):
         """The loss, and its values for the log."""
@@ -407,8 +407,8 @@ def _copies(arrays):
     return [np.array(array) for array in arrays]
 
 
-def _first(data):
-    """The dict of a batch, which Keras wraps as (x,), (x, None, None) or x."""
+def _batches(data):
+    """The batches of a step: a dict, or a list of some, which Keras wraps as (x,), (x, None, None) or x."""
     while isinstance(data, tuple):
         data = data[0]
-    return data
+    return data if isinstance(data, list) else [data]

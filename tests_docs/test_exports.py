@@ -18,9 +18,9 @@ from lipgan_keras import audio, checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.exports import formats, writer
 from lipgan_keras.face import cropping, photos, regions
-from lipgan_keras.inference import openvino_graph
 from lipgan_keras.media import video_reader
 from lipgan_keras.puppets import speech
+from lipgan_keras.utils import openvino_core
 from lipgan_keras.utils.backend import keras
 
 SUFFIXES = {name: form.suffixes[0] if form.suffixes else "" for name, form in formats.FORMATS.items()}
@@ -86,7 +86,7 @@ def run_savedmodel(path):
 
 
 def run_openvino(path):
-    core = openvino_graph.import_openvino().Core()
+    core = openvino_core.import_openvino().Core()
     model = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda faces, sound: model({"input_face": faces, "input_audio": sound})["prediction"]
 

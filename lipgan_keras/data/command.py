@@ -1,5 +1,6 @@
 """The flags of preprocess.py."""
 
+import argparse
 from collections.abc import Callable
 
 from ..config import IMG_SIZES, OWN_CROPS
@@ -8,6 +9,15 @@ from ..utils.errors import Incomplete
 from .preprocess_config import PreprocessConfig
 
 MOST_PEOPLE = 10_000  # of one clip
+MOST_SHARDS = 100_000
+
+
+def _shard(text):
+    """(I, N) of "I/N"."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count) <= MOST_SHARDS):
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is not I/N, such as 0/8, with I from 0 to N-1")
+    return int(index), int(count)
 
 
 def main(recast: Callable[[PreprocessConfig, int], int] | None = None) -> None:
@@ -41,6 +51,12 @@ def main(recast: Callable[[PreprocessConfig, int], int] | None = None) -> None:
         choices=OWN_CROPS,
         help="where they lie: by eyes and nose, or by the mouth's corners too, as before",
     )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="make share I of N of the clips, 0 to N-1, as one of N jobs of a cluster that share --final_data_root",
+    )
     if recast:
         parser.add_argument(
             "--recast",
@@ -49,6 +65,22 @@ def main(recast: Callable[[PreprocessConfig, int], int] | None = None) -> None:
             help="then make N made-up people out of each real clip below --final_data_root, who say the same: other "
             "faces, skins, lights, cameras and voices. Without --videos_data_root only that, and --pack, is done",
         )
+    _add_pack(parser)
+    cli.set_defaults(parser, PreprocessConfig)
+    args = vars(parser.parse_args())
+    people = args.pop("recast", None)
+    if problem := _wrong_together(args, people, "--recast, --pack" if recast else "--pack"):
+        parser.error(problem)
+
+    from . import preprocess  # loads what reads videos
+
+    options = PreprocessConfig(**args)
+    failed = preprocess.preprocess(options, *([lambda: recast(options, people)] if people else []))
+    if failed:
+        raise Incomplete(f"{options.final_data_root}: {failed} clips failed, or lack a part; the lines above say why")
+
+
+def _add_pack(parser):
     parser.add_argument(
         "--pack",
         type=cli.path,
@@ -57,16 +89,14 @@ def main(recast: Callable[[PreprocessConfig, int], int] | None = None) -> None:
         "--filelists those that its train.txt and val.txt name. Without --videos_data_root nothing else is done",
     )
     parser.add_argument("--pack_mb", type=cli.positive(), metavar="MB", help="largest size of that file, in 10^6 bytes")
-    cli.set_defaults(parser, PreprocessConfig)
-    args = vars(parser.parse_args())
-    people = args.pop("recast", None)
+
+
+def _wrong_together(args, people, others):
+    """What is wrong with flags that are fine alone; None: nothing."""
     if not (args["videos_data_root"] or people or args["pack"]):
-        others = "--recast, --pack" if recast else "--pack"
-        parser.error(f"the following arguments are required: --videos_data_root (or {others})")
-
-    from . import preprocess  # loads what reads videos
-
-    options = PreprocessConfig(**args)
-    failed = preprocess.preprocess(options, *([lambda: recast(options, people)] if people else []))
-    if failed:
-        raise Incomplete(f"{options.final_data_root}: {failed} clips failed, or lack a part; the lines above say why")
+        return f"the following arguments are required: --videos_data_root (or {others})"
+    if args["shard"] and args["pack"]:
+        return "--pack: takes the clips of all shares; give it without --shard, when all have ended"
+    if args["shard"] and people and args["videos_data_root"]:
+        return "--recast: shares out the clips that are there; give it without --videos_data_root, when these are made"
+    return None

@@ -18,7 +18,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from .. import audio
 from ..config import FPS
-from ..face import cropping, looks, tracking
+from ..face import cropping, detector, looks, tracking
 from ..face.tracking import Tracked
 from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
@@ -85,7 +85,7 @@ def preprocess_videos(options: PreprocessConfig) -> tuple[int, int]:
     Raises:
         UserError: no videos, an output folder that cannot be written to, or not one clip that worked.
     """
-    jobs = find_videos(options.videos_data_root, options.split, options.filelists)
+    jobs = share(find_videos(options.videos_data_root, options.split, options.filelists), options.shard)
     out = Path(options.final_data_root)
     files.check_writable(out)
     todo, done, failures, partly, busy = [], 0, [], [], []
@@ -167,6 +167,16 @@ def _is_named(folder, names):
     """Whether lists name a clip, or what it was made of."""
     made = (folder / pack.SOURCE).is_file()
     return pack.is_named(folder, names) or (made and pack.is_named(Path(pack.source_in(folder)), names))
+
+
+def share(jobs: Sequence[Any], shard: tuple[int, int] | None) -> list[Any]:
+    """The share (i, n) of jobs: each n-th one, so that those of long folders are spread; None: all."""
+    if shard is None:
+        return list(jobs)
+    index, count = shard
+    if not 0 <= index < count:
+        raise UserError(f"--shard {index}/{count}: is not I/N, with I from 0 to N-1")
+    return list(jobs[index::count])
 
 
 def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLike | None) -> list[tuple[Path, Path]]:
@@ -294,6 +304,7 @@ def make_once(source: Path, target: Path, img_size: int, crop: str, write: Calla
 def _write(source, folder, img_size, crop):
     """Fill a clip's folder; returns None, a `Partly`, or the reason why there is nothing to fill it with."""
     probe.probe(source)  # says best what is wrong with a file
+    detector.expect_many()
     write_sound(folder, audio_file.load_audio(source))
     saved, damage = [], []
     for number, tracked in on_grid(tracking.track(_upright(source, damage), crop)):

@@ -16,6 +16,7 @@ class PreprocessConfig:
         num_workers: processes, at most one a core.
         img_size: side of the face crops in pixels, of `config.IMG_SIZES`.
         crop: where the face crops lie, one of `config.OWN_CROPS`; see `face.cropping.crop_box`.
+        shard: (i, n): make the i-th of n shares of the clips, counted from 0; None: all.
         pack: file into which to put all clips below `final_data_root` afterwards; None: none.
         pack_mb: largest size of that file, in 10^6 bytes.
     """
@@ -27,5 +28,6 @@ class PreprocessConfig:
     num_workers: int = 10
     img_size: int = 96
     crop: str = "steady"
+    shard: tuple[int, int] | None = None
     pack: str | None = None
     pack_mb: float = 50

@@ -58,6 +58,7 @@ def measure_pair(settings: Settings, job: Job, record: dict) -> None:
     record["files"] = {"generated": shown(job.generated, settings.out), "truth": shown(job.truth, settings.out)}
     info, true_info = (probe.probe(path) for path in (job.generated, job.truth))
     record["notes"] += differences(info, true_info)
+    detector.expect_many()
     if not any(detector.detect([frame.image for frame in video_reader.sample_frames(job.generated, jobs.PROBES)])):
         raise UserError(f"{job.generated}: no face found in it; is it the right video?")
     tally = VideoScores(settings, record)

@@ -31,7 +31,7 @@ import numpy as np
 import scipy.fft
 
 from ..config import SAMPLE_RATE
-from ..face import tracking
+from ..face import detector, tracking
 from ..media import audio_file, video_reader
 from ..media.video_reader import Frame
 from ..utils import cli, files, terminal
@@ -144,6 +144,7 @@ def face_crops(frames: Iterable[Frame]) -> Iterator[tuple[np.ndarray | None, int
 
 
 def _followed(frames) -> Iterator[_FollowedFrame]:
+    detector.expect_many()
     for tracked in tracking.track(frames, bridge=BRIDGE, smooth=False):
         followed = _FollowedFrame(tracked.frame.image)
         for face in tracked.faces:

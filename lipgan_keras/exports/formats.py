@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..utils import files
+from ..utils import files, openvino_core
 from ..utils.errors import Unsupported, UserError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _keras(generator, path):
 def _openvino(generator, path, weights):
     from ..inference import openvino_graph
 
-    ov = openvino_graph.import_openvino()
+    ov = openvino_core.import_openvino()
     graph = openvino_graph.convert(generator)
     for tensor, keras_tensor in zip(graph.inputs, generator.inputs, strict=True):
         tensor.set_names({keras_tensor.name})

@@ -7,12 +7,12 @@ import importlib.metadata
 import json
 import os
 import shutil
-import sys
+import statistics
 import tempfile
 import time
-import types
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,12 +23,14 @@ from ..config import SAMPLE_RATE
 from ..face import cropping, photos, regions
 from ..face.photos import shipped_photos
 from ..media import video_reader
-from ..utils import files, jsontext, processes
+from ..utils import files, jsontext, openvino_core, processes
 from ..utils.errors import UserError
 from . import motion
 
 TOLERANCE = 0.01  # how far bfloat16 may be from float32
-FORMAT = 3  # of the kept graph
+FASTER = 1.1  # times as fast as float32 it has to be
+TRIALS = 5
+FORMAT = 4  # of the kept graph
 KEPT = 8  # graphs in the user's cache folder; of the checkpoint that ships one has 21 MB
 ROOT = Path(__file__).parent.parent
 CODE = ("networks*", "blocks*", "config.py", "checkpoints", "utils/layers.py")  # what makes a graph
@@ -40,12 +42,12 @@ MOST_BYTES = 8 << 30  # of a kept graph
 def load_compiled(checkpoint, config, batch_size):
     """(function of [faces, sound], name)."""
     try:
-        ov = import_openvino()
+        ov = openvino_core.import_openvino()
     except ImportError as error:
         raise UserError(
             "engine 'openvino' is not installed; run: pip install openvino, or choose engine keras"
         ) from error
-    core = _core()
+    core = openvino_core.core()
     key = {
         "format": FORMAT,
         "checkpoint": files.digest(*checkpoints.files_of(checkpoint)),
@@ -55,14 +57,15 @@ def load_compiled(checkpoint, config, batch_size):
         "lipgan_keras": __version__,
         "blocks": _blocks(checkpoint, config),
         "bfloat16": "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+        "cpu": core.get_property("CPU", "FULL_DEVICE_NAME"),
     }
     place = _cache_place(key)
-    model, error = _read_cache(core, place, key) or (None, None)
+    model, low = _read_cache(core, place, key) or (None, None)
     if model is None:
         model = convert(motion.with_motion(checkpoints.load_generator(checkpoint)[0]))
-        error = _bfloat16_error(core, model, config) if key["bfloat16"] else None
-        _write_cache(place, model, key, error)
-    precise = error is None or not error <= TOLERANCE  # NaN is no small error
+        low = _try_bfloat16(core, model, config) if key["bfloat16"] else None
+        _write_cache(place, model, key, low)
+    precise = low is None or not (low.error <= TOLERANCE and low.speedup >= FASTER)  # NaN is no small error
     run = _compile(core, model, batch_size, "f32" if precise else "bf16")
     return run, f"OpenVINO {'float32' if precise else 'bfloat16'}"
 
@@ -79,34 +82,6 @@ def _blocks(checkpoint, config):
         raise UserError(f"{checkpoint}: {error}") from error
 
 
-@functools.cache
-def _core():
-    """One for the process. Each has a stack for signal handlers while it lives, and of two of them the one that goes
-    first can leave the other's place with a stack that is gone: Ctrl-C would crash then.
-    """
-    return import_openvino().Core()
-
-
-def import_openvino() -> types.ModuleType:
-    """Import OpenVINO without its telemetry, which would send a notice over the network at every import.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    absent = object()
-    before = sys.modules.get("openvino_telemetry", absent)
-    sys.modules["openvino_telemetry"] = None  # as if it were not installed: OpenVINO has a stand-in for that
-    try:
-        with processes.signals_put_off():
-            import openvino
-    finally:
-        if before is absent:
-            del sys.modules["openvino_telemetry"]
-        else:
-            sys.modules["openvino_telemetry"] = before
-    return openvino
-
-
 def convert(generator):
     """The OpenVINO graph of a Keras generator.
 
@@ -121,7 +96,7 @@ def convert(generator):
     Raises:
         Unsupported: a block holds a layer that `openvino_layers` does not know.
     """
-    import_openvino()
+    openvino_core.import_openvino()
     from . import openvino_layers
 
     return openvino_layers.graph(generator)
@@ -153,8 +128,15 @@ def _threads() -> int:
     return int(limit) if limit.isdecimal() and int(limit) else max(min(cores, 2), cores - 1)
 
 
-def _bfloat16_error(core, model, config) -> float:
-    """The largest difference between what bfloat16 and float32 make of real faces, and blurred noise, and a sound."""
+class Low(NamedTuple):
+    """What bfloat16 costs and brings: the largest difference from float32, and how many times as fast it is."""
+
+    error: float
+    speedup: float
+
+
+def _try_bfloat16(core, model, config) -> Low:
+    """On real faces, and blurred noise, and a sound. Some processors have bfloat16 and are slower with it."""
     rng = np.random.default_rng(0)
     size = config.img_size
     crops = [cv2.resize(rng.integers(0, 255, (8, 8, 3), np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)]
@@ -166,8 +148,16 @@ def _bfloat16_error(core, model, config) -> float:
     seconds = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     wave = (0.1 * rng.standard_normal(len(seconds)) * np.sin(np.pi * 4 * seconds) ** 2).astype(np.float32)
     windows = audio.windows_of(wave, np.linspace(0.1, 0.8, len(inputs)), config.audio)
-    low, high = (_compile(core, model, len(inputs), precision)([inputs, windows]) for precision in ("bf16", "f32"))
-    return float(np.abs(low - high)[..., :3].max())
+    low, high = (_compile(core, model, len(inputs), precision) for precision in ("bf16", "f32"))
+    error = float(np.abs(low([inputs, windows]) - high([inputs, windows]))[..., :3].max())
+    ratios = [_seconds(high, inputs, windows) / _seconds(low, inputs, windows) for _ in range(TRIALS)]
+    return Low(error, statistics.median(ratios))
+
+
+def _seconds(run, *inputs):
+    begin = time.perf_counter()
+    run(inputs)
+    return time.perf_counter() - begin
 
 
 def _cache_place(key: dict) -> Path:
@@ -185,7 +175,7 @@ def _code() -> str:
 
 
 def _read_cache(core, place, key):
-    """(graph, largest error of bfloat16), or None where there is none, or one of something else, or a damaged one."""
+    """(graph, `Low` or None where the CPU has no bfloat16); None: there is no graph, another's, or a damaged one."""
     if not place.is_file():
         return None
     try:
@@ -195,9 +185,9 @@ def _read_cache(core, place, key):
             about = jsontext.parse(archive.read("about.json"), finite=False)
             if about["key"] != key:
                 return None
-            error = about["bfloat16_error"]
+            low = about["bfloat16"]
             model = core.read_model(archive.read("model.xml"), archive.read("model.bin"))
-            found = model, None if error is None else float(error)
+            found = model, None if low is None else Low(*map(float, low))
     except Exception:  # noqa: BLE001 - whatever is wrong with a kept graph, it is made again
         return None
     with contextlib.suppress(OSError):
@@ -205,9 +195,9 @@ def _read_cache(core, place, key):
     return found
 
 
-def _write_cache(place, model, key, error):
+def _write_cache(place, model, key, low):
     """Keep a graph. A folder that cannot be written is no error: the graph is then made again each time."""
-    ov = import_openvino()
+    ov = openvino_core.import_openvino()
     try:
         with (
             files.replacing(place) as temporary,
@@ -215,7 +205,7 @@ def _write_cache(place, model, key, error):
             zipfile.ZipFile(temporary, "w") as archive,
         ):
             ov.serialize(model, os.path.join(folder, "model.xml"))
-            archive.writestr("about.json", json.dumps({"key": key, "bfloat16_error": error}))
+            archive.writestr("about.json", json.dumps({"key": key, "bfloat16": low}))
             for name in ("model.xml", "model.bin"):
                 archive.write(os.path.join(folder, name), name)
         _limit(place.parent)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..config import SAMPLE_RATE
-from ..face import looks, tracking
+from ..face import detector, looks, tracking
 from ..face.tracking import Tracked, TrackedFace
 from ..media import audio_file, probe, video_reader
 from ..media.video_reader import Frame
@@ -176,6 +176,8 @@ class Source:
         end = min(
             self.info.duration, self.options.end or math.inf, start + self.seconds if not self.is_still else math.inf
         )
+        if not self.info.is_still:
+            detector.expect_many()
         turn = looks.turn_of(self.face, start, end)
         if turn is None and not self.info.is_still:
             raise UserError(

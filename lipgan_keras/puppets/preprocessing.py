@@ -13,7 +13,7 @@ def main() -> None:
 def _recast(options: PreprocessConfig, people: int) -> int:
     from . import recast  # loads the code that changes images
 
-    counts = recast.recast_all(options.final_data_root, people, options.num_workers)
+    counts = recast.recast_all(options.final_data_root, people, options.num_workers, shard=options.shard)
     if counts.failed and not (counts.made or counts.before or options.videos_data_root):
         raise UserError(f"{options.final_data_root}: none of its clips could be recast; see the reasons above")
     return counts.failed

@@ -243,8 +243,9 @@ def recast_all(
     people: int | Callable[[Clip], int],
     num_workers: int = 1,
     seed: int = 0,
+    shard: tuple[int, int] | None = None,
 ) -> Counts:
-    """`recast`, which says more of what it has done."""
+    """`recast`, which says more of what it has done, and may do a share (i, n) alone."""
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder that preprocess.py wrote")
@@ -257,6 +258,7 @@ def recast_all(
         for clip in usable
         for number in range(1, (people if isinstance(people, int) else people(clip)) + 1)
     ]
+    jobs = preprocess.share(jobs, shard)
     claims.free_left(target for _, target, *_ in jobs)
     todo = [job for job in jobs if preprocess.finished(*job[1:4]) != "finished"]
     made, failed, written = 0, [], 0

@@ -1,4 +1,4 @@
 """In: a TrainConfig and clips.
 Out: checkpoints, a log, and samples.
-Rooms: callbacks, command, config, trainer, validation.
+Rooms: callbacks, command, config, devices, trainer, validation.
 """

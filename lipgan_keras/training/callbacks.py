@@ -28,14 +28,14 @@ class Log(keras.callbacks.Callback):
     the log back to its checkpoint, and so ends with the rows of a run that was never killed.
     """
 
-    def __init__(self, run, options, steps, validation):
+    def __init__(self, run, options, steps, validation, judged, place):
         super().__init__()
         self.run = run
         self.logdir = Path(options.logdir)
         self.checkpoint_freq = options.checkpoint_freq
-        self.num_workers = options.num_workers
+        self.num_workers, self.accumulate = options.num_workers, options.accumulate
         self.steps = steps
-        self.validation = validation
+        self.validation, self.judged, self.place = validation, judged, place
         self.columns = [
             "step",
             *_columns(options, run.lipgan.moving is not None),
@@ -44,18 +44,28 @@ class Log(keras.callbacks.Callback):
         self.values, self.pending = [], []
 
     def __enter__(self):
+        self.bar = tqdm(
+            initial=self.run.step,
+            total=self.steps,
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            mininterval=0.5,
+            disable=not self.place.leads,
+        )
+        if not self.place.leads:
+            return self
         self._cut_log()
         # Not SummaryWriter: its thread takes a failing write (a full disc) to its grave, and the run waits for it
         # forever.
         self.events = EventsWriter(str(self.logdir / "events"))
         self._event(session_log=SessionLog(status=SessionLog.START), step=self.run.step + 1)  # hides what came after
-        self.bar = tqdm(
-            initial=self.run.step, total=self.steps, unit="step", dynamic_ncols=True, smoothing=0.05, mininterval=0.5
-        )
         return self
 
     def __exit__(self, kind, value, traceback):
         self.bar.close()
+        if not self.place.leads:
+            return
         try:
             self.events.close()
         except OSError:  # the disc is full: an error on its way out says so
@@ -66,10 +76,16 @@ class Log(keras.callbacks.Callback):
         """Train to step `until`, or until the visual-quality discriminator may start."""
         # One Keras epoch: Keras's epochs would have to begin where checkpoints do, and a resumed run need not.
         left = until - self.run.step
-        with Loader(data, self.run.step, self.num_workers, processes=has_gpu()) as loader:
+        with Loader(data, self.run.step * self.accumulate, self.num_workers, processes=has_gpu()) as loader:
             self.run.lipgan.fit(
-                iter(loader), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[self]
+                self._steps(iter(loader)), steps_per_epoch=left, epochs=1, shuffle=False, verbose=0, callbacks=[self]
             )
+
+    def _steps(self, batches):
+        """What each step is given: this process's part of a batch, or of several."""
+        while True:
+            parts = [self.place.part(next(batches)[0]) for _ in range(self.accumulate)]
+            yield (parts if self.accumulate > 1 else parts[0],)
 
     def on_train_batch_end(self, batch, logs=None):
         self.run.step += 1
@@ -80,9 +96,11 @@ class Log(keras.callbacks.Callback):
             self._flush()
         self.bar.update()
         if last or step % self.checkpoint_freq == 0:
-            self._row(self._validate())
+            values = self._validate()
+            if self.place.leads:
+                self._row(values)
             self._save()
-        elif step % LOG_FREQ == 0:
+        elif step % LOG_FREQ == 0 and self.place.leads:
             self._row({})
 
     def _flush(self):
@@ -104,13 +122,15 @@ class Log(keras.callbacks.Callback):
             self.run.lipgan.jax_state_sync()  # `fit` keeps the weights to itself between the steps
         if not all(np.isfinite(v).all() for model in self.run.models.values() for v in model.get_weights()):
             self._diverged()  # the next loss would not be a number
-        if not self.validation:
+        if not self.judged:
             return {}
         try:
-            with self.run.lipgan.averaged():
-                values = self.validation()
+            with self.run.lipgan.averaged():  # all processes take part, and wait for the one that judges
+                values = self.judged(self.validation) if self.validation else {}
         except FloatingPointError:
             self._diverged()
+        if not self.validation:
+            return {}
         grid = self.validation.grid()
         if grid is not None:
             path = self.logdir / "samples" / f"step_{self.run.step:08d}.png"
@@ -141,10 +161,11 @@ class Log(keras.callbacks.Callback):
         self.events.flush()
 
     def _save(self):
-        if self.validation and self.validation.sound_used and self.run.quality_from is None:
-            self.run.quality_from = self.run.step
-            self.model.stop_training = bool(self.run.options.quality_weight)  # this stage is over
-        self.run.save(self.logdir / "checkpoint.h5")
+        if self.run.quality_from is None:
+            if self.place.agree(bool(self.validation and self.validation.sound_used)):
+                self.run.quality_from = self.run.step
+                self.model.stop_training = bool(self.run.options.quality_weight)  # this stage is over
+        self.run.save(self.logdir / "checkpoint.h5", self.place.leads)
 
     def _cut_log(self):
         """Drop the rows after the checkpoint, which this run will write again."""

@@ -4,9 +4,10 @@ from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
 from ..data.order import BALANCES
 from ..utils import cli
-from .config import LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
+from .config import ALL, LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
 
 MOST_BATCH = 8192
+MOST_DEVICES, MOST_HOSTS = 1024, 1024
 
 
 def main() -> None:
@@ -17,6 +18,9 @@ def main() -> None:
     )
     _add_optimizer(parser.add_argument_group("how it is optimised", "by Keras's own means"))
     _add_data(parser.add_argument_group("variations of the data"))
+    _add_devices(
+        parser.add_argument_group("several devices and hosts", "with KERAS_BACKEND=jax; see docs/howto/cluster.md")
+    )
     cli.set_defaults(parser, TrainConfig)
     options = TrainConfig(**vars(parser.parse_args()))
 
@@ -78,6 +82,12 @@ def _add_run(parser):
         type=cli.integer(1, cli.MOST_PROCESSES),
         help="threads that make batches, or processes for a GPU (default: one a core, at most 2 or 8)",
     )
+    parser.add_argument(
+        "--cache_mb",
+        type=cli.at_least(0),
+        metavar="MB",
+        help="memory for decoded images; as much again for features, and for augmented audio",
+    )
     parser.add_argument("--seed", type=cli.limited("seed", int), help="decides weights, batches and coins")
 
 
@@ -136,6 +146,13 @@ def _add_optimizer(speed):
         help="keep the batch normalisation of --resume_gen as it is, which is less noise: to end a training with",
     )
     speed.add_argument(
+        "--accumulate",
+        type=cli.integer(1, MOST_BATCH),
+        metavar="K",
+        help="batches a step, run one after another, whose gradients are averaged: a large batch in the memory of a "
+        "small one",
+    )
+    speed.add_argument(
         "--clipnorm", type=cli.positive(), help="largest norm of the gradients of a network (default: any)"
     )
 
@@ -158,6 +175,36 @@ def _add_data(data):
     data.add_argument(
         "--noise_dir", type=cli.path, help="folder of sounds to mix in at 0 to 20 dB (default: synthesised music)"
     )
+
+
+def _add_devices(devices):
+    devices.add_argument(
+        "--devices",
+        type=_devices,
+        metavar="N|all",
+        help="devices of each host that share each batch; --batch_size is that of all of them",
+    )
+    devices.add_argument(
+        "--hosts",
+        type=cli.integer(1, MOST_HOSTS),
+        help="processes, one a host, that train together (default: KERAS_DISTRIBUTION_NUM_PROCESSES, or 1)",
+    )
+    devices.add_argument(
+        "--host_id",
+        type=cli.integer(0, MOST_HOSTS),
+        help="which of them this is, from 0; number 0 logs, validates and writes "
+        "(default: KERAS_DISTRIBUTION_PROCESS_ID)",
+    )
+    devices.add_argument(
+        "--coordinator",
+        type=cli.word,
+        metavar="HOST:PORT",
+        help="address of number 0, with a free port (default: KERAS_DISTRIBUTION_JOB_ADDRESSES)",
+    )
+
+
+def _devices(text):
+    return text if text == ALL else cli.integer(1, MOST_DEVICES)(text)
 
 
 def script() -> None:

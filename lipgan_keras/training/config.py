@@ -32,13 +32,15 @@ RECIPES = {
 SYNC_MODES = ("joint", "expert")  # whether the lip-sync discriminator learns beside the generator, or is frozen
 PRECISIONS = ("float32", "mixed_bfloat16")
 LR_SCHEDULES = ("constant", "cosine")
+ALL = "all"  # devices
 # A run cannot go on with other values of these.
 FIXED = ("recipe", "model", *BLOCKS, "audio", "width", "img_size", "batch_size", "seed")
 PARTS = ("lip_weight", "lip_share", "disc_weight", "sync_weight", "sync_frames", "sync_mode", "quality_weight")
 PARTS += ("quality_start", "augment", "noise_dir", "balance", "ema", "lr_schedule", "warmup", "clipnorm", "freeze_norm")
+PARTS += ("accumulate",)
 # In runs of before these
 LATER = {"img_size": 96, "sync_mode": "joint", "ema": 0.0, "lr_schedule": "constant", "warmup": 0, "freeze_norm": False}
-LATER["balance"] = "frames"
+LATER |= {"balance": "frames", "accumulate": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,8 @@ class TrainConfig:
         audio: front end, "mel" or "mfcc".
         width: factor on all channel counts, above 0.
         img_size: side of the face crops in pixels, of `config.IMG_SIZES`.
-        batch_size: frames a step; with recipe "sync" runs of frames.
+        batch_size: frames a batch; with recipe "sync" runs of frames.
+        accumulate: batches a step, whose gradients are averaged.
         lr: Adam's learning rate; None: the recipe's.
         epochs: passes over all frames, where `steps` is None.
         steps: training steps in all.
@@ -65,6 +68,7 @@ class TrainConfig:
         audio_offset_ms: shift of the audio windows; None: that of `resume_gen`, or 0.
         checkpoint_freq: steps between checkpoints.
         num_workers: threads, or processes for a GPU, that make batches; None: by the number of cores.
+        cache_mb: memory for decoded images, in MiB; as much again for features, and for augmented audio.
         seed: decides weights, batches and coins.
         lip_weight, lip_share, disc_weight, sync_weight, quality_weight: see `gan.Weights`; None: the recipe's.
         sync_frames: frames that the lip-sync discriminator sees; None: 5, or those of `resume_sync`.
@@ -79,6 +83,8 @@ class TrainConfig:
         augment: names of `data.augment.NAMES`, or "none"; None: the recipe's.
         noise_dir: folder of sounds to mix in; None: synthesised music.
         balance: what is drawn equally often, of `data.order.BALANCES`.
+        devices: that share each batch, of each host: a number, or "all".
+        hosts, host_id, coordinator: see `devices.opened`.
     """
 
     data_root: str
@@ -90,6 +96,7 @@ class TrainConfig:
     width: float = 1.0
     img_size: int = 96
     batch_size: int = 96
+    accumulate: int = 1
     lr: float | None = None
     epochs: int = 20_000_000
     steps: int | None = None
@@ -100,6 +107,7 @@ class TrainConfig:
     audio_offset_ms: float | None = None
     checkpoint_freq: int = 1000
     num_workers: int | None = None
+    cache_mb: float = 2048
     seed: int = 0
     lip_weight: float | None = None
     lip_share: float | None = None
@@ -122,6 +130,10 @@ class TrainConfig:
     audio_encoder: str | None = None
     decoder: str | None = None
     plugin: str | None = None
+    devices: int | str = 1
+    hosts: int | None = None
+    host_id: int | None = None
+    coordinator: str | None = None
 
     @property
     def has_generator(self) -> bool:
@@ -180,9 +192,14 @@ def _check_ranges(config):
         (("val_fraction", "ema"), lambda value: 0 <= value < 1, "at least 0 and below 1"),
         (("lip_share",), lambda value: 0 < value < 1, "above 0 and below 1"),
         (("lr", "clipnorm"), lambda value: value > 0, "above 0"),
-        (("batch_size", "epochs", "checkpoint_freq", "num_workers"), lambda n: n >= 1, "1 or more"),
+        (
+            ("batch_size", "epochs", "checkpoint_freq", "num_workers", "hosts", "accumulate"),
+            lambda n: n >= 1,
+            "1 or more",
+        ),
+        (("devices",), lambda n: n == ALL or (isinstance(n, int) and n >= 1), '1 or more, or "all"'),
         (("lip_weight", "disc_weight", "sync_weight", "quality_weight"), lambda value: value >= 0, "0 or more"),
-        (("quality_start", "warmup"), lambda n: n >= 0, "0 or more"),
+        (("quality_start", "warmup", "host_id", "cache_mb"), lambda n: n >= 0, "0 or more"),
     ):
         for name in names:
             value = getattr(config, name)

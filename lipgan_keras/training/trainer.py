@@ -1,6 +1,8 @@
 """What train.py does: build, resume, drive Keras's `fit`, and the callbacks that log, validate and save."""
 
+import contextlib
 import dataclasses
+import io
 import os
 from pathlib import Path
 
@@ -11,10 +13,11 @@ from ..data.dataset import Dataset
 from ..data.splits import Split
 from ..gan import LipGAN, Weights
 from ..utils import files, locks
-from ..utils.backend import has_gpu, keras, precision
+from ..utils.backend import has_gpu, is_out_of_memory, keras, precision
 from ..utils.errors import UserError
 from ..utils.terminal import say
 from . import config as training_config
+from . import devices
 from .callbacks import Log
 from .config import TrainConfig
 from .validation import Validation
@@ -31,19 +34,40 @@ def train(options: TrainConfig) -> None:
     if options.plugin:
         blocks.load_plugin(options.plugin)
     files.check_writable(options.logdir)
-    with locks.holding(options.logdir, "training", "choose another --logdir"):
-        _train(options, Path(options.logdir))
+    with devices.opened(options.devices, options.hosts, options.host_id, options.coordinator) as place:
+        place.check(options.batch_size)
+        if place.leads:
+            alone = locks.holding(options.logdir, "training", "choose another --logdir")
+        else:
+            alone = contextlib.redirect_stdout(io.StringIO())  # the first host tells
+        try:
+            with alone, place.scope():
+                _train(options, Path(options.logdir), place)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(_too_little(options, isinstance(error, MemoryError))) from error
 
 
-def _train(options, logdir):
-    _check_log(logdir / "log.csv")
-    _tidy(logdir)
+def _too_little(options, host):
+    """What to lower where the memory is not enough, of the host or of the device that does the steps."""
+    smaller = f"--batch_size {options.batch_size}: there is too little memory"
+    if host:
+        return f"{smaller}; use a smaller one, a smaller --cache_mb, or fewer --num_workers"
+    parts = f" (--accumulate {2 * options.accumulate} makes it the same step)"
+    return f"{smaller} on the device for a step; use half of it{parts}"
+
+
+def _train(options, logdir, place):
+    if place.leads:
+        _check_log(logdir / "log.csv")
+        _tidy(logdir)
     latest = logdir / "checkpoint.h5"
     state = _resumable(latest, options) if latest.exists() else None
     config = _config(options, latest if state else None)
     blocks.check(config)
 
-    clips, broken = _readable(options, logdir)
+    clips, broken = _readable(options, logdir, place)
     (train_clips, val_clips), split = _divided(options, clips, latest if state else None, state)
     if not state:
         config = dataclasses.replace(config, crop=_crop_style(train_clips))
@@ -51,11 +75,13 @@ def _train(options, logdir):
     data = _dataset(options, config, train_clips)
     for number, clip in enumerate(train_clips):
         data.images.mark_broken(number, broken.get(clip.folder, ()))
-    steps = options.steps or options.epochs * -(-len(data) // (data.samples or data.sync_samples))
+    steps = options.steps or options.epochs * -(
+        -len(data) // (options.accumulate * (data.samples or data.sync_samples))
+    )
     if config.step >= steps:
         say(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
         return
-    data.batch(config.step)  # whatever is wrong with the data or the batch size is said now
+    data.batch(config.step * options.accumulate)  # whatever is wrong with the data or the batch size is said now
 
     run = Run(options, config, state, latest, split, wait=bool(val_clips))
     if state:
@@ -63,16 +89,19 @@ def _train(options, logdir):
     generator = f", {config}" if options.has_generator else ""
     say(
         f"recipe {options.recipe}{generator}: {run.describe()}; {_describe(train_clips)} to train on, "
-        f"{len(val_clips)} held out; log in {logdir}"
+        f"{len(val_clips)} held out; log in {logdir}{place.describe()}"
     )
-    validation = Validation(val_clips, train_clips, config, options.seed, run.models) if val_clips else None
-    _fit(run, data, steps, Log(run, options, steps, validation))
+    judged = place.judged(run.models, config, options.precision) if val_clips else None
+    validation = None
+    if val_clips and place.leads:
+        validation = Validation(val_clips, train_clips, config, options.seed, judged.models)
+    _fit(run, data, steps, Log(run, options, steps, validation, judged, place))
     say(f"{latest}: {run.step} steps")
     if passed := data.images.passed_over():
         say(f"{options.data_root}: {passed}; {look_through.REPAIR}")
 
 
-def _readable(options, logdir):
+def _readable(options, logdir, place):
     """The clips, and {folder: images of it that cannot be whole}; says how many there are of what cannot be read."""
     broken = {}
     clips = clip_folder.find_clips(options.data_root, options.audio, broken=broken)
@@ -82,7 +111,8 @@ def _readable(options, logdir):
         say(f"{options.data_root}: {len(broken)} clips are left out, as they cannot be read: {why}", error=True)
     if not clips:
         raise UserError(f"{options.data_root}: none of its clips can be read; run preprocess.py again")
-    found, looked = look_through.look_through(clips, logdir)
+    # What is found later is passed over as well: one process looks.
+    found, looked = look_through.look_through(clips, logdir) if place.leads else ({}, len(clips))
     if found:
         count, (first, frames) = sum(map(len, found.values())), min(found.items())
         image = clips[first].folder / f"{clips[first].frames[frames[0]]}.jpg"
@@ -162,6 +192,7 @@ def _dataset(options, config, clips):
         sound=_sound(options),
         shared=has_gpu(),
         balance=options.balance,
+        cache_bytes=round(options.cache_mb * 2**20),
     )
 
 
@@ -293,7 +324,8 @@ class Run:
                 mine.assign(theirs)
         say(f"step {self.step}: the visual-quality discriminator starts")
 
-    def save(self, path) -> None:
+    def save(self, path, leads: bool = True) -> None:
+        """Write a checkpoint; a process that does not lead takes part, as the weights lie on its devices, too."""
         options = self.options
         training = {name: getattr(options, name) for name in training_config.FIXED + training_config.PARTS} | {
             "lr": options.lr,
@@ -304,9 +336,9 @@ class Run:
         }
         with self.lipgan.averaged() as raw:
             config = dataclasses.replace(self.config, step=self.step)
-            checkpoints.save_checkpoint(
-                path, self.models, config, self.lipgan.optimizers, training, raw, self.split.stored()
-            )
+            optimizers, split = self.lipgan.optimizers, self.split.stored()
+            if leads:
+                checkpoints.save_checkpoint(path, self.models, config, optimizers, training, raw, split)
 
 
 def _config(options, latest):

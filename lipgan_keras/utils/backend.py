@@ -16,19 +16,30 @@ BACKEND = keras.backend.backend()
 
 def has_gpu() -> bool:
     """Whether the backend sees an accelerator."""
+    return gpus() > 0
+
+
+def gpus() -> int:
+    """How many accelerators the backend sees."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        return bool(tf.config.list_physical_devices("GPU"))
+        return len(tf.config.list_physical_devices("GPU"))
     if BACKEND == "jax":
         import jax
 
-        return jax.default_backend() != "cpu"
+        return 0 if jax.default_backend() == "cpu" else jax.device_count()
     if BACKEND == "torch":
         import torch
 
-        return torch.cuda.is_available()
-    return False
+        return torch.cuda.device_count()
+    return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a backend's error, or Python's, says that there is no memory left."""
+    texts = "RESOURCE_EXHAUSTED", "ResourceExhausted", "std::bad_alloc"
+    return isinstance(error, MemoryError) or any(text in f"{type(error).__name__} {error}" for text in texts)
 
 
 @contextlib.contextmanager
@@ -44,44 +55,65 @@ def precision(policy: str):
         keras.config.set_dtype_policy(before)
 
 
-def update(loss, variables, optimizer, state=()):
+def update(loss, batches, variables, optimizer, state=()):
     """One gradient step of `optimizer` on `variables`, inside a training step of either backend.
 
+    Gradients are means over the batches, which are run one after another: their memory is that of one.
+
     Args:
-        loss: function of no arguments that runs the networks; returns (scalar loss, anything).
+        loss: function of a batch that runs the networks; returns (scalar loss, tensor or dict of tensors).
+        batches: list of one or more.
         variables: the variables to move; everything else is left alone.
         state: every variable that `loss` reads or assigns (moving averages); JAX has to be told.
 
     Returns:
-        What `loss` returned second.
+        What `loss` returned second, as a mean over the batches.
     """
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            value, result = loss()
-        gradients = tape.gradient(value, [v.value for v in variables])
-    elif BACKEND == "jax":
-        import jax
-
-        moved = {id(v) for v in variables}
-        others = [v for v in state if id(v) not in moved]
-        rest = [(v, v.value) for v in others]
-
-        def stateless(values):
-            mapping = [*zip(variables, values, strict=True), *rest]
-            with keras.StatelessScope(state_mapping=mapping) as scope:
-                value, result = loss()
-            return value, (result, [scope.get_current_value(v) for v in others])
-
-        gradient = jax.value_and_grad(stateless, has_aux=True)
-        (_, (result, assigned)), gradients = gradient([v.value for v in variables])
-        for variable, value in zip(others, assigned, strict=True):
-            variable.assign(value)
-    else:
+    if BACKEND not in ("tensorflow", "jax"):
         raise UserError(f"KERAS_BACKEND={BACKEND}: training runs on tensorflow and jax; set one of them")
+    one = _tensorflow_gradients if BACKEND == "tensorflow" else _jax_gradients
+    found = None
+    for batch in batches:
+        new = one(loss, batch, variables, state, found)
+        found = new if found is None else keras.tree.map_structure(keras.ops.add, found, new)
+    if len(batches) > 1:
+        found = keras.tree.map_structure(lambda total: total / len(batches), found)
+    gradients, result = found
     optimizer.apply(gradients, variables)
     return result
+
+
+def _tensorflow_gradients(loss, batch, variables, state, before):
+    """(gradients, result), computed when `before` is."""
+    import tensorflow as tf
+
+    with tf.control_dependencies(keras.tree.flatten(before) if before else []):
+        with tf.GradientTape() as tape:
+            value, result = loss(batch)
+        return tape.gradient(value, [v.value for v in variables]), result
+
+
+def _jax_gradients(loss, batch, variables, state, before):
+    """(gradients, result), computed when `before` is; `state` moves on."""
+    import jax
+
+    moved = {id(v) for v in variables}
+    others = [v for v in state if id(v) not in moved]
+    rest = [(v, v.value) for v in others]
+
+    def stateless(values):
+        mapping = [*zip(variables, values, strict=True), *rest]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            value, result = loss(batch)
+        return value, (result, [scope.get_current_value(v) for v in others])
+
+    values = [v.value for v in variables]
+    if before:
+        values, _ = jax.lax.optimization_barrier((values, before))
+    (_, (result, assigned)), gradients = jax.value_and_grad(stateless, has_aux=True)(values)
+    for variable, value in zip(others, assigned, strict=True):
+        variable.assign(value)
+    return gradients, result
 
 
 def gradient(function, x):

@@ -14,7 +14,7 @@ from typing import Any
 _ends_amid_imports = False
 _tidied = 0  # blocks of `tidied` that are under way
 _tidied_lock = threading.Lock()
-DIED = "the process that worked on it died (damaged file, or out of memory); try it alone, or make it anew"
+DIED = "the process that worked on it died (damaged file, or out of memory); make it anew, or use fewer --num_workers"
 
 
 def run(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, here: bool = False) -> Iterator[tuple[Any, Any]]:

@@ -109,14 +109,14 @@ def test_which_weights_move_in_which_update(model):
     generator, discriminator = weights(model.generator), weights(model.discriminator)
     moving = {v.path for v in model.generator.variables} - {v.path for v in model.generator.trainable_variables}
 
-    model._train_discriminator(batch, batch["targets"][::-1])
+    model._train_discriminator([batch | {"fakes": batch["targets"][::-1]}])
     after = weights(model.discriminator)
     assert all(np.array_equal(generator[k], v) for k, v in weights(model.generator).items())
     changed = {k for k in after if not np.array_equal(after[k], discriminator[k])}
     assert {v.path for v in model.discriminator.variables if v.name == "kernel"} <= changed
 
     discriminator = after
-    model._train_generator(batch)
+    model._train("generator", model._generator_loss, [batch])
     assert all(np.array_equal(discriminator[k], v) for k, v in weights(model.discriminator).items())
     after = weights(model.generator)
     changed = {k for k in after if not np.array_equal(after[k], generator[k])}
@@ -130,11 +130,11 @@ def test_the_generator_feels_the_discriminator(model):
     batch = tensors(gan.make_batch(*noise_batch(4))[0])
     start = weights(model.generator)
     kernels = [v.path for v in model.generator.variables if v.name == "kernel"]
-    model._train_generator(batch)
+    model._train("generator", model._generator_loss, [batch])
     with_term = weights(model.generator)
     other = LipGAN(model.generator, model.discriminator, lr=1e-3, weights=Weights(disc=0.0))
     assign(model.generator, start)
-    other._train_generator(batch)
+    other._train("generator", other._generator_loss, [batch])
     assert any(not np.allclose(with_term[k], weights(model.generator)[k], atol=1e-6) for k in kernels)
 
 
@@ -234,12 +234,12 @@ def whole(small_blocks):
 @pytest.mark.slow
 def test_each_update_moves_one_network(whole):
     batch = tensors(batch_of())
-    fakes = batch["targets"][::-1]
+    batch["fakes"] = batch["targets"][::-1]
     updates = {
-        "discriminator": lambda: whole._train_discriminator(batch, fakes),
-        "sync": lambda: whole._train_sync(batch),
-        "quality": lambda: whole._train_quality(batch, fakes),
-        "generator": lambda: whole._train_generator(batch),
+        "discriminator": lambda: whole._train_discriminator([batch]),
+        "sync": lambda: whole._train("sync", whole._sync_loss, [batch]),
+        "quality": lambda: whole._train("quality", whole._quality_loss, [batch]),
+        "generator": lambda: whole._train("generator", whole._generator_loss, [batch]),
     }
     for name, run in updates.items():
         before = {n: weights(network) for n, network in whole.models.items()}
@@ -266,7 +266,7 @@ def test_the_generator_feels_each_discriminator(part, weight):
         assign(model.generator, start)
         parts = {"disc": 0.0, "sync": 0.0, "quality": 0.0, weight: term}
         fresh = LipGAN(**{"generator": model.generator, part: model.models[part]}, lr=1e-3, weights=Weights(**parts))
-        fresh._train_generator(batch)
+        fresh._train("generator", fresh._generator_loss, [batch])
         return np.concatenate([weights(model.generator)[k].ravel() for k in kernels])
 
     without, again, with_term = kernels_after(0.0), kernels_after(0.0), kernels_after(1.0)
@@ -285,7 +285,7 @@ def test_visual_quality_is_judged_below_the_true_upper_half():
     rounded = keras.ops.round(255 * fakes) / 255  # nor what is finer than a step of the true images
     for one in (fakes, other, rounded):
         assign(model.quality, start["quality"])
-        values.append(float(model._train_quality(batch, one)["quality"]))
+        values.append(float(model._train("quality", model._quality_loss, [batch | {"fakes": one}])["quality"]))
     assert values[0] == pytest.approx(values[1], abs=1e-6) == values[2]
 
 
@@ -310,7 +310,7 @@ def test_lips_learn_to_move_before_the_mask_shows_it():
     def after(**weights):
         generator.set_weights(start)
         model = LipGAN(generator, lr=1e-2, weights=Weights(**weights))
-        logs = [model._train_generator(batch) for _ in range(2)]
+        logs = [model._train("generator", model._generator_loss, [batch]) for _ in range(2)]
         return {k: [float(one[k]) for one in logs] for k in logs[0]}
 
     with_both = after(painted=0.5)
@@ -326,7 +326,7 @@ def test_an_expert_does_not_learn():
     model = build(("generator", "sync"), weights=Weights(sync=0.1), train_sync=False)
     assert set(model.optimizers) == {"generator"}
     before = {n: weights(network) for n, network in model.models.items()}
-    logs = model._iteration(tensors(batch_of()))
+    logs = model._iteration([tensors(batch_of())])
     assert moved(before, model) == {"generator"}
     assert "match_adv" in logs and "match" not in logs
 
@@ -335,7 +335,7 @@ def test_an_expert_does_not_learn():
 def test_the_lip_sync_discriminator_alone():
     model = build(("sync",))
     batch = {name: value for name, value in batch_of(4).items() if name in ("mouths", "sounds", "relation")}
-    losses_seen = [float(model._iteration(tensors(batch))["match"]) for _ in range(12)]
+    losses_seen = [float(model._iteration([tensors(batch)])["match"]) for _ in range(12)]
     assert losses_seen[-1] < losses_seen[0]
 
 
@@ -362,14 +362,15 @@ def test_lip_share_is_reached_and_carries_no_gradient():
     generator = build(("generator",)).generator
     start = weights(generator)
     model = LipGAN(generator, lr=1e-3, weights=Weights(lip_share=0.5))
-    first = model._train_generator(batch)
+    first = model._train("generator", model._generator_loss, [batch])
     moved_to = weights(generator)
     assign(generator, start)
     # The same step with that weight as a constant moves the generator to the same place.
-    LipGAN(generator, lr=1e-3, weights=Weights(lips=float(first["lip_weight"])))._train_generator(batch)
+    constant = LipGAN(generator, lr=1e-3, weights=Weights(lips=float(first["lip_weight"])))
+    constant._train("generator", constant._generator_loss, [batch])
     assert all(np.allclose(moved_to[path], value, atol=1e-5) for path, value in weights(generator).items())
     for _ in range(15):
-        logs = model._train_generator(batch)
+        logs = model._train("generator", model._generator_loss, [batch])
     assert float(logs["lip_share"]) == pytest.approx(0.5, abs=0.05)
     assert float(logs["lip_weight"]) > 2
 
@@ -411,7 +412,7 @@ COMBINATIONS = [
 def test_every_combination_trains(parts, lips):
     model = build(("generator", *parts), weights=lips)
     before = {n: weights(network) for n, network in model.models.items()}
-    logs = model._iteration(tensors(batch_of()))
+    logs = model._iteration([tensors(batch_of())])
     assert moved(before, model) == {"generator", *parts}
     assert all(np.isfinite(float(value)) for value in logs.values())
 
@@ -427,7 +428,7 @@ def test_averages_are_running_means_of_weights_and_statistics():
             for w, v in zip(model.generator.get_weights(), model.generator.weights, strict=True)
         )
     for momentum in (0, 0.1, 0.15):
-        model._iteration(batch)
+        model._iteration([batch])
         now = model.generator.get_weights()
         expected = [momentum * e + (1 - momentum) * n for e, n in zip(expected or now, now, strict=True)]
     critic = model.discriminator.get_weights()
@@ -449,7 +450,7 @@ def test_a_schedule_goes_by_steps_and_gradients_are_clipped():
     for step in range(3):
         rates = [float(optimizer.learning_rate) for optimizer in model.optimizers.values()]
         assert rates == pytest.approx([0.5 - 0.1 * step] * 2)
-        model._iteration(batch)
+        model._iteration([batch])
         if step == 0:  # Adam's first momentum is a tenth of the first gradient
             first = [np.array(v) for v in model.optimizers["generator"].variables if v.path.endswith("momentum")]
             assert np.sqrt(sum((m**2).sum() for m in first)) == pytest.approx(1e-4, rel=1e-3)
@@ -462,7 +463,7 @@ def test_frozen_normalisation():
     batch = batch_of()
     before = weights(generator)
     seen = generator.predict_on_batch([batch["faces"], batch["audio"]])
-    logs = model._iteration(tensors(batch))
+    logs = model._iteration([tensors(batch)])
     assert float(logs["mae"]) == pytest.approx(np.abs(seen - batch["targets"]).mean(), rel=1e-4)
     same = {v.path for v in generator.variables if np.array_equal(before[v.path], np.array(v))}
     assert same == {v.path for v in generator.variables if "batch_normalization" in v.path}
@@ -480,8 +481,31 @@ def test_mixed_precision():
         network.set_weights(mixed.models[name].get_weights())
     assert {layer.compute_dtype for layer in mixed.generator.layers if "conv" in layer.name} == {"bfloat16"}
     batch = tensors(batch_of(runs=6))  # the sync discriminator's log-odds hang on how many it normalises by
-    ours, theirs = (model._iteration(batch) for model in (mixed, same))
+    ours, theirs = (model._iteration([batch]) for model in (mixed, same))
     assert {keras.backend.standardize_dtype(value.dtype) for value in ours.values()} == {"float32"}
     assert {v.dtype for v in mixed.variables} - {"int32", "int64"} == {"float32"}
     for name in theirs:
         assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=0.03, abs=0.02), name
+
+
+@pytest.mark.slow
+def test_two_batches_a_step_do_what_one_of_both_does():
+    """Where nothing crosses them: pairs lie within each, and the normalisation does not go by the batch."""
+    model = build(("generator", "discriminator"), weights=Weights(6.0, None, 0.01), freeze_norm=True)
+    inputs, audio, targets = noise_batch(8)
+    order, before = np.array([1, 2, 3, 0, 5, 6, 7, 4]), {n: weights(network) for n, network in model.models.items()}
+    (whole,) = gan.make_batch(inputs, audio, targets, order, True)
+    halves = []
+    for part in (slice(0, 4), slice(4, 8)):
+        halves += gan.make_batch(inputs[part], audio[part], targets[part], order[part] % 4, True)
+    logs, after = [], []
+    for batches in ([whole], halves):
+        fresh = LipGAN(**model.models, lr=1e-3, weights=model.weighting, freeze_norm=True)
+        for name, network in fresh.models.items():
+            assign(network, before[name])
+        logs.append({name: float(value) for name, value in fresh._iteration([tensors(one) for one in batches]).items()})
+        after.append({path: value for network in fresh.models.values() for path, value in weights(network).items()})
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
+    assert {"disc", "sync", "adv", "total", "mae"} <= logs[0].keys()
+    for path, value in after[0].items():
+        np.testing.assert_allclose(value, after[1][path], atol=1e-4, err_msg=path)

@@ -489,6 +489,17 @@ def test_two_runs_share_the_work(five_clips, quick_script):
 
 
 @pytest.mark.slow
+def test_shares_make_the_whole(five_clips, quick_script):
+    """Jobs that share a folder, each with its share, which differ in number by one at most."""
+    root, out = five_clips
+    shares = [quick_script(root, out, "--num_workers", "1", "--shard", f"{i}/3") for i in range(3)]
+    said = [process.communicate(timeout=PATIENCE) for process in shares]
+    assert [process.returncode for process in shares] == [0, 0, 0], said
+    assert sorted(stdout.partition(" clips done")[0] for stdout, _ in said) == ["1", "2", "2"], said
+    assert whole(out) == 5 and not partials(out)
+
+
+@pytest.mark.slow
 def test_a_clip_that_another_run_is_making(tmp_path, quick, quick_script, capfd):
     source, out = clip(tmp_path / "in" / "v" / "1.mp4"), tmp_path / "out"
     process = quick_script(tmp_path / "in", out, SECONDS_A_FRAME="9")
@@ -585,6 +596,10 @@ def test_bad_input_gets_one_line(tmp_path, capfd):
         ["--num_workers", "-2"],
         ["--num_workers", "two"],
         ["--img_size", "128"],
+        ["--shard", "2/2"],
+        ["--shard", "one"],
+        ["--pack", "clips.pack", "--shard", "0/2"],
+        ["--recast", "2", "--shard", "0/2"],
         ["--what"],
     ):
         assert_one_line(run(root, out, *flags), flags[0])

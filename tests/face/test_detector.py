@@ -7,6 +7,7 @@ import pytest
 
 from helpers.faces import face
 from lipgan_keras.face import detector
+from lipgan_keras.utils.backend import keras
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,22 @@ def test_a_small_face_is_found_in_the_second_look(photo):
     image[300:396, 600:682] = small
     (found,) = detector.detect([image])[0]
     assert 600 < found.landmarks[:, 0].min() and found.landmarks[:, 0].max() < 682
+
+
+def test_openvino_finds_what_tensorflow_finds(photo, monkeypatch):
+    """Its networks stand in the place of TensorFlow's, and see the same, whatever the size and the number of images."""
+    images = [photo, photo[:, ::-1], cv2.resize(photo, None, fx=0.4, fy=0.4), np.zeros((99, 99, 3), np.uint8)]
+    expected = detector.detect(images)
+    monkeypatch.setitem(detector._asked, "openvino", False)
+    detector.expect_many()
+    stages = detector._mtcnn(True).stages
+    assert len(stages) == 3 and not any(isinstance(stage.model, keras.Model) for stage in stages)
+    for found, theirs in zip(detector.detect(images), expected, strict=True):
+        assert len(found) == len(theirs)
+        for one, other in zip(found, theirs, strict=True):
+            np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.5)
+            np.testing.assert_allclose(one.box, other.box, atol=0.5)
+            assert one.score == pytest.approx(other.score, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -13,10 +13,10 @@ from helpers.checks import noise_batch
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.inference import engine, openvino_graph
-from lipgan_keras.utils import backend
+from lipgan_keras.utils import backend, openvino_core
 from lipgan_keras.utils.errors import UserError
 
-HAS_BFLOAT16 = "BF16" in openvino_graph._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BFLOAT16 = "BF16" in openvino_core.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 SMALL = ModelConfig("basic", "mel", 0.125)
 
 
@@ -111,11 +111,15 @@ def test_runs_files_of_keras_2(golden, golden_checkpoint):
 
 @pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no bfloat16")
 def test_bfloat16_only_where_it_is_near(tmp_path, monkeypatch, cache_folder):
+    monkeypatch.setattr(openvino_graph, "FASTER", 0.0)
     make_checkpoint(tmp_path / "model.h5")
     near = engine.load(tmp_path / "model.h5", "openvino", batch_size=5)
     (kept,) = graphs(cache_folder)
-    error = json.loads(zipfile.ZipFile(kept).read("about.json"))["bfloat16_error"]
-    assert near.name == "OpenVINO bfloat16" and 0 < error <= 0.01
+    error, speedup = json.loads(zipfile.ZipFile(kept).read("about.json"))["bfloat16"]
+    assert near.name == "OpenVINO bfloat16" and 0 < error <= 0.01 and speedup > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_graph, "FASTER", speedup * 1.01)  # what was measured is kept with the graph
+        assert engine.load(tmp_path / "model.h5", "openvino", batch_size=5).name == "OpenVINO float32"
     monkeypatch.setattr(openvino_graph, "TOLERANCE", error / 2)
     far = engine.load(tmp_path / "model.h5", "openvino", batch_size=5)
     assert far.name == "OpenVINO float32"
@@ -230,15 +234,15 @@ def test_a_cache_folder_that_cannot_be_written_is_no_error(tmp_path, cache_folde
 def test_many_may_write_and_read_at_once(tmp_path):
     model = openvino_graph.convert(made(SMALL, 0))
     place = tmp_path / "model.openvino"
-    openvino_graph._write_cache(place, model, {"key": 1}, 0.5)
+    openvino_graph._write_cache(place, model, {"key": 1}, openvino_graph.Low(0.5, 2.0))
 
     def use(i):
         if i % 2:
-            openvino_graph._write_cache(place, model, {"key": 1}, 0.5)
-        return openvino_graph._read_cache(openvino_graph._core(), place, {"key": 1})
+            openvino_graph._write_cache(place, model, {"key": 1}, openvino_graph.Low(0.5, 2.0))
+        return openvino_graph._read_cache(openvino_core.core(), place, {"key": 1})
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        assert all(found and found[1] == 0.5 for found in pool.map(use, range(16)))
+        assert all(found and found[1] == (0.5, 2.0) for found in pool.map(use, range(16)))
     assert [p.name for p in tmp_path.iterdir()] == ["model.openvino"]
 
 

@@ -749,6 +749,32 @@ def test_a_loss_that_is_not_a_number(train, tmp_path, eagerly, small, monkeypatc
     assert all(np.isfinite(array).all() for array in saved.values())
 
 
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (MemoryError(), "use a smaller one, a smaller --cache_mb, or fewer --num_workers"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), "use half of it (--accumulate 2"),
+    ],
+)
+def test_too_little_memory(train, tmp_path, eagerly, small, monkeypatch, error, words):
+    """The line names the flag to lower, and the run goes on from its checkpoint."""
+    seen, step = [], LipGAN._iteration
+
+    def fails(*args):
+        seen.append(1)
+        if len(seen) == 3:
+            raise error
+        return step(*args)
+
+    monkeypatch.setattr(LipGAN, "_iteration", fails)
+    flags = [*small, "--recipe", "unet", "--steps", 3, "--checkpoint_freq", 1]
+    with pytest.raises(UserError, match=re.escape("--batch_size 4: there is too little memory")) as raised:
+        train(tmp_path, *flags)
+    assert words in str(raised.value) and checkpoints.read_config(tmp_path / "checkpoint.h5").step == 2
+    train(tmp_path, *flags)
+    assert checkpoints.read_config(tmp_path / "checkpoint.h5").step == 3
+
+
 @pytest.fixture
 def small_files():
     """A function: from now on no file may grow beyond so many bytes, as on a full disc."""

@@ -1,0 +1,159 @@
+"""train.py on several devices and hosts with JAX: the losses of one device, a kill, and what cannot be."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from helpers.backends import without_tensorflow
+from helpers.checks import ROOT, assert_one_line
+from helpers.clips import make_root
+from lipgan_keras.config import BLOCKS
+from lipgan_keras.training import devices
+
+pytestmark = pytest.mark.slow
+PATIENCE = 250  # seconds; machines that run tests are busy
+
+# The step of generator and lip-sync discriminator: the former's runs divide among no two devices, the rest does.
+TINY = ["--recipe", "lipsync", "--quality_weight", 0, "--ema", 0.9, "--sync_frames", 2]
+TINY += ["--width", 0.125, "--batch_size", 12, "--checkpoint_freq", 1, "--val_fraction", 0.25, "--num_workers", 1]
+# The runs of a process one after another: `train.py`, and then flags, again and again.
+DRIVER = """
+import sys, train
+runs = " ".join(sys.argv[1:]).split(" -- ")
+for flags in runs:
+    sys.argv = ["train.py", *flags.split(" ")]
+    train.main()
+assert not {"tensorflow", "mtcnn"} & sys.modules.keys()
+"""
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory, small_blocks):
+    root = make_root(tmp_path_factory.mktemp("clips"), frames=range(20, 34))
+    blocks = [word for kind in BLOCKS for word in (f"--{kind}", "small")]
+    return list(map(str, [*TINY, "--plugin", small_blocks, *blocks, "--data_root", root]))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A function: start runs of train.py in one process, on so many virtual devices."""
+    pytest.importorskip("jax")
+    folder, started = tmp_path_factory.mktemp("jax"), []
+    (folder / "driver").write_text(DRIVER)
+    env = os.environ | without_tensorflow(folder) | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
+    # Compiles sooner, and once: `two` and the hosts that start again find it done.
+    env |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
+
+    def run(*arguments, virtual=1):
+        process = subprocess.Popen(
+            [sys.executable, str(folder / "driver"), *map(str, arguments)],
+            env=env | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={virtual}"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(process):
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, stderr
+    return stdout
+
+
+@pytest.fixture(scope="module")
+def runs(flags, start, tmp_path_factory):
+    """A folder with the logdirs of two runs of 5 steps, `one` on one device, `two` on two, which went on after 3."""
+    folder = tmp_path_factory.mktemp("runs")
+    one = [*flags, "--logdir", folder / "one", "--steps", 5, "--"]
+    two = [*flags, "--logdir", folder / "two", "--devices", 2, "--steps"]
+    stdout = ended(start(*one, *two, 3, "--", *two, 5, virtual=2))
+    assert "on 2 devices" in stdout and "goes on from step 3" in stdout
+    return folder
+
+
+def rows_of(logdir):
+    with open(logdir / "log.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def assert_alike(logdir, other):
+    """The same losses and validation; the same weights, but for roundings that Adam's first steps enlarge."""
+    rows, others = rows_of(logdir), rows_of(other)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5] == [row["step"] for row in others]
+    for row, theirs in zip(rows, others, strict=True):
+        for values in (row, theirs):
+            values.pop("val_sync_accuracy")  # of few pairs, each of which roundings may turn
+        assert row == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+    with h5py.File(logdir / "checkpoint.h5") as file, h5py.File(other / "checkpoint.h5") as their_file:
+        names = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert len(names) > 100
+        for name in names:
+            np.testing.assert_allclose(file[name][()], their_file[name][()], atol=2e-3, err_msg=name)
+
+
+def test_two_devices_do_what_one_does(runs):
+    assert_alike(runs / "two", runs / "one")
+
+
+def test_two_hosts_and_a_kill(runs, flags, start, tmp_path):
+    """One of two processes is killed; both are started again, and end as if nothing had been. Number 0 alone writes."""
+
+    def both():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = f"127.0.0.1:{free.getsockname()[1]}"
+        ours = [*flags, "--logdir", tmp_path / "log", "--steps", 5, "--hosts", 2, "--coordinator", place, "--host_id"]
+        return [start(*ours, number) for number in (0, 1)]
+
+    first, second = both()
+    end = time.monotonic() + PATIENCE
+    while not (tmp_path / "log" / "checkpoint.h5").exists():
+        assert time.monotonic() < end and first.poll() is None, first.communicate()
+        time.sleep(0.01)
+    second.send_signal(signal.SIGKILL)
+    first.communicate(timeout=PATIENCE)
+    first, second = both()
+    assert "on 2 devices of 2 hosts" in ended(first) and "steps" not in ended(second)  # what Gloo prints is there
+    assert_alike(tmp_path / "log", runs / "two")
+    assert len(list((tmp_path / "log").glob("events.*"))) == 2
+
+
+def test_what_is_divided():
+    """Keras asks about a part's shape alone: nothing is divided whose part is as long as what is whole."""
+    assert devices.divisible({96, 9, 288, 1}, 4, 1) == {96, 288}
+    assert devices.divisible({96, 9, 288, 1}, 8, 2) == {96, 288}
+    assert devices.divisible({16, 3, 6, 24}, 8, 4) == {16}  # 24 / 4 is as long as the whole 6
+    assert devices.divisible({16, 6, 24, 4}, 8, 4) == set()
+
+
+@pytest.mark.parametrize(
+    "backend, more, words",
+    [
+        ("tensorflow", ["--devices", "2"], ["--devices 2", "set KERAS_BACKEND=jax"]),
+        ("jax", ["--devices", "3"], ["--devices 3", "sees one device"]),
+        ("jax", ["--devices", "0"], ["--devices"]),
+        ("jax", ["--hosts", "2"], ["--hosts 2", "--host_id"]),
+        ("jax", ["--hosts", "2", "--host_id", "0"], ["--coordinator"]),
+    ],
+)
+def test_what_cannot_be(script, flags, tmp_path, backend, more, words):
+    pytest.importorskip("jax")
+    result = script("train.py", *flags, "--logdir", tmp_path, *more, env={"KERAS_BACKEND": backend})
+    assert_one_line(result, *words)
