@@ -408,7 +408,7 @@ def _copies(arrays):
 
 
 def _batches(data):
-    """The batches of a step: a dict, or a list of some, which Keras wraps as (x,), (x, None, None) or x."""
+    """The batches of a step: a dict, or a dict of some, which Keras wraps as (x,), (x, None, None) or x."""
     while isinstance(data, tuple):
         data = data[0]
-    return data if isinstance(data, list) else [data]
+    return [data] if "faces" in data or "mouths" in data else list(data.values())

@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import string
 import subprocess
 import sys
 
@@ -64,6 +65,7 @@ class Eagerly(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Eagerly())
 """
+VARIABLES = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "32"}  # that a parser reads
 FENCE = re.compile(
     r"(?:<!--(?P<note>[^>]*)-->\s*\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -153,7 +155,9 @@ def test_each_command_is_one_that_its_parser_takes(page, lenient, capsys):
             wrong.append(f"{command}: no such command")
             continue
         try:
-            commands.parser_of(command).parse_args(arguments)
+            commands.parser_of(command).parse_args(
+                [string.Template(word).safe_substitute(VARIABLES) for word in arguments]
+            )
         except SystemExit:
             wrong.append(f"{command} {shlex.join(arguments)}: {capsys.readouterr().err}")
     assert not wrong, "\n".join(wrong)

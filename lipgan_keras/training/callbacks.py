@@ -84,8 +84,8 @@ class Log(keras.callbacks.Callback):
     def _steps(self, batches):
         """What each step is given: this process's part of a batch, or of several."""
         while True:
-            parts = [self.place.part(next(batches)[0]) for _ in range(self.accumulate)]
-            yield (parts if self.accumulate > 1 else parts[0],)
+            parts = {str(number): self.place.part(next(batches)[0]) for number in range(self.accumulate)}
+            yield (parts if self.accumulate > 1 else parts["0"],)
 
     def on_train_batch_end(self, batch, logs=None):
         self.run.step += 1
