@@ -1,6 +1,7 @@
 """The page: a face, a voice, options, and the result beside the source."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import anyio.to_thread
@@ -17,7 +18,8 @@ from .visitors import Visitor, Visitors
 from .words import told
 
 REGIONS = [("Mouth and chin", "jaw"), ("Mouth only", "mouth"), ("The original's rectangle", "face")]
-POLL = 0.25  # seconds between two looks at how far a job is
+POLL = 0.25  # seconds between two words about how far a job is
+HURRY = 0.02  # seconds between two looks at whether it is over
 MOST_PAD = 500  # pixels
 TO_STATUS = "() => { document.querySelector('#status').scrollIntoView({block: 'center', behavior: 'smooth'}) }"
 TO_RESULTS = "() => { document.querySelector('#results')?.scrollIntoView({block: 'nearest', behavior: 'smooth'}) }"
@@ -275,7 +277,9 @@ class Page:
                    self.stop_button: gr.update(visible=True, interactive=True, value="Stop")}  # fmt: skip
             while not job.over.is_set():
                 yield {self.status: markup.progress(job, self.desk.place(job))}
-                await asyncio.sleep(POLL)
+                until = time.monotonic() + POLL
+                while time.monotonic() < until and not job.over.is_set():
+                    await asyncio.sleep(HURRY)
             if job.error and not job.stop.is_set():
                 raise job.error
             if job.result is None:

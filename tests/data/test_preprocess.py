@@ -26,7 +26,7 @@ from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.face import cropping, detector
 from lipgan_keras.face import photos as face_photos
 from lipgan_keras.media import audio_file
-from lipgan_keras.puppets import clips, photos
+from lipgan_keras.puppets import clips, photos, preprocessing
 from lipgan_keras.utils.errors import UserError
 
 PATIENCE = 200.0  # seconds in which a command ends, on a machine that does other work too
@@ -488,15 +488,21 @@ def test_two_runs_share_the_work(five_clips, quick_script):
     assert whole(out) == 5 and not partials(out)
 
 
-@pytest.mark.slow
-def test_shares_make_the_whole(five_clips, quick_script):
-    """Jobs that share a folder, each with its share, which differ in number by one at most."""
-    root, out = five_clips
-    shares = [quick_script(root, out, "--num_workers", "1", "--shard", f"{i}/3") for i in range(3)]
-    said = [process.communicate(timeout=PATIENCE) for process in shares]
-    assert [process.returncode for process in shares] == [0, 0, 0], said
-    assert sorted(stdout.partition(" clips done")[0] for stdout, _ in said) == ["1", "2", "2"], said
-    assert whole(out) == 5 and not partials(out)
+def test_shares_make_the_whole(tmp_path, monkeypatch):
+    """Those of N jobs of a cluster: each clip is in one of them, and they differ in number by one at most."""
+    touch(tmp_path / "in", *(f"{i}.mp4" for i in range(5)))
+    shares = []
+
+    def run(todo, *_):
+        shares.append([path.name for path, _ in todo])
+        yield from ((path, None) for path, _ in todo)
+
+    monkeypatch.setattr(data_preprocess, "_run", run)
+    for share in ("0/3", "1/3", "2/3"):
+        flags = ["--videos_data_root", tmp_path / "in", "--final_data_root", tmp_path / "out", "--shard", share]
+        monkeypatch.setattr(sys, "argv", ["preprocess.py", *map(str, flags)])
+        preprocessing.main()
+    assert sorted(map(len, shares)) == [1, 2, 2] and sorted(sum(shares, [])) == [f"{i}.mp4" for i in range(5)]
 
 
 @pytest.mark.slow

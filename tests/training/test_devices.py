@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 
 from helpers.backends import without_tensorflow
-from helpers.checks import ROOT, assert_one_line
+from helpers.checks import ROOT
 from helpers.clips import make_root
 from lipgan_keras.config import BLOCKS
 from lipgan_keras.training import devices
+from lipgan_keras.utils import backend
+from lipgan_keras.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 PATIENCE = 250  # seconds; machines that run tests are busy
 
 # The step of generator and lip-sync discriminator: the former's runs divide among no two devices, the rest does.
-TINY = ["--recipe", "lipsync", "--quality_weight", 0, "--ema", 0.9, "--sync_frames", 2]
-TINY += ["--width", 0.125, "--batch_size", 12, "--checkpoint_freq", 1, "--val_fraction", 0.25, "--num_workers", 1]
+JOINT = ["--recipe", "lipsync", "--quality_weight", "0", "--ema", "0.9", "--sync_frames", "2"]
+TINY = ["--width", 0.125, "--batch_size", 12, "--checkpoint_freq", 1, "--val_fraction", 0.25, "--num_workers", 1]
 # The runs of a process one after another: `train.py`, and then flags, again and again.
 DRIVER = """
 import sys, train
@@ -78,11 +80,14 @@ def ended(process):
 
 @pytest.fixture(scope="module")
 def runs(flags, start, tmp_path_factory):
-    """A folder with the logdirs of two runs of 5 steps, `one` on one device, `two` on two, which went on after 3."""
+    """A folder with the logdirs of runs of 5 steps: of the joint step `one` on one device, and `two` on two, which went
+    on after 3; `plain` of the generator alone, on one device.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    one = [*flags, "--logdir", folder / "one", "--steps", 5, "--"]
-    two = [*flags, "--logdir", folder / "two", "--devices", 2, "--steps"]
-    stdout = ended(start(*one, *two, 3, "--", *two, 5, virtual=2))
+    plain = [*flags, "--recipe", "unet", "--logdir", folder / "plain", "--steps", 5, "--"]
+    one = [*flags, *JOINT, "--logdir", folder / "one", "--steps", 5, "--"]
+    two = [*flags, *JOINT, "--logdir", folder / "two", "--devices", 2, "--steps"]
+    stdout = ended(start(*plain, *one, *two, 3, "--", *two, 5, virtual=2))
     assert "on 2 devices" in stdout and "goes on from step 3" in stdout
     return folder
 
@@ -98,12 +103,12 @@ def assert_alike(logdir, other):
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5] == [row["step"] for row in others]
     for row, theirs in zip(rows, others, strict=True):
         for values in (row, theirs):
-            values.pop("val_sync_accuracy")  # of few pairs, each of which roundings may turn
+            values.pop("val_sync_accuracy", None)  # of few pairs, each of which roundings may turn
         assert row == pytest.approx(theirs, rel=1e-3, abs=1e-3)
     with h5py.File(logdir / "checkpoint.h5") as file, h5py.File(other / "checkpoint.h5") as their_file:
         names = []
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert len(names) > 100
+        assert len(names) > 50
         for name in names:
             np.testing.assert_allclose(file[name][()], their_file[name][()], atol=2e-3, err_msg=name)
 
@@ -119,7 +124,20 @@ def test_two_hosts_and_a_kill(runs, flags, start, tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             place = f"127.0.0.1:{free.getsockname()[1]}"
-        ours = [*flags, "--logdir", tmp_path / "log", "--steps", 5, "--hosts", 2, "--coordinator", place, "--host_id"]
+        ours = [
+            *flags,
+            "--recipe",
+            "unet",
+            "--logdir",
+            tmp_path / "log",
+            "--steps",
+            5,
+            "--hosts",
+            2,
+            "--coordinator",
+            place,
+            "--host_id",
+        ]
         return [start(*ours, number) for number in (0, 1)]
 
     first, second = both()
@@ -131,7 +149,7 @@ def test_two_hosts_and_a_kill(runs, flags, start, tmp_path):
     first.communicate(timeout=PATIENCE)
     first, second = both()
     assert "on 2 devices of 2 hosts" in ended(first) and "steps" not in ended(second)  # what Gloo prints is there
-    assert_alike(tmp_path / "log", runs / "two")
+    assert_alike(tmp_path / "log", runs / "plain")
     assert len(list((tmp_path / "log").glob("events.*"))) == 2
 
 
@@ -144,16 +162,24 @@ def test_what_is_divided():
 
 
 @pytest.mark.parametrize(
-    "backend, more, words",
+    "name, asked, words",
     [
-        ("tensorflow", ["--devices", "2"], ["--devices 2", "set KERAS_BACKEND=jax"]),
-        ("jax", ["--devices", "3"], ["--devices 3", "sees one device"]),
-        ("jax", ["--devices", "0"], ["--devices"]),
-        ("jax", ["--hosts", "2"], ["--hosts 2", "--host_id"]),
-        ("jax", ["--hosts", "2", "--host_id", "0"], ["--coordinator"]),
+        ("tensorflow", {"devices": 2}, "--devices 2: KERAS_BACKEND=tensorflow trains on one device.*KERAS_BACKEND=jax"),
+        ("tensorflow", {"devices": 1, "hosts": 2}, "--hosts: .*KERAS_BACKEND=jax"),
+        ("jax", {"devices": 999}, "--devices 999: JAX sees"),
+        ("jax", {"devices": 1, "hosts": 2}, "--hosts 2: goes with --host_id, 0 to 1"),
+        ("jax", {"devices": 1, "hosts": 2, "host_id": 2}, "--hosts 2: goes with --host_id, 0 to 1"),
+        ("jax", {"devices": 1, "hosts": 2, "host_id": 0}, "--hosts 2: goes with --coordinator"),
+        ("jax", {"devices": 1, "hosts": 2, "host_id": 0, "coordinator": "here"}, "--coordinator"),
     ],
 )
-def test_what_cannot_be(script, flags, tmp_path, backend, more, words):
+def test_what_cannot_be(monkeypatch, name, asked, words):
     pytest.importorskip("jax")
-    result = script("train.py", *flags, "--logdir", tmp_path, *more, env={"KERAS_BACKEND": backend})
-    assert_one_line(result, *words)
+    monkeypatch.setattr(backend, "BACKEND", name)
+    with pytest.raises(UserError, match=words), devices.opened(**asked):
+        pass
+
+
+def test_a_batch_that_does_not_divide():
+    with pytest.raises(UserError, match="--batch_size 10: does not divide among 4 devices; use 8, for example"):
+        devices.Devices([f"cpu:{number}" for number in range(4)]).check(10)
