@@ -149,8 +149,7 @@ def _add_optimizer(speed):
         "--accumulate",
         type=cli.integer(1, MOST_BATCH),
         metavar="K",
-        help="batches a step, run one after another, whose gradients are averaged: a large batch in the memory of a "
-        "small one",
+        help="batches a step, run one after another, whose gradients are averaged, as those of a large batch",
     )
     speed.add_argument(
         "--clipnorm", type=cli.positive(), help="largest norm of the gradients of a network (default: any)"
