@@ -58,9 +58,7 @@ def main():
                 end = time.process_time(), detect.seconds, sum(one.seconds for one in networks)
                 if run >= 0:
                     found[name].append([b - a for a, b in zip(begin, end, strict=True)])
-        loaded = [
-            [np.load(place.parent.parent / name / place.name / "landmarks.npz") for place in places] for name in ENGINES
-        ]
+        loaded = [[np.load(Path(folder, name, place.name, "landmarks.npz")) for place in places] for name in ENGINES]
         frames = sum(len(one["frames"]) for one in loaded[0])
         apart = max(np.abs(one["landmarks"] - other["landmarks"]).max() for one, other in zip(*loaded, strict=True))
     rows = []

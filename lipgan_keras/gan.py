@@ -411,4 +411,4 @@ def _batches(data):
     """The batches of a step: a dict, or a dict of some, which Keras wraps as (x,), (x, None, None) or x."""
     while isinstance(data, tuple):
         data = data[0]
-    return [data] if "faces" in data or "mouths" in data else list(data.values())
+    return list(data.values()) if isinstance(next(iter(data.values())), dict) else [data]

@@ -9,12 +9,7 @@ import numpy as np
 from ..utils import openvino_core
 
 INPUTS = ((None, None, None, 3), (None, 24, 24, 3), (None, 48, 48, 3))  # of the networks: NHWC, RGB float32
-OPTIONS = {
-    "PERFORMANCE_HINT": "LATENCY",
-    "INFERENCE_PRECISION_HINT": "f32",
-    "INFERENCE_NUM_THREADS": 1,  # the networks are small; what else is done meanwhile needs the other cores
-    "ENABLE_CPU_PINNING": False,
-}
+THREADS = 1  # the networks are small; what else is done meanwhile needs the other cores
 
 
 def take_over(detector: Any) -> None:
@@ -35,8 +30,8 @@ def _compiled(network, shape) -> Callable:
 
     ov = openvino_core.import_openvino()
     traced = tf.function(lambda x: tuple(network(x)), input_signature=[tf.TensorSpec(shape, tf.float32)])
-    compiled = openvino_core.core().compile_model(ov.convert_model(traced), "CPU", OPTIONS)
-    request, lock = compiled.create_infer_request(), threading.Lock()
+    request = openvino_core.infer_request(ov.convert_model(traced), "f32", THREADS)
+    lock = threading.Lock()
 
     def run(x):
         if not len(x):
@@ -44,6 +39,6 @@ def _compiled(network, shape) -> Callable:
         with lock:
             request.infer([np.ascontiguousarray(x, np.float32)], share_inputs=True)
             # Copies, and tensors, as the stages of MTCNN ask for their `numpy()`.
-            return [tf.constant(request.get_output_tensor(i).data) for i in range(len(compiled.outputs))]
+            return [tf.constant(request.get_output_tensor(i).data) for i in range(len(request.model_outputs))]
 
     return run

@@ -63,10 +63,10 @@ def load_compiled(checkpoint, config, batch_size):
     model, low = _read_cache(core, place, key) or (None, None)
     if model is None:
         model = convert(motion.with_motion(checkpoints.load_generator(checkpoint)[0]))
-        low = _try_bfloat16(core, model, config) if key["bfloat16"] else None
+        low = _try_bfloat16(model, config) if key["bfloat16"] else None
         _write_cache(place, model, key, low)
     precise = low is None or not (low.error <= TOLERANCE and low.speedup >= FASTER)  # NaN is no small error
-    run = _compile(core, model, batch_size, "f32" if precise else "bf16")
+    run = _compile(model, batch_size, "f32" if precise else "bf16")
     return run, f"OpenVINO {'float32' if precise else 'bfloat16'}"
 
 
@@ -102,17 +102,10 @@ def convert(generator):
     return openvino_layers.graph(generator)
 
 
-def _compile(core, model, batch_size, precision):
+def _compile(model, batch_size, precision):
     model = model.clone()
     model.reshape({tensor: [batch_size, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
-    options = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": _threads(),
-        # The threads of a pipeline's other stages move about; pinned ones would wait for them.
-        "ENABLE_CPU_PINNING": False,
-    }
-    request = core.compile_model(model, "CPU", options).create_infer_request()
+    request = openvino_core.infer_request(model, precision, _threads())
 
     def run(batch):
         request.infer([np.ascontiguousarray(array, np.float32) for array in batch], share_inputs=True)
@@ -135,7 +128,7 @@ class Low(NamedTuple):
     speedup: float
 
 
-def _try_bfloat16(core, model, config) -> Low:
+def _try_bfloat16(model, config) -> Low:
     """On real faces, and blurred noise, and a sound. Some processors have bfloat16 and are slower with it."""
     rng = np.random.default_rng(0)
     size = config.img_size
@@ -148,7 +141,7 @@ def _try_bfloat16(core, model, config) -> Low:
     seconds = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     wave = (0.1 * rng.standard_normal(len(seconds)) * np.sin(np.pi * 4 * seconds) ** 2).astype(np.float32)
     windows = audio.windows_of(wave, np.linspace(0.1, 0.8, len(inputs)), config.audio)
-    low, high = (_compile(core, model, len(inputs), precision) for precision in ("bf16", "f32"))
+    low, high = (_compile(model, len(inputs), precision) for precision in ("bf16", "f32"))
     error = float(np.abs(low([inputs, windows]) - high([inputs, windows]))[..., :3].max())
     ratios = [_seconds(high, inputs, windows) / _seconds(low, inputs, windows) for _ in range(TRIALS)]
     return Low(error, statistics.median(ratios))

@@ -96,11 +96,9 @@ class Log(keras.callbacks.Callback):
             self._flush()
         self.bar.update()
         if last or step % self.checkpoint_freq == 0:
-            values = self._validate()
-            if self.place.leads:
-                self._row(values)
+            self._row(self._validate())
             self._save()
-        elif step % LOG_FREQ == 0 and self.place.leads:
+        elif step % LOG_FREQ == 0:
             self._row({})
 
     def _flush(self):
@@ -143,8 +141,11 @@ class Log(keras.callbacks.Callback):
         return values
 
     def _row(self, validation):
-        names = [name for name in self.columns if any(name in v for v in self.values)]
-        means = {name: float(np.mean([v[name] for v in self.values if name in v])) for name in names}
+        seen, self.values = self.values, []
+        if not self.place.leads:
+            return
+        names = [name for name in self.columns if any(name in v for v in seen)]
+        means = {name: float(np.mean([v[name] for v in seen if name in v])) for name in names}
         row = {"step": self.run.step} | means | validation
         with open(self.logdir / "log.csv", "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
@@ -153,7 +154,6 @@ class Log(keras.callbacks.Callback):
             writer.writerow(row)
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in row.items() if name != "step"]
         self._event(summary=Summary(value=scalars))
-        self.values = []
 
     def _event(self, step=None, **what):
         step = self.run.step if step is None else step
@@ -161,10 +161,11 @@ class Log(keras.callbacks.Callback):
         self.events.flush()
 
     def _save(self):
-        if self.run.quality_from is None:
-            if self.place.agree(bool(self.validation and self.validation.sound_used)):
-                self.run.quality_from = self.run.step
-                self.model.stop_training = bool(self.run.options.quality_weight)  # this stage is over
+        if self.run.quality_from is None and self.place.agree(
+            self.validation is not None and self.validation.sound_used
+        ):
+            self.run.quality_from = self.run.step
+            self.model.stop_training = bool(self.run.options.quality_weight)  # this stage is over
         self.run.save(self.logdir / "checkpoint.h5", self.place.leads)
 
     def _cut_log(self):

@@ -79,11 +79,9 @@ class Devices:
                 f"--batch_size {batch_size}: does not divide among {self.count} devices; use {least}, for example"
             )
 
-    @contextlib.contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self) -> contextlib.AbstractContextManager:
         """Networks that are built within have their weights on all devices."""
-        with self._parallel.scope() if self._parallel else contextlib.nullcontext():
-            yield
+        return self._parallel.scope() if self._parallel else contextlib.nullcontext()
 
     def part(self, batch: Batch) -> Batch:
         """This process's part of a batch; all batches are of the same shapes."""

@@ -75,9 +75,8 @@ def _train(options, logdir, place):
     data = _dataset(options, config, train_clips)
     for number, clip in enumerate(train_clips):
         data.images.mark_broken(number, broken.get(clip.folder, ()))
-    steps = options.steps or options.epochs * -(
-        -len(data) // (options.accumulate * (data.samples or data.sync_samples))
-    )
+    samples = options.accumulate * (data.samples or data.sync_samples)  # of a step
+    steps = options.steps or options.epochs * -(-len(data) // samples)
     if config.step >= steps:
         say(f"{latest}: has {config.step} steps already; ask for more with --steps or --epochs")
         return

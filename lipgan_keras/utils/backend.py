@@ -58,7 +58,7 @@ def precision(policy: str):
 def update(loss, batches, variables, optimizer, state=()):
     """One gradient step of `optimizer` on `variables`, inside a training step of either backend.
 
-    Gradients are means over the batches, which are run one after another: their memory is that of one.
+    Gradients are means over the batches, which are run one after another, so that only one need be in memory.
 
     Args:
         loss: function of a batch that runs the networks; returns (scalar loss, tensor or dict of tensors).

@@ -1,4 +1,4 @@
-"""OpenVINO, imported without its telemetry, and its one core."""
+"""OpenVINO, imported without its telemetry; its one core, and how it runs a graph on the CPU."""
 
 import functools
 import sys
@@ -13,6 +13,27 @@ def core():
     first can leave the other's place with a stack that is gone: Ctrl-C would crash then.
     """
     return import_openvino().Core()
+
+
+def infer_request(model, precision: str, threads: int):
+    """What runs a graph on the CPU.
+
+    Args:
+        model: `openvino.Model`.
+        precision: "f32" or "bf16".
+        threads: how many.
+
+    Returns:
+        `openvino.InferRequest`, which one thread at a time may use.
+    """
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        # The threads of a pipeline's other stages move about; pinned ones would wait for them.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return core().compile_model(model, "CPU", options).create_infer_request()
 
 
 def import_openvino() -> types.ModuleType:

@@ -17,7 +17,7 @@ from helpers.clips import make_root
 from lipgan_keras import blocks, checkpoints, networks
 from lipgan_keras.config import BLOCKS, IMG_SIZES, WINDOW_SHAPE, ModelConfig
 from lipgan_keras.inference import engine, motion, openvino_graph
-from lipgan_keras.utils import cli, openvino_core
+from lipgan_keras.utils import cli
 from lipgan_keras.utils.backend import keras
 from lipgan_keras.utils.errors import UserError
 from lipgan_keras.utils.layers import Blend, Warp
@@ -272,7 +272,7 @@ def test_layers_in_openvino_are_those_of_keras(name):
     x = keras.Input((6, 6, 8))
     model = randomised(keras.Model(x, LAYERS[name](x)))
     batch = np.random.default_rng(0).standard_normal((3, 6, 6, 8), np.float32)
-    run = openvino_graph._compile(openvino_core.core(), openvino_graph.convert(model), 3, "f32")
+    run = openvino_graph._compile(openvino_graph.convert(model), 3, "f32")
     np.testing.assert_allclose(run([batch]), model(batch, training=False), atol=1e-5, rtol=0)
 
 

@@ -1,6 +1,5 @@
 """train.py on several devices and hosts with JAX: the losses of one device, a kill, and what cannot be."""
 
-import csv
 import os
 import signal
 import socket
@@ -8,13 +7,12 @@ import subprocess
 import sys
 import time
 
-import h5py
 import numpy as np
 import pytest
 
 from helpers.backends import without_tensorflow
-from helpers.checks import ROOT
 from helpers.clips import make_root
+from helpers.logdirs import arrays_of, rows_of
 from lipgan_keras.config import BLOCKS
 from lipgan_keras.training import devices
 from lipgan_keras.utils import backend
@@ -53,7 +51,6 @@ def start(tmp_path_factory):
     env = os.environ | without_tensorflow(folder) | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     # Compiles sooner, and once: `two` and the hosts that start again find it done.
     env |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
 
     def run(*arguments, virtual=1):
         process = subprocess.Popen(
@@ -92,11 +89,6 @@ def runs(flags, start, tmp_path_factory):
     return folder
 
 
-def rows_of(logdir):
-    with open(logdir / "log.csv", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
 def assert_alike(logdir, other):
     """The same losses and validation; the same weights, but for roundings that Adam's first steps enlarge."""
     rows, others = rows_of(logdir), rows_of(other)
@@ -105,12 +97,10 @@ def assert_alike(logdir, other):
         for values in (row, theirs):
             values.pop("val_sync_accuracy", None)  # of few pairs, each of which roundings may turn
         assert row == pytest.approx(theirs, rel=1e-3, abs=1e-3)
-    with h5py.File(logdir / "checkpoint.h5") as file, h5py.File(other / "checkpoint.h5") as their_file:
-        names = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert len(names) > 50
-        for name in names:
-            np.testing.assert_allclose(file[name][()], their_file[name][()], atol=2e-3, err_msg=name)
+    arrays, their_arrays = (arrays_of(place / "checkpoint.h5") for place in (logdir, other))
+    assert len(arrays) > 50
+    for name in arrays:
+        np.testing.assert_allclose(arrays[name], their_arrays[name], atol=2e-3, err_msg=name)
 
 
 def test_two_devices_do_what_one_does(runs):

@@ -1,6 +1,5 @@
 """train.py: its files, exact resumption on both backends, and what it says about bad input."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -25,6 +24,7 @@ import train as script_module
 from helpers.backends import without_tensorflow
 from helpers.checks import ROOT, assert_one_line
 from helpers.clips import make_clip, make_root
+from helpers.logdirs import arrays_of, rows_of
 from lipgan_keras import checkpoints, gan, networks
 from lipgan_keras.config import BLOCKS, ModelConfig
 from lipgan_keras.data import clip_folder, splits
@@ -109,11 +109,6 @@ def small_start(small, tmp_path):
     return tmp_path / "start.h5"
 
 
-def rows_of(logdir):
-    with open(logdir / "log.csv", newline="") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-
-
 def assert_same_rows(rows, others):
     assert len(rows) == len(others)
     for row, other in zip(rows, others, strict=True):
@@ -130,14 +125,6 @@ def events_of(logdir):
             events.append(Event.FromString(data[12 : 12 + length]))
             data = data[16 + length :]
     return events
-
-
-def arrays_of(checkpoint):
-    """{path in the file: array}"""
-    arrays = {}
-    with h5py.File(checkpoint) as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return arrays
 
 
 def no_stray_files(logdir):
