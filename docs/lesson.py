@@ -433,7 +433,7 @@ print(f"The lips have {share:.0%} of the weight in L1, and {in_lips:.0%} in Lips
 def trained(name, **options):
     """Train a small generator anew; returns its log and its checkpoint."""
     shutil.rmtree(name, ignore_errors=True)
-    common = dict(recipe="unet", model="basic", width=0.125, batch_size=16, lr=2e-3, steps=STEPS, checkpoint_freq=20)
+    common = dict(recipe="unet", model="basic", width=0.125, batch_size=16, lr=2e-3, steps=STEPS, checkpoint_freq=40)
     common |= dict(ema=0.9, val_fraction=0.15, augment=["none"], num_workers=1)
     train(TrainConfig(str(CROPS), logdir=name, **(common | options)))
     with open(Path(name) / "log.csv", newline="") as file:
