@@ -8,8 +8,8 @@ astronaut looked decided which of the first runs there are. In these the generat
 clip's face and matplotlib's photo, in every puppet as another made-up person, with synthesised speech and the clips'
 own; and from these clips themselves. SPEAKERS is a folder of `<speaker>/<clip>` of the same corpus. In the last runs
 the generator learns from these people, from people made of them, and in the end from some puppets besides, a part of
-which a 3D face model moves (see docs/puppets.md). The speakers s30 and s34 are held out and tell how it goes, but in
-the last two, which see everyone.
+which a 3D face model moves (see docs/puppets.md). The speakers s30 and s34 are held out and tell how it goes, but from
+`everyone` on, which sees them, too.
 
 The command goes on where it was stopped, and says where the time went. What it makes is much like what ships, and not
 the same: that was made while the puppets learned, see RUNS.
@@ -86,6 +86,9 @@ BESIDE = {
     "hard": ("sync", 12000, [*EVEN, "--seed", "102", "--quality_weight", "0.02"]),
     "listen": ("sync", 18500, [*ALONE_ON_SPEAKERS, "--ema", "0.9995", "--batch_size", "64", "--seed", "100"]),
 }
+# Last, the lip-sync discriminator alone once more, with 3D heads besides that smile as they say other sentences. The
+# one that ships is the mean of it and of what it began with.
+LISTEN_ON = 3000, [*BESIDE["listen"][2], "--seed", "204"]
 SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
     ("sharp", "speakers", 3e-4, 2000, SHARP),
@@ -98,6 +101,7 @@ BEGINS_WITH = {"everyone": "sharp"}  # the generator of another run than the one
 KEPT_OUT = ("s30", "s34")  # of SPEAKERS, to watch the training by
 RECAST = 6, 40  # people made of each clip: of a speaker with many, and of one with a single clip
 SYNTHESISED, HEADS = 60, 18  # puppets of 5 s that babble, and 3D heads of 3 s that say SENTENCES
+SMILING_HEADS, SMILING_PHOTOS = 112, ("s3", "s5", "s10", "s20", "s22", "s31")  # of 3 s, of these and matplotlib's photo
 PUPPET_PHOTOS = ("s20", "s22")  # of whose first clips these are made, and of matplotlib's photo
 SENTENCES = (
     "Please put the big blue box by the window.",
@@ -112,6 +116,37 @@ SENTENCES = (
     "Thank you very much for coming all this way.",
     "The children laughed and jumped into the water.",
     "Would you mind opening that door for me?",
+)
+SAID_SMILING = (
+    *SENTENCES,
+    "Nine green bottles were standing on the kitchen shelf.",
+    "She sold her old bicycle to a boy from the next village.",
+    "How far away is the nearest hospital from here?",
+    "Wash your hands before you sit down to eat.",
+    "The judge asked them to speak up and be brief.",
+    "Fresh coffee always smells better than it tastes.",
+    "Put both chairs over there, beside the fireplace.",
+    "I have never been to a place as quiet as this one.",
+    "Two thirds of the people voted for a new school.",
+    "Warm wind blows the leaves across the empty road.",
+    "You should have told me about it yesterday.",
+    "The cheapest tickets are sold out by noon.",
+    "Our teacher drew a perfect circle on the board.",
+    "What would you do with a million dollars?",
+    "Some birds fly thousands of miles without a rest.",
+    "Take the first street on the left, then go up the hill.",
+    "He wrote a long letter and forgot to post it.",
+    "Milk, butter, flour and three fresh eggs, please.",
+    "The lawyer whispered something that nobody understood.",
+    "Few of us believe all that the papers say.",
+    "Mild soap is enough for most of these stains.",
+    "The gentle giraffe chewed on a juicy branch.",
+    "Vera Morgan works for a small firm in Boston.",
+    "Both of them arrived half an hour too early.",
+    "It was so foggy that we could not see the harbour lights.",
+    "Why would anybody pay more for the same product?",
+    "The young couple bought a house with a wide porch.",
+    "Bring me a map, a rope and a pair of boots.",
 )
 PEOPLE = 60  # puppets of each look of a face, in each set of them
 SECONDS = 5.0  # of each
@@ -152,7 +187,10 @@ def main():
         train(work, checkpoint, work / "crops", work / "lists" / people, steps, ["--warmup", "200", *flags])
     checkpoint, copies = train_on_speakers(work, args, checkpoint)
     whole = len(copies) == len(AVERAGED) and not args.stop_at
-    checkpoint, averaged = train_beside(work, args, copies) if whole else (checkpoint, {})
+    averaged = {}
+    if whole:
+        checkpoint, averaged = train_beside(work, args, copies)
+        checkpoint, averaged = listen_on(work, args, checkpoint, averaged)
     out = Path(args.out) if whole else work / "unfinished.h5"
     export(checkpoint, averaged, out, "--float16")
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
@@ -201,6 +239,17 @@ def train_beside(work: Path, args, copies: list[Path]) -> tuple[Path, dict[str, 
     return mean, averaged
 
 
+def listen_on(work: Path, args, mean: Path, averaged: dict[str, list[Path]]) -> tuple[Path, dict[str, list[Path]]]:
+    """The run LISTEN_ON; returns what it began with, the means of `averaged`, and by network what to average."""
+    before, checkpoint = work / "beside.h5", work / "listen_on" / "checkpoint.h5"
+    if not before.is_file():
+        export(mean, averaged, before)
+    steps, flags = LISTEN_ON
+    flags = [*flags, "--lr", "0.0003", "--checkpoint_freq", args.checkpoint_freq, "--resume_sync", before]
+    train(work, checkpoint, work / "speakers_crops", work / "lists" / "smiling", steps, flags)
+    return before, {"sync": [before, checkpoint]}
+
+
 def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str) -> None:
     """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'."""
     with files.replacing(out) as temporary:
@@ -243,7 +292,13 @@ def make_speakers(work: Path, speakers: Path, face_model: str, workers: int) -> 
     write_list(lists, "speakers", training, held_out)
     puppets = sorted(path.relative_to(crops).as_posix() for path in puppets)
     write_list(lists, "mixed", training + puppets, held_out)
-    write_list(lists, "everyone", training + held_out[:-1] + puppets, held_out[-1:])
+    everyone = training + held_out[:-1] + puppets
+    write_list(lists, "everyone", everyone, held_out[-1:])
+    photos = [shipped_photos()["grace_hopper"], *(min((speakers / name).iterdir()) for name in SMILING_PHOTOS)]
+    options |= {"photos": photos, "texts": SAID_SMILING, "seconds": 3.0}
+    smiling = puppets_clips.make_clips(crops / "smiles", SMILING_HEADS, seed=7, clear=True, **options)
+    smiling = sorted(path.relative_to(crops).as_posix() for path in smiling)
+    write_list(lists, "smiling", everyone + smiling, held_out[-1:])
 
 
 def make_data(work: Path, clips: str | None, workers: int) -> None:

@@ -2,21 +2,23 @@
 
 MODEL is the .npz of a face model, a PHOTO a picture, or a video, of which the frame with the lips shut most is taken;
 without one, the photo of Grace Hopper that matplotlib brings along. Writes into the folder OUT for each photo the
-visemes, the head turned, and six made-up people at 192 pixels, and of all photos heads.jpg, which is in
+visemes, the head turned, and six made-up people at 192 pixels, and of all photos heads.jpg and smiles.jpg, which are in
 docs/puppets.md. Prints frames/s, the error of the fit, how far the landmarks that dlib sees in the frames are from
 those of the model, and the correlation of the opening that is seen with the true one.
 """
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from default_checkpoint import SENTENCES
 
 from lipgan_keras.face import aperture, landmarks68
 from lipgan_keras.face.photos import shipped_photos
-from lipgan_keras.puppets import fitting, photos
+from lipgan_keras.puppets import clips, fitting, photos
 from lipgan_keras.puppets.face_model import FaceModel
 from lipgan_keras.puppets.head import Head
 from lipgan_keras.puppets.person import Axes, Person
@@ -130,13 +132,24 @@ def sheets(path: Path, model: FaceModel, out: Path) -> list[np.ndarray]:
     return [row(head), np.hstack([*turned[1][:7], *turned[1][7:9]]), np.hstack([*some, *turned[0][2:5]])]
 
 
+def smiling(paths: list[Path], model: str) -> np.ndarray:
+    """A row of crops for each photo: another person made of it, who smiles and speaks."""
+    options = {"texts": SENTENCES, "face_model": model, "clear": True, "crops": True, "seconds": 3.0, "seed": 7}
+    with tempfile.TemporaryDirectory() as folder:
+        made = clips.make_clips(folder, len(paths), photos=paths, **options)
+        rows = [[cv2.imread(str(one / f"{i}.jpg")) for i in range(2, 74, 6)] for one in made]
+    return np.vstack([np.hstack(row) for row in rows])
+
+
 def main() -> None:
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     cv2.setNumThreads(1)
     model, out = FaceModel.load(sys.argv[1]), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
-    rows = [sheets(path, model, out) for path in map(Path, sys.argv[3:] or [shipped_photos()["grace_hopper"]])]
+    paths = [Path(path) for path in sys.argv[3:] or [shipped_photos()["grace_hopper"]]]
+    cv2.imwrite(str(out / "smiles.jpg"), smiling(paths, sys.argv[1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    rows = [sheets(path, model, out) for path in paths]
     # The visemes of all, and of the first the turns and the people.
     chosen = np.vstack([*(first for first, *_ in rows), *rows[0][1:]])
     cv2.imwrite(str(out / "heads.jpg"), chosen, [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -76,7 +76,7 @@ def _parser() -> ArgumentParser:
         "--clear",
         action="store_true",
         help="as --varied, but with smiles, thinner and paler lips, better cameras, and teeth and tongues that differ "
-        "less",
+        "less; with --face_model all smile with their teeth while they speak",
     )
     parser.add_argument(
         "--crops",

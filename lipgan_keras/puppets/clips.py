@@ -232,9 +232,8 @@ def _make_clip(job: _Job) -> Path:
     else:
         sound = plain_utterance(job.seconds, speech, rng, job.texts)
     if isinstance(job.puppet, HeadLook):
-        take = HeadTake(
-            job.puppet, sound, rng, job.varied, face.FRAME_SIZE, made_up=job.varied and job.img_size is not None
-        )
+        made_up = job.varied and job.img_size is not None
+        take = HeadTake(job.puppet, sound, rng, job.varied, face.FRAME_SIZE, made_up, smiles=job.clear)
     else:
         grins = job.clear and job.img_size is not None
         take = _Take(
@@ -285,7 +284,7 @@ class ClipOptions:
         img_size: of the crops, pixels.
         clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
             tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its
-            median; here there is less of that.
+            median; here there is less of that. Those of a face model all smile with their teeth while they speak.
     """
 
     seed: int = 0
@@ -327,8 +326,6 @@ def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **optio
         audio_file.load_audio(file, max_seconds=1)  # complain now rather than at the clip that uses it
     if options.texts:
         puppets_phones.say(options.texts[0])
-    if options.face_model and options.clear:
-        raise UserError("--clear: is for puppets without --face_model; leave one of them away")
     looks = _looks(options, clips)
     planned = [_job(out, looks, clip, options) for clip in range(clips)]
     jobs = [job for job in planned if not _is_made(job.path, job.note, options.crops)]

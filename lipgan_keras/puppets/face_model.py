@@ -47,6 +47,7 @@ CONTROLS: Mapping[str, Mapping[str, float]] = {
     "roll_upper": {"mouthRollUpper": 0.9},
     "press": {"mouthPress": 0.8},
     "tongue": {},  # made of no shape of the model: see `_raised_tongue`
+    "smile": {"mouthSmile": 0.9},
 }
 # The shapes that the mouth of a photo may show. All but the last three are undone to bring it to rest. Those three
 # belong to the person.

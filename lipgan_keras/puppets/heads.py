@@ -20,6 +20,8 @@ from .utterance import Utterance
 # How far speech opens a jaw and draws the lips apart: as the widest mouths of GRID's speakers, 8 to 9 % of the face's
 # width.
 _JAW, _DRAWN = 0.62, 0.8
+# Of a smile, at rest: between these limits each. The upper teeth show, the lower ones hardly.
+_SMILE = {"smile": (0.6, 1.0), "upper_up": (0.45, 0.95), "lower_down": (0.25, 0.55), "jaw": (0.0, 0.12)}
 _WIDE_OPEN = 0.11  # of the face's width: an opening of 1
 
 
@@ -96,17 +98,28 @@ class HeadTake:
         varied: move the head more.
         size: of the frames, pixels.
         made_up: make a person up; of crops alone.
+        smiles: it speaks with a smile that shows its teeth.
     """
 
     fps = FPS
 
     def __init__(
-        self, look: HeadLook, sound: Utterance, rng: np.random.Generator, varied: bool, size: int, made_up: bool
+        self,
+        look: HeadLook,
+        sound: Utterance,
+        rng: np.random.Generator,
+        varied: bool,
+        size: int,
+        made_up: bool,
+        smiles: bool = False,
     ):
         self.head = _head(look, size)
         self.size, self.wave = size, sound.wave
         amount = {"jaw": _JAW, "lower_down": _DRAWN, "upper_up": _DRAWN}
         curves = {name: curve * np.float32(amount.get(name, 1.0)) for name, curve in sound.controls.items()}
+        smile = {name: float(rng.uniform(*limits)) for name, limits in _SMILE.items()} if smiles else {}
+        if smiles:
+            curves |= _smiling(curves, smile)
         self.controls = [dict(zip(curves, map(float, row), strict=True)) for row in zip(*curves.values(), strict=True)]
         frames = len(self.controls)
         self.turns = _turns(frames, rng, 1.0 if varied else 0.3)
@@ -114,6 +127,7 @@ class HeadTake:
         if self.made_up is not None:
             self.made_up.listens = False
         self.numbers = {} if self.made_up is None else {"made_up": self.made_up.numbers}
+        self.numbers |= {"smile": smile} if smiles else {}
         self.opening = sound.opening
 
     def frame(self, i: int) -> np.ndarray:
@@ -160,6 +174,15 @@ class HeadTake:
             truth |= {"lips": np.packbits(lips, axis=-1), "teeth": np.packbits(teeth, axis=-1)}
             self.wave = self.made_up.say(self.wave)
         return Crops(images, landmarks, np.array(boxes), truth)
+
+
+def _smiling(curves, smile) -> dict[str, np.ndarray]:
+    """The curves that a smile changes. Lips that meet hide the teeth, and rounded lips smile less."""
+    meet = np.maximum(curves["close"], curves["roll_lower"])
+    less = (1 - 0.5 * np.maximum(curves["pucker"], curves["funnel"])) * (1 - 0.25 * meet)
+    parted = {name: smile[name] * less * (1 - meet) for name in ("upper_up", "lower_down", "jaw")}
+    changed = {name: np.maximum(curves[name], value) for name, value in parted.items()}
+    return changed | {"smile": smile["smile"] * less}
 
 
 def _turns(frames, rng, liveliness):

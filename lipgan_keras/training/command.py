@@ -179,6 +179,7 @@ def _add_data(data):
 def _add_devices(devices):
     devices.add_argument(
         "--devices",
+        "--n_gpu",  # the original's name for it
         type=_devices,
         metavar="N|all",
         help="devices of each host that share each batch; --batch_size is that of all of them",

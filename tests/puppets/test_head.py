@@ -363,8 +363,25 @@ def test_a_folder_of_heads(look, tmp_path, monkeypatch):
     with np.load(video.with_suffix(".npz")) as truth:
         assert truth["lips"].shape == (10, 256, 32) and truth["opening"].shape == (10,)
     assert sum(1 for _ in video_reader.read_frames(video)) == 10
-    with pytest.raises(UserError, match="--clear: is for puppets without --face_model"):
-        puppets_clips.make_clips(tmp_path / "crops", 1, crops=True, clear=True, **options)
+    (smiles,) = puppets_clips.make_clips(tmp_path / "smiles", 1, crops=True, clear=True, **options)
+    with np.load(smiles.with_name("00001.npz")) as truth:
+        drawn = json.loads(str(truth["drawn"]))
+    assert drawn["made_up"]["skin"] and drawn["smile"]["smile"] > 0.5
+
+
+def test_a_head_smiles_with_its_teeth_and_its_lips_still_meet(look):
+    def truth(smiles):
+        take = heads.HeadTake(look, said(M_AA_PAUSE), np.random.default_rng(2), False, 128, False, smiles)
+        truth = take.truth()
+        return take, {"teeth": np.unpackbits(truth["teeth"], axis=-1).sum((1, 2)), "aperture": truth["aperture"]}
+
+    take, smiling = truth(True)
+    _, plain = truth(False)
+    m, rest = slice(1, 5), -1
+    assert smiling["teeth"][rest] > 20 + plain["teeth"][rest] and smiling["aperture"][rest] > 0.01
+    assert smiling["aperture"][m].max() == 0 and not smiling["teeth"][m].any()
+    assert smiling["aperture"][12] >= plain["aperture"][12] - 1e-6  # aa
+    assert all(0.4 < controls["smile"] <= 1 for controls in take.controls)
 
 
 @pytest.fixture(scope="module")

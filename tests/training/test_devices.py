@@ -14,7 +14,7 @@ from helpers.backends import without_tensorflow
 from helpers.clips import make_root
 from helpers.logdirs import arrays_of, rows_of
 from lipgan_keras.config import BLOCKS
-from lipgan_keras.training import devices
+from lipgan_keras.training import command, devices
 from lipgan_keras.utils import backend
 from lipgan_keras.utils.errors import UserError
 
@@ -174,3 +174,11 @@ def test_what_cannot_be(monkeypatch, name, asked, words):
 def test_a_batch_that_does_not_divide():
     with pytest.raises(UserError, match="--batch_size 10: does not divide among 4 devices; use 8, for example"):
         devices.Devices([f"cpu:{number}" for number in range(4)]).check(10)
+
+
+def test_the_originals_name_of_the_flag(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr("lipgan_keras.training.trainer.train", told.append)
+    monkeypatch.setattr("sys.argv", ["train.py", "--data_root", str(tmp_path), "--n_gpu", "2"])
+    command.main()
+    assert told[0].devices == 2
