@@ -2,10 +2,10 @@
 
     python benchmarks/train.py --data_root crops/ [--recipes NAME ...] [--precisions NAME ...] [--backends NAME ...]
 
-Each combination runs in a process of its own. Its step is measured three times: on one batch again and again (`step`),
-on batches from the input pipeline (`with data`), and by itself without Keras's `fit` around it (`device`). Beside it
-stand one forward pass of the generator, its largest matrix product, and the same arithmetic in plain Keras: one model
-a network, `predict_on_batch` and `train_on_batch`, as the original's training loop has it.
+Each combination runs in a process of its own. Its step is measured on one batch again and again (`step`), on batches
+from the input pipeline (`with data`), and on JAX also without Keras's `fit` around it, which tells the share of the
+host. Beside it stand one forward pass of the generator, the product of two large matrices, and the same arithmetic in
+plain Keras: one model a network, `predict_on_batch` and `train_on_batch`, as the original's training loop has it.
 
 Floating-point operations are counted by XLA in the step's graph, forward and backward, before it is optimised.
 """
@@ -64,7 +64,7 @@ def main():
     print(f"{machine()}; {args.model}, width {args.width:g}; load average {os.getloadavg()[0]:.1f}", flush=True)
     rows = []
     for one in itertools.product(args.recipes, args.precisions, args.backends, args.batch_sizes):
-        found = in_a_process(one)
+        found = with_its_backend(one)
         rows.append([*one, *(shown(column, found) for column in COLUMNS[4:])])
         print(*(f"{name} {cell}" for name, cell in zip(COLUMNS, rows[-1], strict=True)), sep=", ", flush=True)
         rate = found["matrix rate"] / 1e12
@@ -79,7 +79,7 @@ def shown(column, found):
     return f"{100 * value:.0f} %" if column.startswith("share") else f"{value:.{0 if value >= 100 else 2}f}"
 
 
-def in_a_process(one):
+def with_its_backend(one):
     """What `measure` finds, with the backend that `one` names."""
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--one", json.dumps(one)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -93,7 +93,7 @@ def in_a_process(one):
 def measure(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
     from lipgan_keras.training import config, trainer
     from lipgan_keras.training.config import TrainConfig
-    from lipgan_keras.utils.backend import has_gpu, keras
+    from lipgan_keras.utils.backend import has_gpu
 
     with tempfile.TemporaryDirectory() as folder:
         options = TrainConfig(
@@ -111,9 +111,8 @@ def measure(args, recipe, precision, backend_name, batch_size) -> dict[str, floa
     side = SIDE["gpu" if has_gpu() else "cpu"]
     found = {"matrix rate": 2 * side**3 / of_matrices(side, precision, args.seconds)}
     step, found["first step, s"] = of_fit(lipgan, itertools.repeat(batch), args.seconds)
-    alone = of_pipeline(data, args, has_gpu())
+    alone, whole = of_data(lipgan, data, args, has_gpu())
     found["data alone"] = samples / alone
-    whole = with_data(lipgan, data, args, has_gpu())
     found |= {"samples/s": samples / whole, "step, ms": 1e3 * step, "with data, ms": 1e3 * whole}
     found["share of data"] = max(0.0, 1 - step / whole)
     operations = None
@@ -128,7 +127,6 @@ def measure(args, recipe, precision, backend_name, batch_size) -> dict[str, floa
         found["forward passes"] = step / forward
         found["counted"] = operations / counted if operations and counted else None
     if not args.no_plain:
-        keras.utils.set_random_seed(0)
         found["over plain Keras"] = step / of_plain(lipgan, batch[0], args.seconds)
     return found
 
@@ -208,15 +206,8 @@ def of_fit(lipgan, batches, seconds) -> tuple[float, float]:
     return clock.value, clock.first
 
 
-def with_data(lipgan, data, args, gpu) -> float:
-    from lipgan_keras.data.loader import Loader
-
-    with Loader(data, 0, args.num_workers, processes=gpu) as loader:
-        return of_fit(lipgan, loader, 1.5 * args.seconds)[0]
-
-
-def of_pipeline(data, args, gpu) -> float:
-    """Seconds of a batch that nothing trains on."""
+def of_data(lipgan, data, args, gpu) -> tuple[float, float]:
+    """Seconds of a batch that nothing trains on, and of a step on such batches; one loader makes them all."""
     from lipgan_keras.data.loader import Loader
 
     with Loader(data, 0, args.num_workers, processes=gpu) as loader:
@@ -227,7 +218,7 @@ def of_pipeline(data, args, gpu) -> float:
         while (taken := time.perf_counter() - began) < args.seconds / 2:
             next(batches)
             count += 1
-    return taken / max(count, 1)
+        return taken / max(count, 1), of_fit(lipgan, batches, 1.5 * args.seconds)[0]
 
 
 def of_step(lipgan, batch, seconds) -> tuple[float, float]:
