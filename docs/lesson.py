@@ -408,7 +408,7 @@ end("3. The leak")
 # %%
 begin("4. Three losses")
 LIP_WEIGHT = 6  # exercise 4
-START, STEPS = 80, 120  # of the start, and of each training that goes on from it
+START, STEPS = 80, 100  # of the start, and of each training that goes on from it
 
 mask = regions.lip_mask(clip.points(FRAME, 96))
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.3), layout="constrained")
@@ -517,7 +517,7 @@ end("4. Three losses")
 #   and wants a small error paints the mean of all mouths that may be right, and a mean is blurred. The discriminator
 #   knows that a blur is painted. So the generator has to decide, and pays for what it decides wrongly. Error alone
 #   cannot judge a GAN.
-# - None of these mouths speaks yet. 200 steps are too few.
+# - None of these mouths speaks yet. 180 steps are too few.
 #
 # Longer trainings show more. The next plot is **stored**: it is not computed here. Each bar is
 # a training of 1,500 steps, 20 to 40 minutes on 4 cores, judged on three strangers (docs/results.md).

@@ -26,7 +26,9 @@ JOINT = ["--recipe", "lipsync", "--quality_weight", "0", "--ema", "0.9", "--sync
 TINY = ["--width", 0.125, "--batch_size", 12, "--checkpoint_freq", 1, "--val_fraction", 0.25, "--num_workers", 1]
 # The runs of a process one after another: `train.py`, and then flags, again and again.
 DRIVER = """
-import sys, train
+import functools, sys, jax, train
+# Of a host that says nothing for 100 s JAX thinks that it has ended; here soon.
+jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
 runs = " ".join(sys.argv[1:]).split(" -- ")
 for flags in runs:
     sys.argv = ["train.py", *flags.split(" ")]
