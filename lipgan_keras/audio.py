@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 import librosa
 import numpy as np
-import scipy.fft
-import scipy.sparse
+import scipy  # its parts are loaded when they are used
 
 from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
 
@@ -38,7 +37,7 @@ def melspectrogram(wave: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def mel_filters() -> scipy.sparse.csr_array:
+def mel_filters() -> "scipy.sparse.csr_array":
     """(80, 401). Sparse: 2 % of it is not 0, and BLAS's threads would get in the way of those that make batches."""
     filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=MEL_FFT, n_mels=80, fmin=MEL_HZ[0], fmax=MEL_HZ[1])
     return scipy.sparse.csr_array(filters)
@@ -65,7 +64,7 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def htk_filters() -> scipy.sparse.csr_array:
+def htk_filters() -> "scipy.sparse.csr_array":
     """40 triangles of height 1, equally spaced on HTK's mel scale from 300 to 3700 Hz: (40, 257)."""
     lowest, highest = 1127 * np.log(1 + np.array(MFCC_HZ) / 700)
     mel = np.linspace(lowest, highest, 42)

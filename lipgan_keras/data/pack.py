@@ -41,21 +41,32 @@ def clip_folders(data_root: str | os.PathLike) -> list[Path]:
     Raises:
         UserError: there is no such folder or pack, or no clip in it.
     """
-    if os.path.isdir(utils_files.regular(data_root)):
-        folders = []
-        for folder, subfolders, files in os.walk(data_root):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            if any(name.endswith(".jpg") and name[:-4].isdecimal() for name in files):
-                folders.append(Path(folder))
-    elif os.path.isfile(data_root):
-        folders = list(read(data_root))
-    else:
+    check_root(data_root)
+    return list(_clip_folders(data_root))
+
+
+def check_root(data_root: str | os.PathLike) -> None:
+    """Refuse what has no clip below it; a folder is read up to its first one.
+
+    Raises:
+        UserError: there is no such folder or pack, or no clip in it.
+    """
+    if not os.path.exists(utils_files.regular(data_root)):
         raise UserError(f"{data_root}: no such folder; give the folder or the pack that preprocess.py wrote")
-    if not folders:
+    if next(_clip_folders(data_root), None) is None:
         raise UserError(
             f"{data_root}: holds no preprocessed clip (folders of 0.jpg, 1.jpg, ...); run preprocess.py first"
         )
-    return folders
+
+
+def _clip_folders(data_root):
+    if os.path.isfile(data_root):
+        yield from read(data_root)
+        return
+    for folder, subfolders, files in os.walk(data_root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if any(name.endswith(".jpg") and name[:-4].isdecimal() for name in files):
+            yield Path(folder)
 
 
 def read_list(path: Path) -> set[str] | None:

@@ -1,17 +1,22 @@
 """Scores that training and evaluation share: the lip error, and telling synced from unsynced."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from ..config import ModelConfig
-from ..utils.backend import keras
 from ..utils.errors import UserError
 from . import dataset
 from .clip_folder import Clip
 from .dataset import Dataset
+
+if TYPE_CHECKING:
+    from ..utils.backend import keras
 
 
 def lip_mae(mask: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

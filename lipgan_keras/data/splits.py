@@ -81,10 +81,18 @@ def _by_lists(clips, filelists):
     """(all, None) without lists; None also where there is no val.txt."""
     if filelists is None:
         return clips, None
-    train = _listed(clips, Path(filelists) / "train.txt")
-    if train is None:
+    check_lists(filelists)
+    return _listed(clips, Path(filelists) / "train.txt"), _listed(clips, Path(filelists) / "val.txt")
+
+
+def check_lists(filelists: str | os.PathLike) -> None:
+    """Refuse a folder without a list to train on.
+
+    Raises:
+        UserError: there is no `train.txt`.
+    """
+    if pack.read_list(Path(filelists) / "train.txt") is None:
         raise UserError(f"{filelists}: has no train.txt; name a folder that has one, or leave --filelists away")
-    return train, _listed(clips, Path(filelists) / "val.txt")
 
 
 def _listed(clips, path, needed=True):

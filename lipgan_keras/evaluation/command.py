@@ -1,5 +1,6 @@
 """The flags of evaluate.py."""
 
+from ..inference import models
 from ..utils import cli
 from .config import BASELINES, EvalConfig
 
@@ -17,6 +18,8 @@ def main() -> None:
     _add_out(parser.add_argument_group("where to"))
     args = parser.parse_args()
     _check(parser, args)
+    if args.checkpoint:
+        models.read_config(args.checkpoint)  # refuses what is none before Keras is loaded
 
     from . import run  # loads the measures
 

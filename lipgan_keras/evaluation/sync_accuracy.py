@@ -98,8 +98,7 @@ def measure(
     Raises:
         UserError: no discriminator, no clips, or none held out.
     """
-    networks, config = models.load_discriminators(checkpoint)
-    config = config.with_audio_offset(audio_offset_ms)
+    config = models.read_config(checkpoint, audio_offset_ms)
     stored, known = models.read_split(checkpoint), models.read_training(checkpoint)
     if seed is None:
         seed = (known or {}).get("seed", 0)
@@ -110,6 +109,7 @@ def measure(
         why += f"; the threshold is that of {len(sides[0])} of them"
     if not sides[1]:
         raise UserError(f"{data_root}: no clip is held out; give --filelists with a val.txt, or --val_fraction")
+    networks, _ = models.load_discriminators(checkpoint)  # last, as it loads Keras
     datasets = [pairs_of(side, config, networks, seed) for side in sides]
     training, held_out = (score(networks, draw(data, pairs, seed, progress=True)) for data in datasets)
     results = {"pairs": 2 * len(held_out.runs), "clips": len(sides[1])}

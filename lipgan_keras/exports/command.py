@@ -67,6 +67,7 @@ def _check(parser, args):
 
 
 def _export(args):
+    checkpoints.read_config(args.file)  # refuses what is none before Keras is loaded
     if args.format == OWN:
         checkpoints.check_out(args.out, args.file, args.plugin)
         config, made = checkpoints.export(args.file, args.out, args.float16, args.sync), [Path(args.out)]

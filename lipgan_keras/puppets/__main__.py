@@ -4,14 +4,16 @@ from pathlib import Path
 from ..utils import cli
 from ..utils.cli import ArgumentParser
 from ..utils.terminal import say
-from .clips import make_clips
-from .utterance import read_texts
 
 LARGEST_CROP = 1024  # pixels
 
 
 def main() -> None:
     args = _parser().parse_args()
+
+    from .clips import make_clips  # loads SciPy
+    from .utterance import read_texts
+
     paths = make_clips(
         args.out,
         args.clips,

@@ -23,6 +23,7 @@ def main() -> None:
     )
     cli.set_defaults(parser, TrainConfig)
     options = TrainConfig(**vars(parser.parse_args()))
+    options.completed().check_files()
 
     from . import trainer  # loads Keras
 

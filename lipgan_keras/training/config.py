@@ -3,8 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+from .. import checkpoints
 from ..config import ADVERSARIAL_WEIGHT, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data import augment as data_augment
+from ..data import pack, splits
 from ..data.order import BALANCES
 from ..utils import kinds, limits
 from ..utils.errors import UserError
@@ -163,6 +165,19 @@ class TrainConfig:
         config = dataclasses.replace(config, **filled)
         _check_together(config)
         return config
+
+    def check_files(self) -> None:
+        """Refuse files that cannot be what they are named for; without Keras, which takes seconds to load.
+
+        Raises:
+            UserError: no clips below `data_root`, no list in `filelists`, or something else than a checkpoint to
+                resume from.
+        """
+        pack.check_root(self.data_root)
+        if self.filelists:
+            splits.check_lists(self.filelists)
+        for path in filter(None, (self.resume_gen, self.resume_disc, self.resume_sync)):
+            checkpoints.read_config(path)
 
 
 def _check_choices(config):
