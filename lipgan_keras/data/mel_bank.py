@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import librosa
 import numpy as np
-import scipy.fft
+import scipy  # its parts are loaded when they are used
 
 from .. import audio
 from ..audio import first_step, mel_filters

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.signal
+import scipy  # its parts are loaded when they are used
 
 from ..config import SAMPLE_RATE
 from .noise import level, normalised
