@@ -1,6 +1,7 @@
 """What a training run is told: recipes, and what goes together."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 from .. import checkpoints
@@ -176,6 +177,8 @@ class TrainConfig:
         pack.check_root(self.data_root)
         if self.filelists:
             splits.check_lists(self.filelists)
+        if os.path.exists(os.path.join(self.logdir, "checkpoint.h5")):
+            return  # it goes on from there, and needs the others no more
         for path in filter(None, (self.resume_gen, self.resume_disc, self.resume_sync)):
             checkpoints.read_config(path)
 

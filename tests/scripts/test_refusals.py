@@ -8,6 +8,8 @@ import pytest
 
 from helpers.checks import ROOT
 from helpers.clips import make_root
+from lipgan_keras import TrainConfig
+from lipgan_keras.utils.errors import UserError
 
 # Runs main() of modules one after another, where neither Keras nor what it computes with can be imported.
 DRIVER = """
@@ -69,3 +71,11 @@ def test_before_keras_is_loaded(files):
     assert result.returncode == 0, result.stderr
     for (command, words), (code, stderr) in zip(cases.items(), json.loads(result.stdout), strict=True):
         assert code == 2 and words in stderr and stderr.count("\n") == 1, (command, code, stderr)
+
+
+def test_a_run_that_goes_on_needs_no_more_what_it_began_with(files, tmp_path):
+    options = TrainConfig(str(files / "clips"), logdir=str(tmp_path), resume_gen=str(files / "none.h5"))
+    with pytest.raises(UserError, match=r"none\.h5: no such file"):
+        options.check_files()
+    (tmp_path / "checkpoint.h5").touch()
+    options.check_files()
