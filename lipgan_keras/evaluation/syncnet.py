@@ -182,6 +182,7 @@ class SyncNet:
     """
 
     def __init__(self, weights: str | os.PathLike):
+        syncnet_weights.check(weights)
         self.models = {stream: build() for stream, build in syncnet_weights.STREAMS.items()}
         load_weights(self.models, weights)
 

@@ -6,14 +6,17 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from ..utils import files, h5, processes
-from ..utils.backend import keras
 from ..utils.errors import UserError
 from .syncnet_networks import build_lip, build_sound
+
+if TYPE_CHECKING:
+    from ..utils.backend import keras
 
 FORMAT = 1  # of the weights file
 NOT_ONE = "give a file that `python -m lipgan_keras.syncnet convert` wrote"
@@ -106,13 +109,23 @@ def _array(state, key, wanted, path) -> np.ndarray:
     return np.ascontiguousarray(value)
 
 
-def load_weights(models, path) -> None:
-    wanted = list(_weights(models))
+def check(path) -> None:
+    """Refuse a file that is no SyncNet's; without Keras, which takes seconds to load.
+
+    Raises:
+        UserError: it holds no SyncNet, or a newer one.
+    """
     with h5.opened(path, NOT_ONE) as file:
         if "lipgan_keras_syncnet" not in file.attrs:
             raise UserError(f"{path}: holds no SyncNet; {NOT_ONE}")
         if h5.whole_number(file, "lipgan_keras_syncnet") > FORMAT:
             raise UserError(f"{path}: was written by a newer lipgan_keras; update this one")
+
+
+def load_weights(models, path) -> None:
+    check(path)
+    wanted = list(_weights(models))
+    with h5.opened(path, NOT_ONE) as file:
         values = [(variable, _dataset(file, path, "/".join(names), variable)) for *names, variable in wanted]
     for variable, value in values:
         variable.assign(value)

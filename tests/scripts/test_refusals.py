@@ -61,6 +61,7 @@ def test_before_keras_is_loaded(files):
         ("inference", "--face", files / "bad.jpg", "--audio", bad, "--checkpoint_path", bad): "bad",
         ("evaluate", "--checkpoint", bad, "--data_root", clips): "is not an HDF5 file",
         ("lipgan_keras.sync_accuracy", "--checkpoint", bad, "--data_root", clips): "is not an HDF5 file",
+        ("lipgan_keras.syncnet", "score", "--weights", bad, bad): "is not an HDF5 file",
         ("lipgan_keras.exports.command", "info", bad): "is not an HDF5 file",
         ("lipgan_keras.exports.command", "export", bad, files / "out", "--format", "onnx"): "is not an HDF5 file",
     }
