@@ -179,6 +179,7 @@ def test_a_batch_that_does_not_divide():
 
 
 def test_the_originals_name_of_the_flag(monkeypatch, tmp_path):
+    make_root(tmp_path, clips=1, frames=range(12, 14))
     told = []
     monkeypatch.setattr("lipgan_keras.training.trainer.train", told.append)
     monkeypatch.setattr("sys.argv", ["train.py", "--data_root", str(tmp_path), "--n_gpu", "2"])
