@@ -76,9 +76,7 @@ def compared(runs, frames: list[dict], times: int) -> str:
     precise, low = (np.concatenate([run(batch)[..., :3] for batch in batches]) for run in runs)
     difference = np.abs(precise - low)
     errors = [scoring.lip_mae(held["masks"][..., 0], held["targets"], made).mean() for made in (precise, low)]
-    rates = []
-    for _ in range(times):
-        rates.append([len(frames) / seconds(run, batches) for run in runs])
+    rates = [[len(frames) / seconds(run, batches) for run in runs] for _ in range(times)]
     before, after = (statistics.median(column) for column in zip(*rates, strict=True))
     ratio = statistics.median(low / precise for precise, low in rates)
     return (

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import scipy.fft
+import scipy  # its parts are loaded when they are used
 
 from ..config import SAMPLE_RATE
 from ..face import detector, tracking

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from helpers.backends import blocked
 from helpers.checks import ROOT
 from helpers.clips import make_root
 from lipgan_keras import TrainConfig
@@ -14,11 +15,6 @@ from lipgan_keras.utils.errors import UserError
 # Runs main() of modules one after another, where neither Keras nor what it computes with can be imported.
 DRIVER = """
 import contextlib, importlib, io, json, sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("keras", "tensorflow", "jax", "torch", "mtcnn"):
-            raise SystemExit(f"{name} was loaded")
-sys.meta_path.insert(0, Blocked())
 from lipgan_keras.utils import cli
 said = []
 for module, *arguments in json.loads(sys.argv[1]):
@@ -57,8 +53,8 @@ def test_before_keras_is_loaded(files):
         ("train", "--data_root", clips, "--freeze_norm"): "name it with --resume_gen",
         ("preprocess", "--videos_data_root", empty, "--final_data_root", files / "out"): "holds no video file",
         ("inference", "--face", files / "bad.jpg", "--audio", bad): "is a text file",
-        ("inference", "--face", bad, "--audio", bad): "bad.h5",
-        ("inference", "--face", files / "bad.jpg", "--audio", bad, "--checkpoint_path", bad): "bad",
+        ("inference", "--face", bad, "--audio", bad): "is not a picture or a video",
+        ("inference", "--face", files / "bad.jpg", "--audio", bad, "--checkpoint_path", bad): "is not an HDF5 file",
         ("evaluate", "--checkpoint", bad, "--data_root", clips): "is not an HDF5 file",
         ("lipgan_keras.sync_accuracy", "--checkpoint", bad, "--data_root", clips): "is not an HDF5 file",
         ("lipgan_keras.syncnet", "score", "--weights", bad, bad): "is not an HDF5 file",
@@ -66,8 +62,9 @@ def test_before_keras_is_loaded(files):
         ("lipgan_keras.exports.command", "export", bad, files / "out", "--format", "onnx"): "is not an HDF5 file",
     }
     commands = json.dumps([list(map(str, command)) for command in cases])
+    program = blocked("keras", "tensorflow", "jax", "torch", "mtcnn") + DRIVER
     result = subprocess.run(
-        [sys.executable, "-c", DRIVER, commands], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", program, commands], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr
     for (command, words), (code, stderr) in zip(cases.items(), json.loads(result.stdout), strict=True):
