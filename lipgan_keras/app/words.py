@@ -29,7 +29,7 @@ def told(error: BaseException, *paths: str | os.PathLike | None) -> str:
     """
     if isinstance(error, errors.UserError):
         text = str(error)
-    elif isinstance(error, MemoryError):
+    elif errors.is_out_of_memory(error):
         text = "This computer has too little memory for it; give a smaller picture"
     elif isinstance(error, OSError) and error.errno is not None:
         text = f"The server could not write or read a file ({error.strerror}); try again later"

@@ -53,12 +53,20 @@ def declared_size(source) -> tuple[int, int]:
         OSError, ValueError: Pillow knows no such picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(source) as image:
-                return image.size
+        with _opened(source) as image:
+            return image.size
     except Image.DecompressionBombError:
         return 1 << 16, 1 << 16
+
+
+@contextlib.contextmanager
+def _opened(source):
+    """`PIL.Image.open` without its warning of large pictures, which `_check_size` refuses in a line of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(source)
+    with image:
+        yield image
 
 
 def fitted(image: np.ndarray, side: int) -> np.ndarray:
@@ -158,7 +166,7 @@ def transpose(image, transposed):
 def is_animated(path) -> bool:
     """Whether a GIF, PNG or WebP file has more than one frame; False for what Pillow cannot read."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.is_animated
     except Exception:  # noqa: BLE001 - Pillow's decoders raise all sorts; who reads the file says what is wrong
         return False

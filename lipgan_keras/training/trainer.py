@@ -13,8 +13,8 @@ from ..data.dataset import Dataset
 from ..data.splits import Split
 from ..gan import LipGAN, Weights
 from ..utils import files, locks
-from ..utils.backend import has_gpu, is_out_of_memory, keras, precision
-from ..utils.errors import UserError
+from ..utils.backend import has_gpu, keras, precision
+from ..utils.errors import UserError, is_out_of_memory
 from ..utils.terminal import say
 from . import config as training_config
 from . import devices

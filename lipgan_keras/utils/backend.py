@@ -36,12 +36,6 @@ def gpus() -> int:
     return 0
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a backend's error, or Python's, says that there is no memory left."""
-    texts = "RESOURCE_EXHAUSTED", "ResourceExhausted", "std::bad_alloc"
-    return isinstance(error, MemoryError) or any(text in f"{type(error).__name__} {error}" for text in texts)
-
-
 @contextlib.contextmanager
 def precision(policy: str):
     """Layers that are made within compute as Keras's dtype policy says, such as "mixed_bfloat16";

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from . import files, limits, processes, terminal
-from .errors import Incomplete, UserError, describe_os_error
+from .errors import Incomplete, UserError, describe_os_error, is_out_of_memory
 
 MOST = 1_000_000_000  # what no flag has a use for more than; each that costs memory or time has a limit of its own
 MOST_PROCESSES = 1024
 MOST_AT_ONCE = 65_536  # clips or pairs that are held at once
 MOST_SECONDS = 3_600.0  # of a sound that is held in memory
 MOST_PIXELS = 1_000_000  # of a side of a picture
+# The flags whose smaller values take less memory.
+LOWER = ("--batch_size", "--lipgan_batch_size", "--max_side", "--cache_mb", "--num_workers", "--pairs", "--img_size")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -33,7 +35,17 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with defaults in the help text and errors on one line."""
+    """argparse, with defaults in the help text and errors on one line.
+
+    Attributes:
+        latest: the flags that this process was asked for last.
+    """
+
+    latest: tuple[str, ...] = ()
+
+    def parse_known_args(self, *args, **kwargs):
+        ArgumentParser.latest = tuple(self._option_string_actions)
+        return super().parse_known_args(*args, **kwargs)
 
     def __init__(self, **kwargs):
         kwargs.setdefault("formatter_class", HelpFormatter)
@@ -141,6 +153,7 @@ def run(main: Callable[[], None]) -> None:
     after SIGTERM.
     """
     came = []
+    ArgumentParser.latest = ()
 
     def interrupted(signum, frame):
         came.append(signum)
@@ -211,12 +224,14 @@ def _flush():
 
 def _told(error):
     """The exit code of an error, and its line; None where it is one of our own."""
+    if is_out_of_memory(error):
+        lower = [flag for flag in LOWER if flag in ArgumentParser.latest]
+        advice = f"lower {' or '.join(lower)}" if lower else "use smaller files, or close other programs"
+        error = UserError(f"there is too little memory; {advice}")
     if isinstance(error, Incomplete):
         return 1, f"incomplete: {terminal.printable(error)}"
     if isinstance(error, UserError):
         return 2, f"error: {terminal.printable(error)}"
-    if isinstance(error, MemoryError):
-        return 2, "error: there is too little memory; use smaller numbers, pictures or batches"
     if isinstance(error, OSError) and error.errno is not None:
         return 2, f"error: {terminal.printable(describe_os_error(error))}"
     return 2, None

@@ -16,8 +16,20 @@ class Unsupported(UserError):
     """Something that one engine cannot do, and another can."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left: Python's, OpenCV's, OpenVINO's or a Keras backend's."""
+    if isinstance(error, UserError):
+        return False
+    texts = "RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "bad_alloc", "Insufficient memory"
+    texts += ("Failed to allocate",)
+    found = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return found or any(text in f"{type(error).__name__} {error}" for text in texts)
+
+
 def describe(error: Exception, name: str | os.PathLike) -> str:
     """One line for whatever went wrong with the file `name`, where that is to stop nothing else."""
+    if is_out_of_memory(error):
+        error = UserError(f"{name}: there is too little memory for it; use fewer processes, or a smaller file")
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:

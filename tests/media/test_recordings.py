@@ -325,20 +325,23 @@ def test_a_sound_that_claims_days(tmp_path, monkeypatch):
     assert len(audio_file.load_audio(tmp_path / "a.mkv", max_seconds=2)) <= 2 * RATE
 
 
-def test_a_small_file_that_is_a_large_picture(tmp_path):
+@pytest.mark.parametrize("side", [15_000, 60_000])  # Pillow warns of the first, and refuses the second
+def test_a_small_file_that_is_a_large_picture(tmp_path, side):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 6, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
     path = tmp_path / "a.png"
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
         for read in (probe.probe, video_reader.read_image):
             with pytest.raises(UserError, match="more than the 134 million pixels"):
                 read(path)
+        assert not image_file.is_animated(path)
+    assert not seen
 
 
 def test_a_small_file_that_is_a_large_video(tmp_path, monkeypatch):

@@ -125,6 +125,8 @@ def ended(capfd, error):
         (UserError("a.mp4: is empty"), 2, "error: a.mp4: is empty"),
         (OSError(errno.ENOSPC, "No space left", "a.mp4"), 2, "error: a.mp4: No space left; free some space"),
         (MemoryError(), 2, "error: there is too little memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "error: there is too little memory"),
+        (RuntimeError("Check 'ptr' failed\nFailed to allocate 3 bytes"), 2, "error: there is too little memory"),
         (UserError("two\nlines\x1b[2J\udcff"), 2, "error: two\\nlines\\x1b[2J\\udcff"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -134,6 +136,18 @@ def test_what_a_command_ends_with(capfd, error, code, words):
     assert result.returncode == code and result.stdout == ""
     assert result.stderr.rstrip("\n") == (f"a_command: {words}" if words else "") or words in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_too_little_memory_names_the_flags_to_lower(capfd, monkeypatch):
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(importlib.import_module("lipgan_keras.lipsync"), "LipSync", refuse)
+    result = synthetic.call("inference.py", "--face", __file__, "--audio", __file__, capfd=capfd)
+    line = "inference.py: error: there is too little memory; lower --lipgan_batch_size or --max_side\n"
+    assert (result.returncode, result.stderr) == (2, line)
+    without = ended(capfd, MemoryError()).stderr
+    assert without.endswith("too little memory; use smaller files, or close other programs\n")
 
 
 def test_an_error_of_our_own_has_a_traceback_and_is_not_taken_for_success(capfd):
