@@ -1,9 +1,8 @@
 """The two audio front ends of LipGAN. `media.audio_file` loads sounds.
 
 Both front ends are the original's (K R et al. 2019), measured on its output: a mel spectrogram of 80 steps a second,
-and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100 steps a second. `windows` cuts the pieces around
-moments, and `WindowClock` says which moment is a frame's; training, inference and evaluation all use both, so that they
-cannot disagree about time.
+and HTK-style MFCC (The HTK Book 3.4, sections 5.2 to 5.6) of 100. `windows` cuts the pieces around moments, and
+`WindowClock` says which moment is a frame's, for training, inference and evaluation alike.
 """
 
 import dataclasses
@@ -14,10 +13,11 @@ import librosa
 import numpy as np
 import scipy  # its parts are loaded when they are used
 
-from .config import FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
+from .config import ALIGNMENTS, FIRST_STEP_SECONDS, SAMPLE_RATE, STEPS_PER_SECOND, WINDOW_SHAPE, ModelConfig
 
 PRE_EMPHASIS = 0.97
 MEL_FFT, MEL_HOP, MEL_HZ = 800, 200, (55, 7600)
+RELEASED = {"released": 0.0, "released_training": 0.32}  # seconds before the frame that its window begins
 MFCC_FRAME, MFCC_SHIFT, MFCC_FFT, MFCC_HZ = 400, 160, 512, (300, 3700)
 
 
@@ -166,8 +166,8 @@ class WindowClock:
 
     Attributes:
         kind: front end, "mel" or "mfcc".
-        alignment: "centred", the middle of the frame's time; or "released", what the inference of the released
-            mel-spectrogram code does: its window starts at step int(80 start), so its middle is 13 steps later.
+        alignment: "centred", the middle of the frame's time. "released", as the released mel code does in inference: a
+            window starts at step int(80 start). "released_training", as in its training: 8 frames of 25 earlier.
         offset_ms: added to that moment, milliseconds; positive hears a later piece.
     """
 
@@ -189,10 +189,11 @@ class WindowClock:
         starts = np.asarray(starts, np.float64)
         if self.alignment == "centred":
             centres = (starts + ends) / 2
-        elif self.alignment == "released":
-            centres = (np.floor(STEPS_PER_SECOND["mel"] * starts + 1e-6) + 13) / STEPS_PER_SECOND["mel"]
+        elif self.alignment in RELEASED:
+            begin = np.floor(STEPS_PER_SECOND["mel"] * (starts - RELEASED[self.alignment]) + 1e-6)
+            centres = (begin + 13) / STEPS_PER_SECOND["mel"]
         else:
-            raise ValueError(f'alignment is "centred" or "released", not {self.alignment!r}')
+            raise ValueError(f"alignment is one of {ALIGNMENTS}, not {self.alignment!r}")
         return centres + self.offset_ms / 1000
 
     def windows(self, features: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

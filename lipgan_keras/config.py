@@ -19,7 +19,7 @@ STEPS_PER_SECOND = {"mel": 80, "mfcc": 100}
 FIRST_STEP_SECONDS = {"mel": 0.0, "mfcc": 0.0125}  # the centre of step 0
 ADVERSARIAL_WEIGHT = 0.01  # of the discriminator's loss in the generator's: the released code's, the paper has none
 VARIANTS = ("residual", "basic")
-ALIGNMENTS = ("centred", "released")  # see `audio.WindowClock`
+ALIGNMENTS = ("centred", "released", "released_training")  # see `audio.WindowClock`
 CROPS = ("steady", "lipgan_keras", "dlib")  # styles of the face crop, see `face.cropping`
 OWN_CROPS = CROPS[:2]  # that preprocessing makes
 # The blocks that come with the project, by kind; `blocks` and `networks` register them. Each variant names one of each.
@@ -44,8 +44,8 @@ class ModelConfig:
         audio: "mel" or "mfcc".
         width: factor on the channel counts.
         img_size: pixels of a side of the face crop.
-        alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released",
-            the indexing of the original's mel inference (see `audio.WindowClock`).
+        alignment: which audio window belongs to a frame: "centred" on the middle of its display time, or "released"
+            or "released_training", as in inference or training of the original's mel code (see `audio.WindowClock`).
         audio_offset_ms: added to the window's place; positive is a later window.
         crop: the face crop that the model was trained on, one of CROPS (see `cropping.crop_box`).
         step: training steps that the weights have seen.

@@ -157,10 +157,10 @@ def _window(config):
     """Which steps of the features a frame hears."""
     kind, clock = config.audio, audio.WindowClock.of(config)
     steps, rate, first = WINDOW_SHAPE[kind][1], STEPS_PER_SECOND[kind], FIRST_STEP_SECONDS[kind]
-    centre = {
-        "centred": "(start + end) / 2",
-        "released": f"(floor({STEPS_PER_SECOND['mel']} * start + 1e-6) + 13) / {STEPS_PER_SECOND['mel']}",
-    }[config.alignment]
+    centre = "(start + end) / 2"
+    if config.alignment in audio.RELEASED:
+        per_second = STEPS_PER_SECOND["mel"]
+        centre = f"(floor({per_second} * (start - {audio.RELEASED[config.alignment]:g}) + 1e-6) + 13) / {per_second}"
     shown = 1.0, 1.0 + 1 / FPS
     return {
         "steps": steps,

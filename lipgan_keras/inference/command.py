@@ -5,18 +5,39 @@ import dataclasses
 import os
 from pathlib import Path
 
-from ..utils import cli, files, terminal
+from ..config import VARIANTS
+from ..utils import cli, files, original_flags, terminal
 from ..utils.errors import Incomplete
 from . import flags
 from .options import BATCH_SIZE, MOST_FACES, Options
 
+# Of the original's flags; what --model says is compared with the checkpoint.
+ORIGINAL = {
+    "--mat": "is not needed, the features are made of --audio",
+    "--face_det_checkpoint": "is not needed, MTCNN finds the faces and brings its weights",
+    "--face_det_batch_size": "is chosen by itself",
+    "--n_gpu": "the generator runs on one device",
+    "--img_size": "is that of the checkpoint",
+}
+
 
 def main() -> None:
+    _run("{face}_{audio}.mp4")
+
+
+def main_original() -> None:
+    """batch_inference.py, the original's script, and the name of its result."""
+    _run("result_voice.mp4")
+
+
+def _run(name):
     parser = cli.ArgumentParser(description="Make a face say a sound: picture or video and speech in, MP4 out.")
     _add_files(parser)
     _add_face(parser.add_argument_group("the face"))
     _add_part(parser.add_argument_group("which part"))
     _add_result(parser.add_argument_group("the result"))
+    original_flags.add(parser, ORIGINAL, {"--n_gpu": "1", "--img_size": "96"})
+    parser.add_argument("--model", choices=VARIANTS, help=argparse.SUPPRESS)
     cli.set_defaults(parser, Options)
     args = parser.parse_args()
     _check(parser, args)
@@ -31,10 +52,17 @@ def main() -> None:
     known = {field.name: getattr(args, field.name) for field in dataclasses.fields(Options)}
     options = {name: value for name, value in known.items() if value is not None}
     lipsync = LipSync(args.checkpoint_path, args.engine, args.lipgan_batch_size, args.audio_offset_ms)
+    if args.model not in (None, lipsync.config.variant):
+        terminal.say(
+            f"{parser.prog}: --model {args.model}: {args.checkpoint_path or 'the checkpoint that ships'} holds "
+            f"{lipsync.config}, which is used",
+            error=True,
+        )
     if args.batch:
         batch.run(lipsync, args.batch, args.results_dir, **options)
         return
-    outfile = args.outfile or os.path.join(args.results_dir, f"{Path(args.face).stem}_{Path(args.audio).stem}.mp4")
+    stems = {"face": Path(args.face).stem, "audio": Path(args.audio).stem}
+    outfile = args.outfile or os.path.join(args.results_dir, name.format(**stems))
     files.check_outfile(outfile, args.face, args.audio, args.checkpoint_path, args.plugin)
     summary = lipsync.run(args.face, args.audio, outfile, progress=True, **options)
     terminal.say(*str(summary).split("\n"))
@@ -58,7 +86,7 @@ def _check(parser, args):
 def _add_files(parser):
     parser.add_argument(
         "--checkpoint_path",
-        type=cli.existing,
+        type=lambda text: cli.existing(original_flags.checkpoint(text)),
         help="generator, of train.py or of the original LipGAN (default: the one that ships)",
     )
     parser.add_argument("--face", type=cli.existing, help="picture or video of the face")
@@ -102,7 +130,15 @@ def _add_face(face):
 
 
 def _add_part(part):
-    part.add_argument("--static", action="store_true", help="of a video, use the first frame that shows a face only")
+    part.add_argument(
+        "--static",
+        type=original_flags.truth,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="True|False",
+        help="of a video, use the first frame that shows a face only",
+    )
     part.add_argument("--start", type=cli.at_least(0), help="second of the face video to begin at")
     part.add_argument("--end", type=cli.positive(), help="second of the face video to stop, and turn back, at")
     part.add_argument("--max_sec", type=cli.positive(), help="cut the sound after so many seconds")

@@ -1,18 +1,32 @@
 """The flags of train.py."""
 
-from ..config import BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
+from ..config import ALIGNMENTS, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
 from ..data.augment import NAMES
 from ..data.order import BALANCES
-from ..utils import cli
+from ..utils import cli, original_flags
 from .config import ALL, LR_SCHEDULES, PRECISIONS, RECIPES, SYNC_MODES, TrainConfig
 
 MOST_BATCH = 8192
 MOST_DEVICES, MOST_HOSTS = 1024, 1024
+ORIGINAL = {
+    "--all_images": "no list of images is kept here, the folder is looked through each time",
+    "--checkpoint_name": "is checkpoint.h5 here, in --logdir",
+}
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description="Train LipGAN on preprocessed clips.")
+    _train("Train LipGAN on preprocessed clips.")
+
+
+def main_unet() -> None:
+    """train_unet.py, the original's script that trains the generator alone."""
+    _train("Train LipGAN's generator alone on preprocessed clips: train.py --recipe unet.", recipe="unet")
+
+
+def _train(description, **defaults):
+    parser = cli.ArgumentParser(description=description)
     _add_run(parser)
+    _add_checkpoints(parser)
     _add_losses(
         parser.add_argument_group("parts of the loss", "each with a weight; 0 turns it off; defaults are the recipe's")
     )
@@ -21,7 +35,9 @@ def main() -> None:
     _add_devices(
         parser.add_argument_group("several devices and hosts", "with KERAS_BACKEND=jax; see docs/howto/cluster.md")
     )
+    original_flags.add(parser, ORIGINAL)
     cli.set_defaults(parser, TrainConfig)
+    parser.set_defaults(**defaults)
     options = TrainConfig(**vars(parser.parse_args()))
     options.completed().check_files()
 
@@ -68,16 +84,6 @@ def _add_run(parser):
     parser.add_argument("--lr", type=cli.positive(), help="Adam's learning rate (default: 1e-4, with unet 1e-3)")
     parser.add_argument("--epochs", type=cli.integer(1), help="passes over all frames")
     parser.add_argument("--steps", type=cli.limited("steps", int), help="training steps in all, in place of --epochs")
-    parser.add_argument("--logdir", type=cli.path, help="checkpoint and logs; the same command goes on from there")
-    parser.add_argument("--resume_gen", type=cli.path, help="checkpoint to take the generator's weights from")
-    parser.add_argument("--resume_disc", type=cli.path, help="checkpoint to take the paper's discriminator from")
-    parser.add_argument("--resume_sync", type=cli.path, help="checkpoint to take the lip-sync discriminator from")
-    parser.add_argument(
-        "--audio_offset_ms",
-        type=cli.limited("audio_offset_ms"),
-        help="shift of the audio windows (default: of --resume_gen, or 0)",
-    )
-    parser.add_argument("--checkpoint_freq", type=cli.integer(1), help="steps between checkpoints")
     parser.add_argument(
         "--num_workers",
         type=cli.integer(1, cli.MOST_PROCESSES),
@@ -90,6 +96,30 @@ def _add_run(parser):
         help="memory for decoded images; as much again for features, and for augmented audio",
     )
     parser.add_argument("--seed", type=cli.limited("seed", int), help="decides weights, batches and coins")
+
+
+def _add_checkpoints(parser):
+    parser.add_argument("--logdir", type=cli.path, help="checkpoint and logs; the same command goes on from there")
+    parser.add_argument(
+        "--resume_gen",
+        "--resume",  # train_unet.py's name for it
+        type=_checkpoint,
+        help="checkpoint to take the generator's weights from",
+    )
+    parser.add_argument("--resume_disc", type=_checkpoint, help="checkpoint to take the paper's discriminator from")
+    parser.add_argument("--resume_sync", type=cli.path, help="checkpoint to take the lip-sync discriminator from")
+    parser.add_argument(
+        "--alignment",
+        choices=ALIGNMENTS,
+        help="which audio window belongs to a frame: centred on it, or as the original's mel code has it in inference "
+        "(released) or training (default: of --resume_gen, or centred; see docs/paper.md)",
+    )
+    parser.add_argument(
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: of --resume_gen, or 0)",
+    )
+    parser.add_argument("--checkpoint_freq", type=cli.integer(1), help="steps between checkpoints")
 
 
 def _add_losses(parts):
@@ -202,6 +232,10 @@ def _add_devices(devices):
         metavar="HOST:PORT",
         help="address of number 0, with a free port (default: KERAS_DISTRIBUTION_JOB_ADDRESSES)",
     )
+
+
+def _checkpoint(text):
+    return original_flags.checkpoint(cli.path(text))
 
 
 def _devices(text):

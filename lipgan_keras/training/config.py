@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 
 from .. import checkpoints
-from ..config import ADVERSARIAL_WEIGHT, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE
+from ..config import ADVERSARIAL_WEIGHT, ALIGNMENTS, BLOCKS, IMG_SIZES, VARIANTS, WINDOW_SHAPE, ModelConfig
 from ..data import augment as data_augment
 from ..data import pack, splits
 from ..data.order import BALANCES
@@ -68,6 +68,8 @@ class TrainConfig:
         steps: training steps in all.
         logdir: checkpoint and logs; a run goes on from there.
         resume_gen, resume_disc, resume_sync: checkpoints to take weights from.
+        alignment: which audio window belongs to a frame, of `config.ALIGNMENTS`; None: that of `resume_gen`, or
+            "centred".
         audio_offset_ms: shift of the audio windows; None: that of `resume_gen`, or 0.
         checkpoint_freq: steps between checkpoints.
         num_workers: threads, or processes for a GPU, that make batches; None: by the number of cores.
@@ -107,6 +109,7 @@ class TrainConfig:
     resume_gen: str | None = None
     resume_disc: str | None = None
     resume_sync: str | None = None
+    alignment: str | None = None
     audio_offset_ms: float | None = None
     checkpoint_freq: int = 1000
     num_workers: int | None = None
@@ -183,6 +186,13 @@ class TrainConfig:
             checkpoints.read_config(path)
 
 
+def windows_of(known: ModelConfig, config: ModelConfig) -> ModelConfig:
+    """`config` with the audio windows that the weights of `known`'s checkpoint were trained with."""
+    if known.alignment == "released" and not known.step:  # the original's mel code: its inference hears others
+        return dataclasses.replace(config, alignment="released_training", audio_offset_ms=0.0)
+    return dataclasses.replace(config, alignment=known.alignment, audio_offset_ms=known.audio_offset_ms)
+
+
 def _check_choices(config):
     choices = {
         "recipe": RECIPES,
@@ -193,10 +203,11 @@ def _check_choices(config):
         "precision": PRECISIONS,
         "lr_schedule": LR_SCHEDULES,
         "balance": BALANCES,
+        "alignment": (None, *ALIGNMENTS),
     }
     for name, known in choices.items():
         if getattr(config, name) not in known:
-            raise UserError(f"--{name} {getattr(config, name)}: is none of {', '.join(map(str, known))}")
+            raise UserError(f"--{name} {getattr(config, name)}: is none of {', '.join(map(str, filter(None, known)))}")
     for name in config.augment or ():
         if name not in (*data_augment.NAMES, "none"):
             raise UserError(f"--augment {name}: is none of {', '.join(data_augment.NAMES)}, none")
@@ -240,6 +251,8 @@ def _check_together(config):
         raise UserError(f"--noise_dir {config.noise_dir}: noise is not mixed in here; add --augment noise")
     if "voice" in config.augment and config.audio != "mel":
         raise UserError(f"--augment voice: changes mel spectrograms; leave it away with --audio {config.audio}")
+    if config.alignment not in (None, "centred") and config.audio != "mel":
+        raise UserError(f"--alignment {config.alignment}: is of mel spectrograms; leave it away with --audio mfcc")
     if not config.has_generator:
         if not config.sync_weight:
             raise UserError("--recipe sync: trains the lip-sync discriminator; leave --sync_weight 0 away")

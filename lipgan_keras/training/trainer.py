@@ -343,11 +343,13 @@ class Run:
 def _config(options, latest):
     if latest:
         config = checkpoints.read_config(latest)
-        if options.audio_offset_ms not in (None, config.audio_offset_ms):
-            raise UserError(
-                f"{latest}: belongs to a run with --audio_offset_ms {config.audio_offset_ms:g}, not "
-                f"{options.audio_offset_ms:g}; give the same command, or another --logdir"
-            )
+        for name in ("alignment", "audio_offset_ms"):
+            mine, theirs = getattr(options, name), getattr(config, name)
+            if mine not in (None, theirs):
+                raise UserError(
+                    f"{latest}: belongs to a run with --{name} {theirs}, not {mine}; give the same command, or another "
+                    "--logdir"
+                )
         return config
     config = ModelConfig(
         options.model,
@@ -359,9 +361,9 @@ def _config(options, latest):
         **{kind: getattr(options, kind) or "" for kind in BLOCKS},
     )
     if options.resume_gen:
-        # The new run hears what the weights are used to hearing.
-        known = checkpoints.read_config(options.resume_gen)
-        config = dataclasses.replace(config, alignment=known.alignment, audio_offset_ms=known.audio_offset_ms)
+        config = training_config.windows_of(checkpoints.read_config(options.resume_gen), config)
+    if options.alignment:
+        config = dataclasses.replace(config, alignment=options.alignment)
     config = config.with_audio_offset(options.audio_offset_ms)
     if options.resume_sync:
         checkpoints.check_holds(options.resume_sync, "sync")

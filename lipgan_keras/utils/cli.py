@@ -44,7 +44,8 @@ class ArgumentParser(argparse.ArgumentParser):
     latest: tuple[str, ...] = ()
 
     def parse_known_args(self, *args, **kwargs):
-        ArgumentParser.latest = tuple(self._option_string_actions)
+        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        ArgumentParser.latest = tuple(flag for action in shown for flag in action.option_strings)
         return super().parse_known_args(*args, **kwargs)
 
     def __init__(self, **kwargs):

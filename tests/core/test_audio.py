@@ -88,6 +88,11 @@ def test_the_clock_says_which_moment_a_frame_hears():
     earlier = WindowClock.of(ModelConfig(alignment="released").with_audio_offset(-320))
     assert earlier == WindowClock("mel", "released", -320)
     assert earlier.windows(steps, 2.0, 2.04)[0, 0, 0, 0] == 160 - 26  # 25.6 steps earlier
+    # In training 8 frames earlier than in inference, at 25 a second: as a centred one with that offset.
+    training = WindowClock("mel", "released_training").windows(steps, frames / 25, (frames + 1) / 25)
+    np.testing.assert_array_equal(training[:, 0, 0, 0], np.floor(80 * (frames - 8) / 25 + 1e-6))
+    shifted = WindowClock("mel", offset_ms=-183.75).windows(steps, frames / 25, (frames + 1) / 25)
+    np.testing.assert_array_equal(training, shifted)
     with pytest.raises(ValueError, match="released"):
         WindowClock("mel", "center").centres(0, 1)
 

@@ -556,15 +556,17 @@ def test_resume_gen_and_disc_load_weights_only(prepared, train, unbroken, golden
     first = next(name for name in stored if name.startswith("generator/") and name.endswith("/kernel"))
     assert not np.array_equal(np.array(model.generator.get_weights()[0]), stored[first])
 
-    # A file of Keras 2.2.4 hears what it is used to hearing.
+    # A file of Keras 2.2.4 hears what it heard when it was trained.
     theirs = golden_checkpoint("mel_basic.full.h5")
     flags = ["--steps", 9, "--recipe", "unet", "--width", 1]
     model, config = prepared(tmp_path / "b", *flags, "--resume_gen", theirs)
     expected, _ = checkpoints.load_generator(theirs)
     for mine, other in zip(model.generator.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
-    assert (config.alignment, config.audio_offset_ms, config.step) == ("released", 0.0, 0)
-    _, config = prepared(tmp_path / "c", *flags, "--resume_gen", theirs, "--audio_offset_ms", -320)
+    assert (config.alignment, config.audio_offset_ms, config.step) == ("released_training", 0.0, 0)
+    _, config = prepared(
+        tmp_path / "c", *flags, "--resume_gen", theirs, "--alignment", "released", "--audio_offset_ms", -320
+    )
     assert (config.alignment, config.audio_offset_ms) == ("released", -320.0)
 
     with pytest.raises(
