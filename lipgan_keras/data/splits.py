@@ -365,6 +365,7 @@ def to_measure(
     training: dict | None,
     filelists: str | os.PathLike | None = None,
     val_fraction: float | None = None,
+    split: str | None = None,
 ) -> tuple[list[Clip], list[Clip], str]:
     """Which clips to measure a checkpoint with.
 
@@ -372,20 +373,26 @@ def to_measure(
         path: the checkpoint's.
         stored: the `Split` in it, as `Split.stored` makes it, or None.
         training: what else it says of its training, or None.
-        filelists: folder whose val.txt names the clips, whatever the checkpoint says.
+        filelists: folder whose <split>.txt names the clips, whatever the checkpoint says.
         val_fraction: share of the clips, likewise.
+        split: "all": all of them; another name: that of the list, or without lists of a folder above the clips, as LRW
+            has them; None: "val" with lists.
 
     Returns:
         Clips that were trained on, as far as is known; those to measure, of which there may be none; and, for people,
         which these are and why.
 
     Raises:
-        UserError: there is no `val.txt` in `filelists`, or it names none of the clips.
+        UserError: there is no such list in `filelists`, it names none of the clips, or there is no such folder.
     """
     kept = None if stored is None else Split.restored(stored, path).among(clips)
     told = training is not None and not {"seed", "val_fraction", "filelists"}.isdisjoint(training)
-    if filelists is not None:
-        train, chosen, why = _named_by(clips, Path(filelists))
+    if split == "all":
+        train, chosen, why = [], clips, "as --split all asks for"
+    elif filelists is not None:
+        train, chosen, why = _named_by(clips, Path(filelists), split or "val")
+    elif split is not None:
+        train, chosen, why = _below(clips, split)
     elif val_fraction is not None:
         train, chosen = split_clips(clips, val_fraction)
         why = f"those that --val_fraction {val_fraction:g} holds out"
@@ -405,12 +412,21 @@ def to_measure(
     return train, chosen, f"{count}, {why}{_seen(chosen, kept)}"
 
 
-def _named_by(clips, lists):
-    chosen = _listed(clips, lists / "val.txt")
+def _named_by(clips, lists, split):
+    chosen = _listed(clips, lists / f"{split}.txt")
     if chosen is None:
-        raise UserError(f"{lists}: has no val.txt, which is to name the clips to measure; leave --filelists away")
+        raise UserError(f"{lists}: has no {split}.txt, which is to name the clips to measure; leave --filelists away")
     train = _listed(clips, lists / "train.txt", needed=False) or []
-    return train, chosen, f"those that {lists / 'val.txt'} names"
+    return train, chosen, f"those that {lists / f'{split}.txt'} names"
+
+
+def _below(clips, split):
+    sides = {clip: split in clip.folder.parts[:-1] for clip in clips}
+    chosen = [clip for clip in clips if sides[clip]]
+    if not chosen:
+        raise UserError(f"--split {split}: no clip lies in a folder of that name; name a list with --filelists")
+    others = [clip for clip in clips if not sides[clip] and "train" in clip.folder.parts[:-1]]
+    return others, chosen, f"those in folders named {split}"
 
 
 def _known_to(kept, clips):

@@ -2,7 +2,9 @@
 
 from ..inference import models
 from ..utils import cli
-from .config import BASELINES, EvalConfig
+from .config import BASELINES, IDENTITIES, EvalConfig
+
+OF_CLIPS = ("filelists", "split", "identity", "baseline")  # flags of the second way alone
 
 
 def main() -> None:
@@ -46,6 +48,19 @@ def _add_results(results):
         metavar="DIR",
         help="folder with a val.txt, whose clips are measured (default: those that training held out, or all where it "
         "knew none)",
+    )
+    results.add_argument(
+        "--split",
+        type=cli.word,
+        metavar="NAME",
+        help="measure what <NAME>.txt in --filelists names, or without lists the clips in folders of that name, such "
+        "as LRW's test; all: every clip (default: val.txt of --filelists)",
+    )
+    results.add_argument(
+        "--identity",
+        choices=list(IDENTITIES),
+        help="the frame that the generator is shown beside the hidden one: the clip's first, a random one as in the "
+        "paper, or for each frame the one furthest away (default: first)",
     )
     results.add_argument(
         "--filelist",
@@ -105,22 +120,18 @@ def _add_out(out):
 def _check(parser, args):
     """Refuse flags that do not go together."""
     if args.generated or args.truth:
-        wrong = [
-            name
-            for name in ("checkpoint", "data_root", "filelists", "filelist", "baseline", "audio_offset_ms")
-            if getattr(args, name) is not None
-        ]
+        names = ("checkpoint", "data_root", "filelist", *OF_CLIPS, "audio_offset_ms")
+        wrong = [name for name in names if getattr(args, name) is not None]
         if wrong:
             parser.error(f"--{wrong[0]}: --generated and --truth say what is measured; leave one of the two away")
         if not (args.generated and args.truth):
             parser.error("--generated and --truth go together")
     elif not (args.checkpoint and args.data_root):
         parser.error("--generated and --truth are needed, or --checkpoint and --data_root")
-    elif args.filelist and (args.filelists or args.baseline):
-        parser.error(
-            f"--{'filelists' if args.filelists else 'baseline'}: --filelist says what is measured; leave one of the "
-            "two away"
-        )
+    elif args.filelist:
+        for name in OF_CLIPS:
+            if getattr(args, name):
+                parser.error(f"--{name}: --filelist says what is measured; leave one of the two away")
 
 
 def script() -> None:

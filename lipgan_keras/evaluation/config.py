@@ -3,10 +3,18 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from .jobs import IDENTITY_DISTANCE
+
 BASELINES = {
     "frozen": "the identity frame itself",
     "aligned": "the identity frame, moved so that eyes and nose lie on the true ones",
     "source": "the true frame",
+}
+# Of a generator on preprocessed clips, which never sees the mouth that it has to draw
+IDENTITIES = {
+    "first": f"the clip's first frame; what is measured comes at least {IDENTITY_DISTANCE} frames after it",
+    "random": "a random frame of the clip; all others are measured",
+    "far": "of each frame the one of the clip that is furthest away in time; all are measured",
 }
 PAGE = b'id="sheet"'  # is in every report
 # Names of measures that misled, and those that took their place; results.json and results.csv hold both.
@@ -31,6 +39,9 @@ class EvalConfig:
         data_root: folder or pack of preprocessed clips; with `filelist`, folder of videos.
         filelists: folder with a val.txt, whose clips are measured; None: those that training held out, or all where it
             knew none.
+        split: which clips are measured: those that <split>.txt in `filelists` names (None: val.txt), or without lists
+            those in folders of that name, as LRW has them; "all": whatever there is.
+        identity: of IDENTITIES; None: "first".
         filelist: Wav2Lip's list for evaluation, lines <clip of the audio> <clip of the face>.
         baseline: of BASELINES, in place of the generator's mouth.
         audio_offset_ms: shift of the audio windows; None: the checkpoint's.
@@ -50,6 +61,8 @@ class EvalConfig:
     checkpoint: str | None = None
     data_root: str | None = None
     filelists: str | None = None
+    split: str | None = None
+    identity: str | None = None
     filelist: str | None = None
     baseline: str | None = None
     audio_offset_ms: float | None = None

@@ -77,10 +77,12 @@ def held_out_jobs(options) -> tuple[list[Job], str]:
     lists = options.filelists or (None if stored else (state or {}).get("filelists"))
     broken = {}
     clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if stored or lists else None)
-    training, held_out, why = splits.to_measure(clips, options.checkpoint, stored, state, options.filelists)
+    training, held_out, why = splits.to_measure(
+        clips, options.checkpoint, stored, state, options.filelists, split=options.split
+    )
     say(f"{options.data_root}: measures {why}")
     if not held_out:
-        raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a val.txt")
+        raise UserError(f"{options.data_root}: no clip is held out; give --filelists with a val.txt, or --split all")
     root, others = Path(options.data_root), held_out if len(held_out) > 1 else held_out + training
     jobs = []
     for i, clip in enumerate(held_out):
@@ -92,7 +94,7 @@ def held_out_jobs(options) -> tuple[list[Job], str]:
         for folder, reason in broken.items():
             if not aside or clip_folder.name_of(folder, root) in stored["held_out"]:
                 jobs.append(Job(_name(folder, root), problem=reason))
-    listed = Path(lists or "", "val.txt")
+    listed = Path(lists or "", f"{options.split or 'val'}.txt")
     if lists and listed.is_file():
         there = {name for clip in held_out for name in pack.names_of(clip.folder)}
         for name in sorted(pack.read_list(listed)):

@@ -29,8 +29,8 @@ from .tally import Openings, VideoScores, add_lse
 class ClipGenerator:
     """A preprocessed clip whose mouths are made anew, from any sound.
 
-    The identity frame is the clip's first frame; `targets` are those that come at least IDENTITY_DISTANCE frames later,
-    so that the generator never sees the true mouth, nor one like it.
+    `identity` says which frame the generator is shown beside the hidden one. `targets` are the frames to measure: with
+    "first" those that come at least IDENTITY_DISTANCE frames later, so that it never sees a mouth like the true one.
 
     Args:
         clip: preprocessed.
@@ -39,7 +39,8 @@ class ClipGenerator:
             baseline takes its place.
         baseline: of `config.BASELINES`.
         other: a clip whose sound is a wrong one.
-        seed: of the music.
+        seed: of the music, and of a random identity frame.
+        identity: of `config.IDENTITIES`.
 
     Raises:
         UserError: the clip is too short, or one of its files cannot be read.
@@ -53,22 +54,20 @@ class ClipGenerator:
         baseline: str | None = None,
         other: Clip | None = None,
         seed: int = 0,
+        identity: str = "first",
     ):
         self.clip, self.config, self.generator, self.baseline, self.seed = clip, config, generator, baseline, seed
         if config.audio not in clip.front_ends:
             raise UserError(
                 f"{clip.folder}: has no sound for a generator that hears {config.audio}; preprocess it again"
             )
-        numbers = clip.frames[: clip.shown]
-        self.targets = np.flatnonzero(numbers >= numbers[0] + jobs.IDENTITY_DISTANCE) if len(numbers) else []
+        self.beside, self.targets = _identities(clip.frames[: clip.shown], identity, seed)
         if len(self.targets) < jobs.LEAST:
-            raise UserError(
-                f"{clip.folder}: has under {jobs.LEAST} frames that are {jobs.IDENTITY_DISTANCE} after its first; "
-                "use longer clips"
-            )
+            where = f" that are {jobs.IDENTITY_DISTANCE} after its first" if identity == "first" else ""
+            raise UserError(f"{clip.folder}: has under {jobs.LEAST} frames{where}; use longer clips")
         self.data = self.dataset(config)
         self.other = Dataset([other], config, 1, pairs=False, cache_bytes=1 << 26) if other else None
-        self.identity = self.data.image(0, 0)
+        self.identity = self.data.image(0, int(self.beside[0]))
 
     @functools.cached_property
     def music(self) -> np.ndarray:
@@ -90,16 +89,25 @@ class ClipGenerator:
         return np.stack([self.data.image(0, i) for i in indices])
 
     def poses(self, indices: np.ndarray) -> list[np.ndarray | None]:
-        """(2,3) matrices that lay eyes and nose of the identity frame on those of frames of the clip."""
-        return [cropping.pose(self.data.points(0, 0), self.data.points(0, i)) for i in indices]
+        """(2,3) matrices that lay eyes and nose of their identity frames on those of frames of the clip."""
+        return [cropping.pose(self.data.points(0, int(self.beside[i])), self.data.points(0, i)) for i in indices]
+
+    def identities(self, indices: np.ndarray) -> np.ndarray:
+        """(n,S,S,3) uint8: the identity frames of frames of the clip."""
+        return np.stack([self.data.image(0, int(i)) for i in self.beside[indices]])
 
     def aligned(self, indices: np.ndarray) -> np.ndarray:
-        """(n,S,S,3) uint8: the identity frame, moved as the head is in frames of the clip."""
-        return np.stack([moved(self.identity, pose) for pose in self.poses(indices)])
+        """(n,S,S,3) uint8: the identity frames, moved as the head is in frames of the clip."""
+        pairs = zip(self.identities(indices), self.poses(indices), strict=True)
+        return np.stack([moved(image, pose) for image, pose in pairs])
 
-    def generate(self, targets: np.ndarray, windows: np.ndarray) -> np.ndarray:
-        """(n,S,S,3) floats in 0..1: the images (n,S,S,3) uint8 with mouths that say the windows."""
-        inputs = np.stack([regions.assemble(self.identity, image)[0] for image in targets])
+    def generate(self, targets: np.ndarray, windows: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:
+        """(n,S,S,3) floats in 0..1: the images (n,S,S,3) uint8 with mouths that say the windows.
+
+        `indices` are those of the images, where the identity frame differs from one to another.
+        """
+        beside = [self.identity] * len(targets) if indices is None else self.identities(indices)
+        inputs = np.stack([regions.assemble(one, image)[0] for one, image in zip(beside, targets, strict=True)])
         return self.generator(inputs, windows)
 
     def say(self, indices: np.ndarray, windows: np.ndarray) -> np.ndarray:
@@ -109,8 +117,9 @@ class ClipGenerator:
         if self.baseline == "aligned":
             return self.aligned(indices)
         if self.baseline == "frozen":
-            return np.stack([self.identity] * len(indices))
-        return np.clip(np.rint(self.generate(self.truth(indices), windows) * 255), 0, 255).astype("uint8")
+            return self.identities(indices)
+        made = self.generate(self.truth(indices), windows, indices)
+        return np.clip(np.rint(made * 255), 0, 255).astype("uint8")
 
     def centres(self, indices: np.ndarray) -> np.ndarray:
         """(n,) the middles of the windows that frames of the clip hear, seconds."""
@@ -142,6 +151,20 @@ class ClipGenerator:
             for at in range(0, len(stretch), jobs.CHUNK):
                 overlap = min(at, OVERLAP)
                 yield stretch[at - overlap : at + jobs.CHUNK], overlap
+
+
+def _identities(numbers, kind, seed) -> tuple[np.ndarray, np.ndarray]:
+    """Of each frame, by its index, the identity frame's; and the frames to measure."""
+    count = len(numbers)
+    every = np.arange(count)
+    if kind == "far":
+        later = numbers - numbers[:1] < numbers[-1:] - numbers
+        return np.where(later, count - 1, 0), every
+    one = int(np.random.default_rng(seed).integers(count)) if kind == "random" and count else 0
+    measured = (
+        every[every != one] if kind == "random" else np.flatnonzero(numbers - numbers[:1] >= jobs.IDENTITY_DISTANCE)
+    )
+    return np.full(max(count, 1), one), measured
 
 
 def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:
@@ -203,7 +226,8 @@ def clip_generator(settings: Settings, job: Job) -> ClipGenerator:
         generator = loaded.generator(*named)
         config = generator.config
     other = Clip(job.other) if job.other else None
-    return ClipGenerator(Clip(job.clip), config, generator, settings.baseline, other, zlib.crc32(job.name.encode()))
+    seed = zlib.crc32(job.name.encode())
+    return ClipGenerator(Clip(job.clip), config, generator, settings.baseline, other, seed, settings.identity)
 
 
 def measure_clip(settings: Settings, job: Job, record: dict) -> None:

@@ -66,6 +66,7 @@ class Settings:
         sync_checkpoint: one with a discriminator of ours.
         syncnet, inception: files of weights.
         plugin: Python file that registers blocks of the generator.
+        identity: of `config.IDENTITIES`.
     """
 
     mode: str
@@ -78,6 +79,7 @@ class Settings:
     syncnet: str | None = None
     inception: str | None = None
     plugin: str | None = None
+    identity: str = "first"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..utils.errors import Incomplete, UserError
 from . import jobs as evaluation_jobs
 from . import kept as evaluation_kept
 from . import loaded, measure
-from .config import BASELINES, EARLIER, PAGE, EvalConfig
+from .config import BASELINES, EARLIER, IDENTITIES, PAGE, EvalConfig
 from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
 from .jobs import Job, Settings
 from .metrics import register
@@ -32,9 +32,6 @@ SYNCNET_HELP = (
 )
 IDENTITY = {
     "generated": "not known here: results.json says nothing of how the videos were made",
-    "checkpoint": (
-        f"the clip's first frame; what is measured comes at least {evaluation_jobs.IDENTITY_DISTANCE} frames after it"
-    ),
     "filelist": "each frame itself, unmasked, as in inference.py: its mouth says something else",
 }
 
@@ -97,7 +94,8 @@ def _measured(options) -> dict[str, str | None]:
     found = {name: os.path.abspath(path) for name, path in paths.items() if path}
     if options.mode == "checkpoint":  # named also where it is none: results of before do not say which it was
         found["filelists"] = options.filelists and os.path.abspath(options.filelists)
-    return found | ({"baseline": options.baseline} if options.baseline else {})
+    chosen = {name: getattr(options, name) for name in ("baseline", "split", "identity")}
+    return found | {name: value for name, value in chosen.items() if value}
 
 
 def _is_of_earlier_version(out):
@@ -130,13 +128,15 @@ def _title(options) -> str:
         name = path.parent.name
     return (
         name
-        + (f" {options.baseline}" if options.baseline else "")
+        + "".join(f" {part}" for part in (options.baseline, options.split, options.identity) if part)
         + (f" {Path(options.filelist).stem}" if options.filelist else "")
     )
 
 
 def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
     """What to measure; why not the rest; and what results.json says of the options."""
+    if options.identity not in (None, *IDENTITIES):
+        raise UserError(f"--identity {options.identity}: is none of {', '.join(IDENTITIES)}")
     judging = _judging(options)
     wanted, missing = _divided(options, mode, judging)
     chosen = tuple(name for name in wanted if name not in missing)
@@ -151,6 +151,7 @@ def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
         options.syncnet if LSE & set(chosen) else None,
         options.inception if "fid" in chosen else None,
         options.plugin and os.path.abspath(options.plugin),
+        options.identity or "first",
     )
     _check_files(used)
     return used, missing, _facts(options, used)
@@ -210,7 +211,7 @@ def _facts(options, used) -> dict:
     facts = {
         "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
         "of": _measured(options),
-        "identity": IDENTITY[used.mode] + baseline,
+        "identity": IDENTITY.get(used.mode, IDENTITIES[used.identity]) + baseline,
         "crops": "face.cropping.crop_box's, of the true face, 96x96 pixels, the same box in both videos",
         "metrics": list(used.metrics),
     }

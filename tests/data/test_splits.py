@@ -313,3 +313,26 @@ def test_what_is_measured(tmp_path):
     known, chosen, why = measured(clips, stored=None, training={"seed": 4, "val_fraction": 0.5})
     before = splits.permuted_split(clips, 0.5, 4)
     assert (known, chosen) == tuple(map(names, before)) and len(chosen) == 6 and "split of before" in why
+
+
+def test_another_split_is_measured(tmp_path):
+    """By its list, which needs no train.txt; by its folder, as LRW has it; or all there is."""
+    for word in ("BRING", "UNDER"):
+        for side in ("train", "test"):
+            bare_clip(tmp_path / "data", f"{word}/{side}/{word}_00018")
+    clips = find(tmp_path / "data")
+
+    def measured(lists, split):
+        known, chosen, why = splits.to_measure(clips, "log.h5", None, None, lists, split=split)
+        return names(known), names(chosen), why
+
+    (tmp_path / "test.txt").write_text("test/BRING_00018\n")
+    known, chosen, why = measured(tmp_path, "test")
+    assert (known, chosen) == (set(), {"test/BRING_00018"}) and "test.txt names" in why
+    train, test = ({f"{side}/{word}_00018" for word in ("BRING", "UNDER")} for side in ("train", "test"))
+    assert measured(None, "test")[:2] == (train, test)
+    assert measured(tmp_path, "all")[1] == measured(None, "all")[1] == train | test
+    with pytest.raises(UserError, match="has no val.txt"):
+        measured(tmp_path, None)
+    with pytest.raises(UserError, match="--split val: no clip lies in a folder of that name"):
+        measured(None, "val")

@@ -366,11 +366,11 @@ class Hearing:
         return np.stack([open_mouth(x) for x in np.clip(loud, 0, 1)]).astype("float32") / 255
 
 
-def measured(clips, tmp_path, monkeypatch, generator=None, baseline=None):
+def measured(clips, tmp_path, monkeypatch, generator=None, baseline=None, identity="first"):
     names = ("psnr", "lip_mae", "opening_correlation", "murmur", *sorted(evaluation_jobs.SENSITIVITY))
     monkeypatch.setattr(loaded, "generator", lambda *_: generator)
     monkeypatch.setattr(loaded, "generator_config", lambda *_: CONFIG)
-    settings = Settings("checkpoint", tmp_path / "out", names, "one.h5", baseline=baseline)
+    settings = Settings("checkpoint", tmp_path / "out", names, "one.h5", baseline=baseline, identity=identity)
     speaker = clips / "main" / "speaker"
     record = evaluation_measure.measure(settings, Job("one", clip=speaker / "0", other=speaker / "1"))
     assert record["status"] == "ok", record["reason"]
@@ -436,6 +436,25 @@ def test_the_network_never_sees_the_mouth_that_is_measured(clips, tmp_path, monk
     for face in seen:
         assert np.allclose(face[..., :3], first, atol=1e-6) and not face[:, 48:, :, 3:].any()
     assert record["frames"] == record["faces"] == 45 - evaluation_jobs.IDENTITY_DISTANCE
+
+
+@pytest.mark.parametrize("identity, frames", [("random", 44), ("far", 45)])
+def test_other_identity_frames(clips, tmp_path, monkeypatch, identity, frames):
+    """A random one, which alone is not measured; the furthest one, so that of a short clip no frame is left out."""
+    seen = []
+
+    class Looking(Copying):
+        def __call__(self, face, window):
+            seen.append(np.rint(255 * face[..., :3]).astype(np.uint8))
+            return face[..., :3]
+
+    record = measured(clips, tmp_path, monkeypatch, Looking(), identity=identity)
+    assert record["frames"] == frames
+    first, last = (cv2.imread(str(clips / "main" / "speaker" / "0" / f"{n}.jpg")).tobytes() for n in (0, 44))
+    shown = {image.tobytes() for image in np.concatenate(seen)}
+    assert shown == {first, last} if identity == "far" else len(shown) == 1 and first not in shown
+    frozen = measured(clips, tmp_path, monkeypatch, baseline="frozen", identity=identity)
+    assert frozen["values"]["lip_mae"] == record["values"]["lip_mae"]
 
 
 @pytest.mark.slow
@@ -512,7 +531,7 @@ def test_another_clips_sound_is_not_a_copy_of_its_own(clips, checkpoint, tmp_pat
     (tmp_path / "lists" / "val.txt").write_text("speaker/0\nspeaker/0_mirrored\nspeaker/nowhere\nspeaker/nowhere\n")
 
     class Flags:
-        data_root, filelists = str(clips), None
+        data_root, filelists, split = str(clips), None, None
 
     Flags.checkpoint = str(checkpoint)
     (one, mirrored, nowhere), _ = find.held_out_jobs(Flags)
