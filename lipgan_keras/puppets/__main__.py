@@ -78,7 +78,7 @@ def _parser() -> ArgumentParser:
         "--clear",
         action="store_true",
         help="as --varied, but with smiles, thinner and paler lips, better cameras, and teeth and tongues that differ "
-        "less; with --face_model all smile with their teeth while they speak",
+        "less; with --face_model all smile while they speak, two thirds of them with their teeth",
     )
     parser.add_argument(
         "--crops",

@@ -44,6 +44,7 @@ from .utterance import Speech, draw_utterance, plain_utterance
 _VERSION = 2  # of the clips; others are made anew
 _CLEAR = "clear 3"  # the way in which clear ones are drawn
 _HEADS = "heads 2"  # the way in which those of a face model are made
+_SMILES = "smiles 2"  # the way in which they smile
 _GRINS = 0.7  # share of the clear ones' crops that have images with a grin, one for each
 _EVERY = 3  # frames
 
@@ -220,6 +221,7 @@ class _Job:
     seed: list[int]
     varied: bool
     clear: bool
+    grins: bool
     img_size: int | None  # of crops; None: a video
     note: str
 
@@ -235,7 +237,7 @@ def _make_clip(job: _Job) -> Path:
         made_up = job.varied and job.img_size is not None
         take = HeadTake(job.puppet, sound, rng, job.varied, face.FRAME_SIZE, made_up, smiles=job.clear)
     else:
-        grins = job.clear and job.img_size is not None
+        grins = job.grins and job.clear and job.img_size is not None
         take = _Take(
             job.puppet, sound.wave, sound.opening, sound.width, rng, varied=job.varied, clear=job.clear, grins=grins
         )
@@ -284,7 +286,10 @@ class ClipOptions:
         img_size: of the crops, pixels.
         clear: as `varied`, but many smile, lips are paler, most of them thinner, the cameras are better, and teeth and
             tongues differ less. What an identity frame with the lips shut does not tell, a generator gives as its
-            median; here there is less of that. Those of a face model all smile with their teeth while they speak.
+            median; here there is less of that. Those of a face model all smile while they speak, two thirds of them
+            with their teeth.
+        grins: whether `clear` ones of warped photos have images with a grin. A generator learns from these to hide the
+            teeth of an identity frame.
     """
 
     seed: int = 0
@@ -298,6 +303,7 @@ class ClipOptions:
     crops: bool = False
     img_size: int = 96
     clear: bool = False
+    grins: bool = True
 
 
 def make_clips(out: str | os.PathLike, clips: int, num_workers: int = 1, **options) -> list[Path]:
@@ -370,10 +376,13 @@ def _job(out, looks, clip, options) -> _Job:
     settings = [_VERSION, options.seed, clip, options.seconds, known, _CLEAR if options.clear else varied]
     settings += [hashlib.sha256("\n".join(options.texts).encode()).hexdigest()] if options.texts else []
     settings += [_HEADS, Path(options.face_model).stem] if options.face_model else []
+    settings += [_SMILES] if options.face_model and options.clear else []
+    settings += [] if options.grins else ["no grins"]
     note = json.dumps([*settings, options.img_size, "steady"] if options.crops else settings)
     size = options.img_size if options.crops else None
-    texts = list(options.texts)
-    return _Job(path, look, options.seconds, speech, texts, [options.seed, clip], varied, options.clear, size, note)
+    texts, seed = list(options.texts), [options.seed, clip]
+    kinds = varied, options.clear, options.grins
+    return _Job(path, look, options.seconds, speech, texts, seed, *kinds, size, note)
 
 
 def _is_made(path, note, crops):

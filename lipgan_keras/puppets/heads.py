@@ -22,6 +22,7 @@ from .utterance import Utterance
 _JAW, _DRAWN = 0.62, 0.8
 # Of a smile, at rest: between these limits each. The upper teeth show, the lower ones hardly.
 _SMILE = {"smile": (0.6, 1.0), "upper_up": (0.45, 0.95), "lower_down": (0.25, 0.55), "jaw": (0.0, 0.12)}
+_SHUT = 1 / 3  # share of the smiles whose lips are shut, but where speech parts them
 _WIDE_OPEN = 0.11  # of the face's width: an opening of 1
 
 
@@ -98,7 +99,7 @@ class HeadTake:
         varied: move the head more.
         size: of the frames, pixels.
         made_up: make a person up; of crops alone.
-        smiles: it speaks with a smile that shows its teeth.
+        smiles: it speaks with a smile, that shows its teeth or not.
     """
 
     fps = FPS
@@ -119,6 +120,8 @@ class HeadTake:
         curves = {name: curve * np.float32(amount.get(name, 1.0)) for name, curve in sound.controls.items()}
         smile = {name: float(rng.uniform(*limits)) for name, limits in _SMILE.items()} if smiles else {}
         if smiles:
+            if rng.spawn(1)[0].random() < _SHUT:
+                smile = {name: value if name == "smile" else 0.0 for name, value in smile.items()}
             curves |= _smiling(curves, smile)
         self.controls = [dict(zip(curves, map(float, row), strict=True)) for row in zip(*curves.values(), strict=True)]
         frames = len(self.controls)

@@ -370,8 +370,10 @@ def test_a_folder_of_heads(look, tmp_path, monkeypatch):
 
 
 def test_a_head_smiles_with_its_teeth_and_its_lips_still_meet(look):
-    def truth(smiles):
-        take = heads.HeadTake(look, said(M_AA_PAUSE), np.random.default_rng(2), False, 128, False, smiles)
+    """Or with its lips shut, which only speech parts."""
+
+    def truth(smiles, seed=2):
+        take = heads.HeadTake(look, said(M_AA_PAUSE), np.random.default_rng(seed), False, 128, False, smiles)
         truth = take.truth()
         return take, {"teeth": np.unpackbits(truth["teeth"], axis=-1).sum((1, 2)), "aperture": truth["aperture"]}
 
@@ -382,6 +384,13 @@ def test_a_head_smiles_with_its_teeth_and_its_lips_still_meet(look):
     assert smiling["aperture"][m].max() == 0 and not smiling["teeth"][m].any()
     assert smiling["aperture"][12] >= plain["aperture"][12] - 1e-6  # aa
     assert all(0.4 < controls["smile"] <= 1 for controls in take.controls)
+    shut = next(seed for seed in range(20) if not truth(True, seed)[0].numbers["smile"]["upper_up"])
+    toothy = smiling
+    take, smiling = truth(True, shut)
+    assert all(0.4 < controls["smile"] <= 1 for controls in take.controls)
+    assert smiling["aperture"][rest] < 0.7 * toothy["aperture"][rest]
+    assert smiling["teeth"][rest] < 0.7 * toothy["teeth"][rest]
+    assert smiling["aperture"][12] >= plain["aperture"][12] - 1e-6
 
 
 @pytest.fixture(scope="module")
