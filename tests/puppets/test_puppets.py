@@ -337,7 +337,7 @@ def test_clear_puppets_grin_where_nobody_hears_it(tmp_path):
         wider.append(width / rest_width)
         brighter.append(light / rest_light)
     assert min(wider) > 1.02 and np.median(brighter) > 1.02
-    (first, *_), name = grinning, grinning[0].folder.name
+    name = grinning[0].folder.name
     options = {"seed": 1, "seconds": 1.6, "crops": True, "clear": True, "photos": photos, "grins": False}
     without = puppets_clips.make_clips(tmp_path, int(name), **options)[-1]  # made anew
     assert len(Clip(without).frames) == 40
