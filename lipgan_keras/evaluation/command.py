@@ -2,7 +2,8 @@
 
 from ..inference import models
 from ..utils import cli
-from .config import BASELINES, IDENTITIES, EvalConfig
+from .config import BASELINES, IDENTITIES, ORDERS, EvalConfig
+from .protocols import PROTOCOLS
 
 OF_CLIPS = ("filelists", "split", "identity", "baseline")  # flags of the second way alone
 
@@ -70,6 +71,18 @@ def _add_results(results):
         "without .mp4",
     )
     results.add_argument(
+        "--order",
+        choices=ORDERS,
+        default=ORDERS[0],
+        help="of the columns of --filelist: Wav2Lip's lists have the sound first, ReSyncED's the face",
+    )
+    results.add_argument(
+        "--protocol",
+        choices=list(PROTOCOLS),
+        help="measure as a paper did: table 5 of LipGAN, table 1 of Wav2Lip, or its ReSyncED; fixes other flags, and "
+        "says which",
+    )
+    results.add_argument(
         "--baseline",
         choices=list(BASELINES),
         help="in place of the generator's mouth: the identity frame, the same moved with the head, or the true frame",
@@ -92,6 +105,11 @@ def _add_how(how):
         type=cli.existing,
         metavar="WEIGHTS",
         help="for LSE-D and LSE-C, of python -m lipgan_keras.syncnet convert",
+    )
+    how.add_argument(
+        "--whole_frames",
+        action="store_true",
+        help="SyncNet sees whole frames of videos, squeezed, and not what its pipeline cuts around the face",
     )
     how.add_argument(
         "--inception", type=cli.existing, metavar="WEIGHTS", help="for the FID: Keras's InceptionV3 without its top"

@@ -16,6 +16,7 @@ IDENTITIES = {
     "random": "a random frame of the clip; all others are measured",
     "far": "of each frame the one of the clip that is furthest away in time; all are measured",
 }
+ORDERS = ("sound_face", "face_sound")  # of a list's two columns
 PAGE = b'id="sheet"'  # is in every report
 # Names of measures that misled, and those that took their place; results.json and results.csv hold both.
 EARLIER = {"sync_accuracy": "sync_preference"}
@@ -43,6 +44,9 @@ class EvalConfig:
             those in folders of that name, as LRW has them; "all": whatever there is.
         identity: of IDENTITIES; None: "first".
         filelist: Wav2Lip's list for evaluation, lines <clip of the audio> <clip of the face>.
+        order: of `filelist`'s columns, of ORDERS.
+        whole_frames: SyncNet sees whole frames of videos, and not what its own pipeline cuts around the face.
+        protocol: of `protocols.PROTOCOLS`, which fixes some of these; None: none.
         baseline: of BASELINES, in place of the generator's mouth.
         audio_offset_ms: shift of the audio windows; None: the checkpoint's.
         max_videos: measure so many of them, evenly spread; None: all.
@@ -64,6 +68,9 @@ class EvalConfig:
     split: str | None = None
     identity: str | None = None
     filelist: str | None = None
+    order: str = ORDERS[0]
+    whole_frames: bool = False
+    protocol: str | None = None
     baseline: str | None = None
     audio_offset_ms: float | None = None
     max_videos: int | None = None

@@ -13,6 +13,7 @@ from ..utils import errors, tables
 from ..utils.errors import UserError
 from ..utils.terminal import say
 from . import kept
+from .config import ORDERS
 from .jobs import Job
 
 
@@ -138,6 +139,7 @@ def dubbed_jobs(options, out) -> list[Job]:
         raise UserError(f"{options.filelist}: is empty; its lines are to be <clip of the sound> <clip of the face>")
     jobs = []
     for number, line in enumerate(lines, 1):
+        line = line if options.order == ORDERS[0] else line[::-1]
         if len(line) != 2:
             raise UserError(
                 f"{options.filelist}: line {number} has {len(line)} words; it is to be <clip of the sound> <clip "

@@ -202,7 +202,8 @@ def _notes(settings, speaker, tally) -> list[str]:
         notes.append(f"the checkpoint was trained on {speaker.config.crop} crops, and these are {clip.crop}")
     if clip.landmarks is None:
         notes.append("has no landmarks: the lips are taken to be where they are on average")
-    missing = int(np.ptp(clip.frames[speaker.targets])) + 1 - len(speaker.targets)
+    numbers, (first, last) = clip.frames[: clip.shown], clip.frames[speaker.targets[[0, -1]]]
+    missing = int(last - first) + 1 - int(np.sum((numbers >= first) & (numbers <= last)))
     if missing:
         notes.append(f"no crop of {missing} of {missing + len(speaker.targets)} true frames")
     unheard = [] if clip.has_sound else ["LSE"] * bool(settings.syncnet) + ["murmur"] * ("murmur" in settings.metrics)

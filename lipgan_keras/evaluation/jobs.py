@@ -67,6 +67,7 @@ class Settings:
         syncnet, inception: files of weights.
         plugin: Python file that registers blocks of the generator.
         identity: of `config.IDENTITIES`.
+        whole_frames: SyncNet sees whole frames of videos.
     """
 
     mode: str
@@ -80,6 +81,7 @@ class Settings:
     inception: str | None = None
     plugin: str | None = None
     identity: str = "first"
+    whole_frames: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

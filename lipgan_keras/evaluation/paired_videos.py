@@ -75,7 +75,7 @@ def measure_pair(settings: Settings, job: Job, record: dict) -> None:
         record["notes"].append(f"no face in {record['frames'] - record['faces']} of {record['frames']} true frames")
     tally.finish(job)
     if info.has_audio:
-        add_lse(settings, record, job.generated, crop=True)
+        add_lse(settings, record, job.generated, crop=not settings.whole_frames)
     elif settings.syncnet or tally.listener:
         record["notes"].append("the result has no sound, so that its sync is not measured")
 

@@ -19,8 +19,8 @@ from ..utils import files, kinds, processes, terminal
 from ..utils.errors import Incomplete, UserError
 from . import jobs as evaluation_jobs
 from . import kept as evaluation_kept
-from . import loaded, measure
-from .config import BASELINES, EARLIER, IDENTITIES, PAGE, EvalConfig
+from . import loaded, measure, protocols
+from .config import BASELINES, EARLIER, IDENTITIES, ORDERS, PAGE, EvalConfig
 from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
 from .jobs import Job, Settings
 from .metrics import register
@@ -47,7 +47,7 @@ def evaluate(options: EvalConfig) -> dict:
         Incomplete: when all else is done and written, videos that could not be measured.
         UserError: a flag or file that cannot be used, or not one video that could be measured.
     """
-    options = kinds.checked(options)
+    options = protocols.completed(kinds.checked(options))
     mode = options.mode
     if options.plugin:
         from .. import blocks
@@ -95,6 +95,7 @@ def _measured(options) -> dict[str, str | None]:
     if options.mode == "checkpoint":  # named also where it is none: results of before do not say which it was
         found["filelists"] = options.filelists and os.path.abspath(options.filelists)
     chosen = {name: getattr(options, name) for name in ("baseline", "split", "identity")}
+    chosen["order"] = options.order if options.order != ORDERS[0] else None
     return found | {name: value for name, value in chosen.items() if value}
 
 
@@ -135,8 +136,9 @@ def _title(options) -> str:
 
 def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
     """What to measure; why not the rest; and what results.json says of the options."""
-    if options.identity not in (None, *IDENTITIES):
-        raise UserError(f"--identity {options.identity}: is none of {', '.join(IDENTITIES)}")
+    for name, known in (("identity", (None, *IDENTITIES)), ("order", ORDERS)):
+        if getattr(options, name) not in known:
+            raise UserError(f"--{name} {getattr(options, name)}: is none of {', '.join(filter(None, known))}")
     judging = _judging(options)
     wanted, missing = _divided(options, mode, judging)
     chosen = tuple(name for name in wanted if name not in missing)
@@ -152,6 +154,7 @@ def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
         options.inception if "fid" in chosen else None,
         options.plugin and os.path.abspath(options.plugin),
         options.identity or "first",
+        options.whole_frames,
     )
     _check_files(used)
     return used, missing, _facts(options, used)
@@ -220,7 +223,12 @@ def _facts(options, used) -> dict:
     if used.syncnet:
         squeezed = used.mode == "checkpoint"
         cut = "the preprocessed crop, squeezed" if squeezed else "cut around the face as SyncNet's pipeline does"
+        cut = "whole frames, squeezed" if used.whole_frames and not squeezed else cut
         facts["syncnet"] = f"{used.syncnet}; it sees {cut}"
+    if options.protocol:
+        chosen = protocols.PROTOCOLS[options.protocol]
+        facts["protocol"] = {"name": options.protocol, "fixed": chosen.fixed, "not stated": chosen.open}
+        terminal.say(f"{options.protocol}: {chosen.fixed}", f"not stated in the paper: {chosen.open}")
     if used.inception:
         facts["fid"] = f"{used.inception}; of one crop in {evaluation_jobs.FID_EVERY} frames"
     return facts

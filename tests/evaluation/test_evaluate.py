@@ -449,12 +449,29 @@ def test_other_identity_frames(clips, tmp_path, monkeypatch, identity, frames):
             return face[..., :3]
 
     record = measured(clips, tmp_path, monkeypatch, Looking(), identity=identity)
-    assert record["frames"] == frames
+    assert record["frames"] == frames and not record["notes"]
     first, last = (cv2.imread(str(clips / "main" / "speaker" / "0" / f"{n}.jpg")).tobytes() for n in (0, 44))
     shown = {image.tobytes() for image in np.concatenate(seen)}
     assert shown == {first, last} if identity == "far" else len(shown) == 1 and first not in shown
     frozen = measured(clips, tmp_path, monkeypatch, baseline="frozen", identity=identity)
     assert frozen["values"]["lip_mae"] == record["values"]["lip_mae"]
+
+
+def test_the_protocol_of_a_paper(quick, clips, checkpoint, tmp_path):
+    """It fixes flags, says which, and refuses others."""
+    (tmp_path / "lrw" / "BRING").mkdir(parents=True)
+    (clips / "main" / "speaker").rename(tmp_path / "lrw" / "BRING" / "test")
+    flags = ["--checkpoint", checkpoint, "--data_root", tmp_path / "lrw", "--protocol", "lipgan-lrw"]
+    done = quick(*flags)
+    assert done.returncode == 0, done.stderr
+    assert "lipgan-lrw: table 5 of LipGAN" in done.stdout and "not stated in the paper: how faces" in done.stdout
+    results, found = results_of(tmp_path / "out")
+    assert set(found) == {"BRING/test/0", "BRING/test/1"} and {one["frames"] for one in found.values()} == {44}
+    assert {"psnr", "ssim"} <= set(results["summary"]) and "protocol" in results["settings"]
+    done = quick(*flags, "--identity", "far")
+    assert_one_line(done, "--identity far: --protocol lipgan-lrw has random")
+    done = quick(*flags[:-1], "wav2lip")
+    assert_one_line(done, "--protocol wav2lip: measures a filelist")
 
 
 @pytest.mark.slow
@@ -622,6 +639,14 @@ def test_a_list_of_sounds_and_faces(quick, checkpoint, tmp_path, monkeypatch):
     assert all(one["values"][name] is not None for name in ("spurious_motion", "sharpness_ratio", "sync_accuracy"))
     quick(*flags)
     assert made[3:] == [("3", "1")]  # the others are kept
+    # ReSyncED's lists have the face first, and SyncNet is to see whole frames.
+    (tmp_path / "list.txt").write_text("a/1 b/2\n")
+    shutil.rmtree(tmp_path / "out")
+    done = quick(*flags[:6], "--protocol", "resynced")
+    results, found = results_of(tmp_path / "out")
+    assert made[4:] == [("1", "2")] and set(found) == {"00001_a-1_b-2"}
+    assert set(results["missing"]) == {"lse_d", "lse_c", "fid"} and "resynced: ReSyncED" in done.stdout
+    assert "not stated in the paper: as in table 1" in done.stdout
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
@@ -652,7 +677,7 @@ def test_bad_flags(quick, tmp_path, monkeypatch, flags, words):
 
 def test_lists_that_are_none(checkpoint, tmp_path):
     class Flags:
-        data_root, filelist = str(tmp_path), str(tmp_path / "list.txt")
+        data_root, filelist, order = str(tmp_path), str(tmp_path / "list.txt"), "sound_face"
 
     for text, words in (("", "is empty"), ("a b\n\nonly\n", "line 2 has 1 words")):
         (tmp_path / "list.txt").write_text(text)
