@@ -421,12 +421,10 @@ def _named_by(clips, lists, split):
 
 
 def _below(clips, split):
-    sides = {clip: split in clip.folder.parts[:-1] for clip in clips}
-    chosen = [clip for clip in clips if sides[clip]]
+    train, chosen = ([clip for clip in clips if clip.name.startswith(f"{side}/")] for side in ("train", split))
     if not chosen:
         raise UserError(f"--split {split}: no clip lies in a folder of that name; name a list with --filelists")
-    others = [clip for clip in clips if not sides[clip] and "train" in clip.folder.parts[:-1]]
-    return others, chosen, f"those in folders named {split}"
+    return train, chosen, f"those in folders named {split}"
 
 
 def _known_to(kept, clips):

@@ -43,6 +43,17 @@ def _add_results(results):
         metavar="DIR",
         help="folder or pack of preprocessed clips; with --filelist, folder of videos",
     )
+    _add_which(results)
+    results.add_argument(
+        "--audio_offset_ms",
+        type=cli.limited("audio_offset_ms"),
+        help="shift of the audio windows (default: the checkpoint's)",
+    )
+    results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
+    cli.add_plugin_flag(results)
+
+
+def _add_which(results):
     results.add_argument(
         "--filelists",
         type=cli.existing,
@@ -87,13 +98,6 @@ def _add_results(results):
         choices=list(BASELINES),
         help="in place of the generator's mouth: the identity frame, the same moved with the head, or the true frame",
     )
-    results.add_argument(
-        "--audio_offset_ms",
-        type=cli.limited("audio_offset_ms"),
-        help="shift of the audio windows (default: the checkpoint's)",
-    )
-    results.add_argument("--max_videos", type=cli.integer(1), metavar="N", help="measure N of them, evenly spread")
-    cli.add_plugin_flag(results)
 
 
 def _add_how(how):

@@ -75,7 +75,7 @@ def held_out_jobs(options) -> tuple[list[Job], str]:
 
     config = models.read_config(options.checkpoint)
     stored, state = models.read_split(options.checkpoint), models.read_training(options.checkpoint)
-    lists = options.filelists or (None if stored else (state or {}).get("filelists"))
+    lists = options.filelists or (None if stored or options.split else (state or {}).get("filelists"))
     broken = {}
     clips = clip_folder.find_clips(options.data_root, config.audio, broken=broken if stored or lists else None)
     training, held_out, why = splits.to_measure(

@@ -160,11 +160,10 @@ def _identities(numbers, kind, seed) -> tuple[np.ndarray, np.ndarray]:
     if kind == "far":
         later = numbers - numbers[:1] < numbers[-1:] - numbers
         return np.where(later, count - 1, 0), every
-    one = int(np.random.default_rng(seed).integers(count)) if kind == "random" and count else 0
-    measured = (
-        every[every != one] if kind == "random" else np.flatnonzero(numbers - numbers[:1] >= jobs.IDENTITY_DISTANCE)
-    )
-    return np.full(max(count, 1), one), measured
+    if kind == "random" and count:
+        one = int(np.random.default_rng(seed).integers(count))
+        return np.full(count, one), every[every != one]
+    return np.zeros(count, int), np.flatnonzero(numbers - numbers[:1] >= jobs.IDENTITY_DISTANCE)
 
 
 def shifted(numbers: np.ndarray, indices: np.ndarray, shift: int) -> np.ndarray:

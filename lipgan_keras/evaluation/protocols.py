@@ -6,7 +6,7 @@ from typing import Any
 from ..utils.errors import UserError
 from .config import EvalConfig
 
-LSE = ("lse_d", "lse_c")
+OF_TABLE_1 = {"whole_frames": True, "metrics": ("lse_d", "lse_c", "fid")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +36,14 @@ PROTOCOLS = {
     ),
     "wav2lip": Protocol(
         "filelist",
-        {"order": "sound_face", "whole_frames": True, "metrics": (*LSE, "fid")},
+        OF_TABLE_1 | {"order": "sound_face"},
         "table 1 of Wav2Lip (arXiv 2008.10010): LSE-D, LSE-C and FID of one clip's sound on another's face, by its "
         "lists; SyncNet sees whole frames, resized to 224x224",
         "which images the FID compares. Here: one face crop in 5 frames, of results and of the videos behind them",
     ),
     "resynced": Protocol(
         "filelist",
-        {"order": "face_sound", "whole_frames": True, "metrics": (*LSE, "fid")},
+        OF_TABLE_1 | {"order": "face_sound"},
         "ReSyncED (arXiv 2008.10010): lines <video> <audio>, the other way round than in the test lists; LSE-D, LSE-C "
         "and FID as in table 1",
         "as in table 1",
@@ -68,6 +68,7 @@ def completed(options: EvalConfig) -> EvalConfig:
     default = EvalConfig()
     for name, value in protocol.fixes.items():
         given = getattr(options, name)
+        given = tuple(given) if isinstance(given, list) else given  # of --metrics
         if given not in (getattr(default, name), value):
             raise UserError(f"--{name} {given}: --protocol {options.protocol} has {value}; leave one of the two away")
     return dataclasses.replace(options, **protocol.fixes)

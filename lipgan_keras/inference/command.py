@@ -32,7 +32,7 @@ def main_original() -> None:
 
 def _run(name):
     parser = cli.ArgumentParser(description="Make a face say a sound: picture or video and speech in, MP4 out.")
-    _add_files(parser)
+    _add_files(parser, name)
     _add_face(parser.add_argument_group("the face"))
     _add_part(parser.add_argument_group("which part"))
     _add_result(parser.add_argument_group("the result"))
@@ -83,7 +83,7 @@ def _check(parser, args):
         parser.error("--face and --audio are needed, or --batch")
 
 
-def _add_files(parser):
+def _add_files(parser, name):
     parser.add_argument(
         "--checkpoint_path",
         type=lambda text: cli.existing(original_flags.checkpoint(text)),
@@ -91,7 +91,8 @@ def _add_files(parser):
     )
     parser.add_argument("--face", type=cli.existing, help="picture or video of the face")
     parser.add_argument("--audio", type=cli.existing, help="sound file, or video with the sound to say")
-    parser.add_argument("--outfile", type=cli.path, help="MP4 to write (default: <results_dir>/<face>_<audio>.mp4)")
+    default = name.format(face="<face>", audio="<audio>")
+    parser.add_argument("--outfile", type=cli.path, help=f"MP4 to write (default: <results_dir>/{default})")
     parser.add_argument(
         "--results_dir", type=cli.path, default="results/", help="folder for the results where --outfile is not given"
     )

@@ -120,7 +120,7 @@ class HeadTake:
         curves = {name: curve * np.float32(amount.get(name, 1.0)) for name, curve in sound.controls.items()}
         smile = {name: float(rng.uniform(*limits)) for name, limits in _SMILE.items()} if smiles else {}
         if smiles:
-            if rng.spawn(1)[0].random() < _SHUT:
+            if rng.spawn(1)[0].random() < _SHUT:  # a child's draw: the head moves as it would with the other smile
                 smile = {name: value if name == "smile" else 0.0 for name, value in smile.items()}
             curves |= _smiling(curves, smile)
         self.controls = [dict(zip(curves, map(float, row), strict=True)) for row in zip(*curves.values(), strict=True)]

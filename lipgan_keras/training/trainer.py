@@ -344,12 +344,8 @@ def _config(options, latest):
     if latest:
         config = checkpoints.read_config(latest)
         for name in ("alignment", "audio_offset_ms"):
-            mine, theirs = getattr(options, name), getattr(config, name)
-            if mine not in (None, theirs):
-                raise UserError(
-                    f"{latest}: belongs to a run with --{name} {theirs}, not {mine}; give the same command, or another "
-                    "--logdir"
-                )
+            if getattr(options, name) is not None:
+                _check_same(latest, name, getattr(config, name), getattr(options, name))
         return config
     config = ModelConfig(
         options.model,
@@ -430,13 +426,17 @@ def _resumable(latest, options):
         recipe["augment"] = list(recipe["augment"])
         state = training_config.LATER | {k: recipe[k] for k in recipe if k in training_config.PARTS} | state
     for name in training_config.FIXED + training_config.PARTS:
-        theirs, ours = state.get(name), getattr(options, name)
-        if theirs != ours:
-            raise UserError(
-                f"{latest}: belongs to a run with --{name} {_words(theirs)}, not {_words(ours)}; "
-                "give the same command, or another --logdir"
-            )
+        _check_same(latest, name, state.get(name), getattr(options, name))
     return state
+
+
+def _check_same(latest, name, theirs, ours):
+    """A run goes on with no other value of a flag."""
+    if theirs != ours:
+        raise UserError(
+            f"{latest}: belongs to a run with --{name} {_words(theirs)}, not {_words(ours)}; "
+            "give the same command, or another --logdir"
+        )
 
 
 def _words(value):

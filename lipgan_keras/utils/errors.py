@@ -3,6 +3,10 @@
 import errno
 import os
 
+# Of the errors of Keras's backends, of C++ libraries, of OpenCV and of OpenVINO
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "bad_alloc", "Insufficient memory")
+NO_MEMORY += ("Failed to allocate",)
+
 
 class UserError(ValueError):
     """Bad input. Its message is the one line that the user reads: the file, what is wrong, what to do."""
@@ -20,10 +24,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left: Python's, OpenCV's, OpenVINO's or a Keras backend's."""
     if isinstance(error, UserError):
         return False
-    texts = "RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "bad_alloc", "Insufficient memory"
-    texts += ("Failed to allocate",)
-    found = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    return found or any(text in f"{type(error).__name__} {error}" for text in texts)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(text in f"{type(error).__name__} {error}" for text in NO_MEMORY)
 
 
 def describe(error: Exception, name: str | os.PathLike) -> str:

@@ -319,8 +319,8 @@ def test_another_split_is_measured(tmp_path):
     """By its list, which needs no train.txt; by its folder, as LRW has it; or all there is."""
     for word in ("BRING", "UNDER"):
         for side in ("train", "test"):
-            bare_clip(tmp_path / "data", f"{word}/{side}/{word}_00018")
-    clips = find(tmp_path / "data")
+            bare_clip(tmp_path / "test", f"{word}/{side}/{word}_00018")
+    clips = find(tmp_path / "test")  # no folder above the data counts
 
     def measured(lists, split):
         known, chosen, why = splits.to_measure(clips, "log.h5", None, None, lists, split=split)

@@ -468,6 +468,7 @@ def test_the_protocol_of_a_paper(quick, clips, checkpoint, tmp_path):
     results, found = results_of(tmp_path / "out")
     assert set(found) == {"BRING/test/0", "BRING/test/1"} and {one["frames"] for one in found.values()} == {44}
     assert {"psnr", "ssim"} <= set(results["summary"]) and "protocol" in results["settings"]
+    assert quick(*flags, "--metrics", "psnr", "ssim", "lmd").returncode == 0  # what it fixes, said in full
     done = quick(*flags, "--identity", "far")
     assert_one_line(done, "--identity far: --protocol lipgan-lrw has random")
     done = quick(*flags[:-1], "wav2lip")
