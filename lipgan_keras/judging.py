@@ -1,6 +1,6 @@
-"""`python -m lipgan_keras.judging`: see `evaluation.mean_opinion`."""
+"""`python -m lipgan_keras.judging`: see `evaluation.judging`."""
 
-from .evaluation.mean_opinion import main
+from .evaluation.judging import main
 from .utils.cli import run
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple] = {
     "-m lipgan_keras.sync_accuracy": ("lipgan_keras.evaluation.sync_accuracy", "main"),
     "-m lipgan_keras.syncnet": ("lipgan_keras.evaluation.syncnet", "main"),
     "-m lipgan_keras.report": ("lipgan_keras.evaluation.report", "main"),
-    "-m lipgan_keras.judging": ("lipgan_keras.evaluation.mean_opinion", "main"),
+    "-m lipgan_keras.judging": ("lipgan_keras.evaluation.judging", "main"),
 }
 
 

@@ -5,10 +5,12 @@ const ASKED = {
   sync: "Sync: do the lips move with the sound?",
   quality: "Quality: is the picture clean and real?",
   overall: "Overall: does it convince?",
+  better: "Better: which of the two would you rather show?",
 };
 const ALONE = !document.getElementById("report").childElementCount; // no results on this page
 const SIDES = ["left", "right"];
-const STEPS = SIDES.flatMap((side) => SHEET.questions.map((question) => ({ side, question })));
+const CHOICE = { side: null, question: "better" }; // between the two, after both are marked
+const STEPS = [...SIDES.flatMap((side) => SHEET.questions.map((question) => ({ side, question }))), CHOICE];
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 const urls = new Map();
@@ -19,7 +21,8 @@ function clipUrl(id) {
 for (const player of document.querySelectorAll("video[data-clip]")) player.src = clipUrl(player.dataset.clip);
 
 // ------------------------------------------------------------------------------------------------------------------
-// Answers: {judge, order: [pair], swapped: {pair: bool}, answers: {pair: {left: {sync: 4, at: time}, right: {}}}, pair, step}
+// Answers: {judge, order: [pair], swapped: {pair: bool}, pair, step,
+//   answers: {pair: {left: {sync: 4, at: time}, right: {}, better: "left"}}}
 
 const STORE = `lipgan_keras judging ${SHEET.id}`;
 let all = { current: null, judges: {} };
@@ -39,7 +42,8 @@ function save() {
 }
 const state = () => all.judges[all.current];
 const sideOf = (mine, pair, side) => (mine.answers[pair] ||= {})[side] ||= {};
-const complete = (mine, pair) => STEPS.every(({ side, question }) => mine.answers[pair]?.[side]?.[question]);
+const given = (mine, pair, { side, question }) => (side ? mine.answers[pair]?.[side]?.[question] : mine.answers[pair]?.better);
+const complete = (mine, pair) => STEPS.every((step) => given(mine, pair, step));
 const clipOf = (mine, pair, side) => Number(side === "right") ^ Number(mine.swapped[pair]); // the first or second of the two
 
 function begin(judge) {
@@ -50,7 +54,9 @@ function begin(judge) {
       const j = random(i + 1);
       [order[i], order[j]] = [order[j], order[i]];
     }
-    const swapped = Object.fromEntries(order.map((pair) => [pair, random(2) === 1]));
+    // The sheet has each of two systems on the left equally often; for half of the judges all pairs are mirrored.
+    const mirrored = random(2) === 1;
+    const swapped = Object.fromEntries(order.map((pair) => [pair, mirrored]));
     all.judges[judge] = { judge, order, swapped, answers: {}, pair: 0, step: 0 };
   }
   all.current = judge;
@@ -62,12 +68,14 @@ function csv(mine) {
   const known = JSON.parse(new TextDecoder().decode(bytes(SHEET.key).map((b, i) => b ^ veil[i % veil.length])));
   const rows = [SHEET.columns];
   mine.order.forEach((pair, position) => {
-    const [name, ...clips] = known.clips[pair];
+    const [video, ...clips] = known[pair];
+    const better = mine.answers[pair]?.better;
     for (const side of SIDES) {
-      const marks = mine.answers[pair]?.[side];
-      if (!marks || !SHEET.questions.some((question) => marks[question])) continue;
-      const row = { judge: mine.judge, pair: name, side, name: clips[clipOf(mine, pair, side)], system: known.system, sheet: SHEET.id };
-      Object.assign(row, { position: position + 1, answered: marks.at });
+      const marks = mine.answers[pair]?.[side] ?? {};
+      if (!better && !SHEET.questions.some((question) => marks[question])) continue;
+      const [name, system] = clips[clipOf(mine, pair, side)];
+      const row = { judge: mine.judge, pair: video, side, name, system, sheet: SHEET.id, trial: pair };
+      Object.assign(row, { position: position + 1, answered: marks.at ?? "", preferred: better ? Number(better === side) : "" });
       for (const question of SHEET.questions) row[question] = marks[question] ?? "";
       rows.push(SHEET.columns.map((column) => row[column]));
     }
@@ -123,13 +131,13 @@ function showStart() {
   };
   const keys = element("p");
   keys.innerHTML =
-    "Keys: <kbd>1</kbd> to <kbd>5</kbd> mark, <kbd>Space</kbd> plays the clip in question again, <kbd>←</kbd> and <kbd>→</kbd> play " +
+    "Keys: <kbd>1</kbd> to <kbd>5</kbd> mark, <kbd>1</kbd> and <kbd>2</kbd> choose the left and the right clip, <kbd>Space</kbd> plays the clip in question again, <kbd>←</kbd> and <kbd>→</kbd> play " +
     "the left and the right one, <kbd>Backspace</kbd> goes back by one question.";
   const some = SHEET.of > SHEET.pairs.length ? `, drawn from ${SHEET.of}` : "";
   show(
     "start", "Judge by hand",
-    element("p", {}, `${count(SHEET.pairs.length, "pair")} of clips${some}. One of each pair may be synthetic, on either side. For each clip give ` +
-      "three marks: sync, quality and overall. Wear headphones, and look at the lips."),
+    element("p", {}, `${count(SHEET.pairs.length, "pair")} of clips${some}. Either or both may be synthetic. For each clip give ` +
+      "three marks: sync, quality and overall. Then choose the better one. Wear headphones, and look at the lips."),
     element("p", {}, "Marks: " + SHEET.scale.map((word, i) => `${i + 1} ${word}`).join(", ") + "."),
     keys,
     element("p", {}, "The answers stay in this browser, also when the page is loaded again. At the end, export them and hand in the file."),
@@ -148,6 +156,17 @@ function play(side) {
   video.play().catch(() => {}); // browsers wait for a first key or click
 }
 
+/** A question with its possible answers: [value, what is shown, what it means]. */
+function choices({ side, question }, name, answers) {
+  const marks = answers.map(([value, label, title]) => {
+    const input = element("input", { type: "radio", name, value, onchange: () => mark(side, question, value) });
+    return element("label", { title }, input, element("span", {}, label));
+  });
+  const field = element("fieldset", {}, element("legend", {}, ASKED[question] ?? question), element("div", { className: "marks" }, ...marks));
+  Object.assign(field.dataset, { side: side ?? "", question });
+  return field;
+}
+
 function showPair(playing) {
   const mine = state();
   if (mine.pair >= mine.order.length) return showEnd();
@@ -162,15 +181,8 @@ function showPair(playing) {
       playsInline: true, preload: "auto", src: clipUrl(pair + clipOf(mine, pair, side)), onclick: () => play(side),
     });
     video.setAttribute("aria-label", `${side} clip`);
-    const fields = SHEET.questions.map((question) => {
-      const marks = SHEET.scale.map((word, i) => {
-        const input = element("input", { type: "radio", name: `${side} ${question}`, value: i + 1, onchange: () => mark(side, question, i + 1) });
-        return element("label", { title: word }, input, element("span", {}, String(i + 1)));
-      });
-      const field = element("fieldset", {}, element("legend", {}, ASKED[question] ?? question), element("div", { className: "marks" }, ...marks));
-      Object.assign(field.dataset, { side, question });
-      return field;
-    });
+    const fields = SHEET.questions.map((question) =>
+      choices({ side, question }, `${side} ${question}`, SHEET.scale.map((word, i) => [i + 1, String(i + 1), word])));
     const section = element("section", { className: "side" });
     section.dataset.side = side;
     section.setAttribute("aria-label", `${side} clip`);
@@ -187,6 +199,7 @@ function showPair(playing) {
       button("Export so far", download)),
     asked,
     element("div", { className: "sides" }, ...sides),
+    choices(CHOICE, "better", SIDES.map((side, i) => [side, side === "left" ? "Left" : "Right", `key ${i + 1}`])),
   );
   refresh();
   if (playing) play(STEPS[mine.step].side);
@@ -198,13 +211,14 @@ function refresh() {
   const now = STEPS[mine.step];
   for (const field of root.querySelectorAll("fieldset")) {
     const { side, question } = field.dataset;
-    const given = mine.answers[pair]?.[side]?.[question];
-    for (const input of field.querySelectorAll("input")) input.checked = Number(input.value) === given;
-    field.classList.toggle("now", side === now.side && question === now.question);
+    const answer = given(mine, pair, { side, question });
+    for (const input of field.querySelectorAll("input")) input.checked = input.value === String(answer);
+    field.classList.toggle("now", side === (now.side ?? "") && question === now.question);
   }
   for (const section of root.querySelectorAll(".side")) section.classList.toggle("now", section.dataset.side === now.side);
-  root.querySelector("#asked").textContent =
-    `${now.side === "left" ? "Left" : "Right"} clip. ${ASKED[now.question] ?? now.question} Press 1 (${SHEET.scale[0]}) to 5 (${SHEET.scale[4]}).`;
+  root.querySelector("#asked").textContent = now === CHOICE
+    ? `Both clips. ${ASKED.better} Press 1 (left) or 2 (right).`
+    : `${now.side === "left" ? "Left" : "Right"} clip. ${ASKED[now.question] ?? now.question} Press 1 (${SHEET.scale[0]}) to 5 (${SHEET.scale[4]}).`;
   const [goBack, goOn] = root.querySelectorAll(".bar-row button");
   goBack.disabled = mine.pair === 0 && mine.step === 0;
   goOn.disabled = !complete(mine, pair);
@@ -213,14 +227,14 @@ function refresh() {
 function mark(side, question, value) {
   const mine = state();
   const pair = mine.order[mine.pair];
-  Object.assign(sideOf(mine, pair, side), { [question]: value, at: new Date().toISOString() });
+  if (side) Object.assign(sideOf(mine, pair, side), { [question]: value, at: new Date().toISOString() });
+  else (mine.answers[pair] ||= {}).better = value;
   const step = STEPS.findIndex((each) => each.side === side && each.question === question);
   const before = STEPS[mine.step].side;
-  const open = (i) => !mine.answers[pair][STEPS[i].side]?.[STEPS[i].question];
   if (step < STEPS.length - 1) {
     mine.step = step + 1;
   } else if (!complete(mine, pair)) {
-    mine.step = STEPS.findIndex((_, i) => open(i));
+    mine.step = STEPS.findIndex((each) => !given(mine, pair, each));
   } else {
     mine.pair += 1;
     mine.step = 0;
@@ -229,7 +243,7 @@ function mark(side, question, value) {
   }
   save();
   refresh();
-  if (STEPS[mine.step].side !== before) play(STEPS[mine.step].side);
+  if (STEPS[mine.step].side && STEPS[mine.step].side !== before) play(STEPS[mine.step].side);
 }
 
 function back() {
@@ -267,7 +281,8 @@ document.addEventListener("keydown", (event) => {
   if (root.hidden || view !== "pair" || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const now = STEPS[state().step];
   const onButton = event.target instanceof HTMLButtonElement;
-  if (/^[1-5]$/.test(event.key)) mark(now.side, now.question, Number(event.key));
+  if (now === CHOICE && /^[12]$/.test(event.key)) mark(null, now.question, SIDES[Number(event.key) - 1]);
+  else if (now !== CHOICE && /^[1-5]$/.test(event.key)) mark(now.side, now.question, Number(event.key));
   else if (event.key === " " && !onButton) play(now.side);
   else if (event.key === "ArrowLeft") play("left");
   else if (event.key === "ArrowRight") play("right");

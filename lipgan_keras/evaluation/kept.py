@@ -23,7 +23,9 @@ UNHEARD += ("inference/batch.py", "inference/pipeline.py", "utils/processes.py")
 UNHEARD += tuple(
     f"evaluation/{name}.py" for name in ("run", "find", "kept", "summary", "mean_opinion", "sync_accuracy")
 )
-UNHEARD += tuple(f"evaluation/{name}.py" for name in ("report", "report_clips", "report_plots"))
+UNHEARD += tuple(
+    f"evaluation/{name}.py" for name in ("report", "report_clips", "report_plots", "judging", "judging_sheet")
+)
 
 
 def files_of(settings, job) -> Iterable[Path | str]:

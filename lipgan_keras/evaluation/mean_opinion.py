@@ -1,9 +1,7 @@
-"""Mean opinion scores from the answers of several judges.
+"""Mean opinion scores and preferences from the answers of several judges.
 
-    python -m lipgan_keras.judging summarise judge1.csv judge2.csv [--json scores.json]
-
-The CSV files are what the judging sheet of `lipgan_keras.report` exports: a row for each clip that a judge has seen,
-with marks from 1 (bad) to 5 (excellent), the absolute category rating of ITU-T P.800.
+The CSV files are what a judging sheet exports: a row for each clip that a judge has seen, with marks from 1 (bad) to 5
+(excellent), the absolute category rating of ITU-T P.800, and whether the judge preferred it to the other clip shown.
 
 Judges and pairs are both samples: another judge would mark otherwise, and so would these on other clips. The marks of
 one judge are alike, and so are those of one clip, so that an interval over single marks would be too narrow. Here
@@ -13,21 +11,22 @@ judge, or one pair, only the other of the two is drawn.
 """
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
-from ..utils import cli, files, jsontext, tables, terminal
-from ..utils.cli import ArgumentParser
+from ..utils import tables, terminal
 from ..utils.errors import UserError
 
 QUESTIONS = ("sync", "quality", "overall")
-COLUMNS = ("judge", "pair", "side", "name", *QUESTIONS, "system", "sheet", "position", "answered")
+COLUMNS = (
+    *("judge", "pair", "side", "name", *QUESTIONS, "system", "sheet", "position", "answered"),
+    *("trial", "preferred"),  # sheets of older releases have neither
+)
 NEEDED = ("judge", "pair", "name", *QUESTIONS)
+NAMES = ("generated", "frozen", "truth")
 SCALE = ("bad", "poor", "fair", "good", "excellent")  # 1 to 5
 
 
@@ -36,11 +35,14 @@ class Answer:
     """What a judge said of one clip.
 
     Attributes:
-        judge, pair: names.
-        name: "generated" or "truth".
-        system: what made the generated clip of the pair; "" where the file does not say.
+        judge: name.
+        pair: name of the video.
+        name: of NAMES.
+        system: what made the generated clip; "" where the file does not say, or a truth belongs to several systems.
         sheet: which judging sheet it was; "" likewise.
         answered: time of the last mark, ISO 8601 in UTC, or "".
+        trial: names the two clips that were shown together; "" in files of older releases.
+        preferred: whether this clip was said to be the better of the two; None where the judge did not say.
         marks: {question: 1 to 5}; a question that was not answered is absent.
     """
 
@@ -50,19 +52,26 @@ class Answer:
     system: str
     sheet: str
     answered: str
+    trial: str
+    preferred: bool | None
     marks: dict[str, int]
 
     @property
-    def key(self):
-        return self.judge, self.sheet, self.system, self.pair, self.name
+    def clip(self):
+        return self.sheet, self.system, self.pair, self.name
+
+    @property
+    def shown(self):
+        """The two clips that were shown together."""
+        return (self.sheet, self.trial) if self.trial else (self.sheet, self.system, self.pair)
 
 
 def read(path: str | os.PathLike) -> list[Answer]:
     """The answers in a CSV file, in its order.
 
     Raises:
-        UserError: no table, columns are missing, a line does not fit them, a mark is not 1 to 5, a clip is neither
-            generated nor truth, or there are no answers.
+        UserError: no table, columns are missing, a line does not fit them, a mark is not 1 to 5, a clip has another
+            name than NAMES, or there are no answers.
     """
     answers = []
     names, rows = tables.rows(path, "give a CSV file in UTF-8, as the judging sheet exports it", strict=True)
@@ -79,14 +88,18 @@ def read(path: str | os.PathLike) -> list[Answer]:
                 raise UserError(f"{path}: line {line}: {question} is {cell[question]!r}; marks are 1, 2, 3, 4 or 5")
             if cell[question]:
                 marks[question] = int(cell[question])
-        if not marks:
+        if cell["preferred"] not in ("", "0", "1"):
+            raise UserError(f"{path}: line {line}: preferred is {cell['preferred']!r}; it is 1, 0 or empty")
+        preferred = cell["preferred"] == "1" if cell["preferred"] else None
+        if not marks and preferred is None:
             continue
         for name in ("judge", "pair", "name"):
             if not cell[name]:
                 raise UserError(f"{path}: line {line} names no {name}; fill it in, or leave the line out")
-        if cell["name"] not in ("generated", "truth"):
-            raise UserError(f"{path}: line {line}: name is {cell['name']!r}; clips are named generated or truth")
-        answers.append(Answer(*(cell[n] for n in ("judge", "pair", "name", "system", "sheet", "answered")), marks))
+        if cell["name"] not in NAMES:
+            raise UserError(f"{path}: line {line}: name is {cell['name']!r}; clips are named {', '.join(NAMES)}")
+        texts = (cell[n] for n in ("judge", "pair", "name", "system", "sheet", "answered", "trial"))
+        answers.append(Answer(*texts, preferred, marks))
     if not answers:
         raise UserError(f"{path}: holds no answers; judge some pairs and export them again")
     return answers
@@ -101,11 +114,12 @@ def merge(answers: Iterable[Answer]) -> tuple[list[Answer], int]:
     merged: dict[tuple, Answer] = {}
     again = 0
     for answer in answers:
-        before = merged.get(answer.key)
+        key = (answer.judge, answer.shown, answer.clip)
+        before = merged.get(key)
         again += before is not None
         if before and before.answered and answer.answered and before.answered > answer.answered:
             continue
-        merged[answer.key] = answer
+        merged[key] = answer
     return list(merged.values()), again
 
 
@@ -161,47 +175,43 @@ def agreement(marks: np.ndarray) -> float:
 
 
 def summarise(answers: list[Answer]) -> dict:
-    """Scores of every name and question.
+    """Scores of every name and question, and preferences.
+
+    Where a judge has marked a clip in several trials, the mean of these marks counts.
 
     Returns:
-        {"judges": [{"name", "clips", "mean": {question: mean mark}}], "pairs": number of pairs,
+        {"judges": [{"name", "clips", "mean": {question: mean mark}}], "pairs": number of pairs of clips,
         "scores": {name: {question: {"mean", "low", "high", "n"}}}, n the number of marks,
-        "difference": the same of generated - truth, by pairs that a judge has marked both sides of,
-        "agreement": {question: Krippendorff's alpha}, "sheets": number of sheets,
+        "difference": the same of generated - truth, by videos of which a judge has marked both,
+        "preferences": {"one over other": {"mean", "low", "high", "n"}}, the share of the choices for the one,
+        "agreement": {question or "preferred": Krippendorff's alpha}, "sheets": number of sheets,
         "unanswered": number of marks missing in `answers`}.
         With several systems, names are "generated (system)" and "truth (system)". What is not defined is None.
     """
-    systems = sorted({a.system for a in answers})
-
-    def label(name, system):
-        return f"{name} ({system or 'no system named'})" if len(systems) > 1 else name
-
     judges = sorted({a.judge for a in answers})
-    clips = sorted({a.key[1:] for a in answers})
-    marks = {question: np.full((len(judges), len(clips)), math.nan) for question in QUESTIONS}
+    clips = sorted({a.clip for a in answers})
     rows, columns = ({name: i for i, name in enumerate(names)} for names in (judges, clips))
-    for answer in answers:
-        for question, mark in answer.marks.items():
-            marks[question][rows[answer.judge], columns[answer.key[1:]]] = mark
-
-    def chosen(name, system):
-        return [i for i, clip in enumerate(clips) if (clip[3], clip[1]) == (name, system)]
-
-    scores, difference = {}, {}
-    for system in systems:
-        for name in sorted({clip[3] for clip in clips if clip[1] == system}, reverse=True):
-            of_name = chosen(name, system)
-            scores[label(name, system)] = {q: _score(marks[q][:, of_name]) for q in QUESTIONS}
+    marks = {q: _marks(answers, q, rows, columns) for q in QUESTIONS}
+    label = _labels(answers)
+    scores: dict[str, dict] = {}
+    for name, system in sorted({(c[3], c[1]) for c in clips}, key=lambda kind: (kind[1], -NAMES.index(kind[0]))):
+        of_name = [columns[c] for c in clips if (c[3], c[1]) == (name, system)]
+        scores[label(name, system)] = {q: _score(marks[q][:, of_name]) for q in QUESTIONS}
+    difference = {}
+    for system in sorted({c[1] for c in clips if c[3] == "generated"}):
         pairs = [
-            (i, columns[(*clips[i][:3], "truth")])
-            for i in chosen("generated", system)
-            if (*clips[i][:3], "truth") in columns
+            (columns[clip], columns[truth])
+            for clip in clips
+            if (clip[1], clip[3]) == (system, "generated")
+            for truth in ((*clip[:3], "truth"), (clip[0], "", clip[2], "truth"))
+            if truth in columns
         ]
         if pairs:
-            generated, truth = map(list, zip(*pairs, strict=True))
+            generated, truth = map(list, zip(*dict(pairs).items(), strict=True))
             difference[label("generated - truth", system)] = {
                 q: _score(marks[q][:, generated] - marks[q][:, truth]) for q in QUESTIONS
             }
+    preferences, choices = _preferences(answers, label, rows)
     return {
         "judges": [
             {
@@ -211,13 +221,62 @@ def summarise(answers: list[Answer]) -> dict:
             }
             for judge in judges
         ],
-        "pairs": len({clip[:3] for clip in clips}),
+        "pairs": len({a.shown for a in answers}),
         "scores": scores,
         "difference": difference,
-        "agreement": {q: _number(agreement(marks[q])) for q in QUESTIONS},
+        "preferences": preferences,
+        "agreement": {q: _number(agreement(marks[q])) for q in QUESTIONS} | {"preferred": _number(agreement(choices))},
         "sheets": len({a.sheet for a in answers}),
         "unanswered": sum(len(QUESTIONS) - len(a.marks) for a in answers),
     }
+
+
+def _marks(answers, question, rows, columns):
+    """(judges, clips): mean marks, NaN where there is none."""
+    total, count = np.zeros((2, len(rows), len(columns)))
+    for answer in answers:
+        if question in answer.marks:
+            place = rows[answer.judge], columns[answer.clip]
+            total[place] += answer.marks[question]
+            count[place] += 1
+    return np.where(count, total / np.maximum(count, 1), math.nan)
+
+
+def _labels(answers):
+    """How a name and a system are called, which is shorter where there is one system."""
+    several = len({a.system for a in answers}) > 1
+    shared = {a.sheet for a in answers if a.name != "generated" and not a.system}
+
+    def label(name, system):
+        if not several or (not system and name != "generated" and shared):
+            return name
+        return f"{name} ({system or 'no system named'})"
+
+    return label
+
+
+def _preferences(answers, label, rows):
+    """{"one over other": score}, and (judges, trials, there and back) 1 where the one was chosen, 0 where the other.
+
+    Which of two is "the one" is a matter of names. So each choice counts both ways in the table that agreement is
+    measured on: chance is to take either equally often.
+    """
+    together: dict[tuple, list[Answer]] = {}
+    for answer in answers:
+        together.setdefault((answer.judge, answer.shown), []).append(answer)
+    trials = {shown: i for i, shown in enumerate(sorted({a.shown for a in answers}))}
+    chosen: dict[str, np.ndarray] = {}
+    for (judge, shown), two in together.items():
+        if len(two) != 2 or {a.preferred for a in two} != {False, True}:
+            continue
+        one, other = sorted(two, key=lambda a: (NAMES.index(a.name), a.system))
+        name = f"{label(one.name, one.system)} over {label(other.name, other.system)}"
+        table = chosen.setdefault(name, np.full((len(rows), len(trials)), math.nan))
+        table[rows[judge], trials[shown]] = one.preferred
+    choices = np.full((len(rows), len(trials)), math.nan)
+    for table in chosen.values():
+        choices = np.where(np.isfinite(table), table, choices)
+    return {name: _score(chosen[name]) for name in sorted(chosen)}, np.hstack([choices, 1 - choices])
 
 
 def _score(marks):
@@ -234,7 +293,8 @@ def _number(value):
     return value if math.isfinite(value) else None
 
 
-def _lines(summary: dict) -> Iterable[str]:
+def lines(summary: dict) -> Iterable[str]:
+    """What people read of `summarise`."""
     sections = summary["scores"] | summary["difference"]
     width = max(len("agreement (alpha)"), *map(len, sections)) + 2
     yield " " * width + "".join(f"{question:22}" for question in QUESTIONS).rstrip()
@@ -248,6 +308,12 @@ def _lines(summary: dict) -> Iterable[str]:
     yield (
         "means of marks from 1 (bad) to 5 (excellent), with 95 % intervals over judges and pairs; alpha: Krippendorff's"
     )
+    wide = max(map(len, summary["preferences"]), default=0) + 2
+    for name, score in summary["preferences"].items():
+        yield f"{name:{wide}}{_cell(score)} of {score['n']} choice{'s' * (score['n'] != 1)}"
+    if summary["preferences"]:
+        alpha = summary["agreement"]["preferred"]
+        yield f"shares that preferred the one; agreement (alpha) {'-' if alpha is None else format(alpha, '.2f')}"
     if len(summary["judges"]) == 1:
         yield "one judge: the intervals are over pairs only and say nothing of other judges"
     for judge in summary["judges"]:
@@ -263,36 +329,3 @@ def _cell(score):
     if score["low"] is None:
         return f"{score['mean']:.2f}"
     return f"{score['mean']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"
-
-
-def main() -> None:
-    parser = ArgumentParser(prog="python -m lipgan_keras.judging", description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("summarise", help="mean opinion scores, with intervals and the judges' agreement")
-    command.add_argument(
-        "answers",
-        type=cli.path,
-        nargs="+",
-        metavar="ANSWERS.csv",
-        help="what the judging sheet exported, of one judge or several",
-    )
-    command.add_argument("--json", type=cli.path, help="file to write the scores to")
-    args = parser.parse_args()
-    if args.json:
-        files.check_outfile(args.json, *args.answers, suffix=".json", mark=jsontext.with_keys("judges", "given_again"))
-        files.check_writable(Path(args.json).parent)
-    answers, again = merge(answer for path in args.answers for answer in read(path))
-    summary = summarise(answers) | {"given_again": again}
-    number = len(summary["judges"])
-    print(f"{number} judge{'s' * (number > 1)}, {summary['pairs']} pairs, {len(answers)} clips marked")
-    if again:
-        print(f"{again} answers were given again; the last one of each judge and clip counts")
-    if summary["sheets"] > 1:
-        print(f"{summary['sheets']} different sheets: the same pair on two of them counts as two pairs")
-    if summary["unanswered"]:
-        print(f"{summary['unanswered']} marks are missing, and left out of the means")
-    for line in _lines(summary):
-        terminal.say(line)
-    if args.json:
-        with files.replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2) + "\n")

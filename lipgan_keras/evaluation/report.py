@@ -7,9 +7,10 @@ forbids it). Its address with `#judge` behind it is the judging sheet; `--sheet_
 are not to see the results first.
 
 The sheet shows pairs of a generated clip and the true one, in an order and on sides drawn anew for each judge, without
-names. For each clip the judge gives 1 to 5 for sync, quality and overall. The answers are kept in the browser and
-exported as CSV, which `python -m lipgan_keras.judging` reads. Both clips of a pair have the same height, frame rate and
-length. The page holds the names in a veiled form only, against a glance at its source, not against effort.
+names. For each clip the judge gives 1 to 5 for sync, quality and overall, and then says which of the two is better. The
+answers are kept in the browser and exported as CSV, which `python -m lipgan_keras.judging` reads; that makes sheets of
+several systems, too. Both clips of a pair have the same height, frame rate and length. The page holds the names in a
+veiled form only, against a glance at its source, not against effort.
 """
 
 import base64
@@ -25,7 +26,7 @@ from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
 from ..utils.kinds import Number
 from ..utils.terminal import say
-from . import config, jobs, report_clips, report_plots
+from . import config, jobs, judging_sheet, report_plots
 from .report_clips import ClipCutter
 from .report_plots import plots
 from .report_text import cell, embedded_json, figure, finite, text
@@ -104,20 +105,25 @@ def write(
     good = [v for v in results["videos"] if v["status"] == "ok"]
     with files.temporary_beside(f"{os.fspath(out)}.mp4") as scratch:
         cutter = ClipCutter(folder, scratch, clip_seconds, clip_size)
-        sheet, left_out = report_clips.sheet(results, good, cutter, clips, pairs, progress)
+        system = judging_sheet.System(str(results.get("name") or ""), folder, {v["name"]: v for v in good})
+        sheet, left_out = judging_sheet.build([system], cutter, clips, pairs, progress=progress)
         if sheet_only and not sheet["pairs"]:
             raise UserError(
                 f"{out}: no pair to judge ({'; '.join(left_out) or 'nothing was measured'}); evaluate some videos first"
             )
         body = "" if sheet_only else _report(results, good, cutter, clips, cases, sheet, left_out, progress)
     title = "Judging sheet" if sheet_only else f"Lip-sync evaluation: {results.get('name') or 'results'}"
+    write_page(out, title, body, sheet, clips)
+
+
+def write_page(out: str | os.PathLike, title: str, body: str, sheet: dict, clips: dict[str, str]) -> None:
+    """The whole page, which loads nothing and runs no script but its own."""
     page = _page(title, body, sheet, clips)
     with files.replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
 
 
 def _page(title, body, sheet, clips) -> str:
-    """The whole page, which loads nothing and runs no script but its own."""
     script = (ASSETS / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -346,6 +352,16 @@ def _settings(results):
     return f"<section><details><summary>Settings</summary>{_two_columns('Setting', 'Value', rows)}</details></section>"
 
 
+def add_clip_flags(parser: ArgumentParser) -> None:
+    """How long and high clips are."""
+    parser.add_argument(
+        "--clip_seconds", type=cli.positive(cli.MOST_SECONDS), default=4.0, help="length of a clip, at most"
+    )
+    parser.add_argument(
+        "--clip_size", type=cli.integer(16, cli.MOST_PIXELS), default=320, help="height of a clip in pixels, at most"
+    )
+
+
 def main() -> None:
     parser = ArgumentParser(prog="python -m lipgan_keras.report", description=__doc__.split("\n")[0])
     parser.add_argument("results", type=cli.path, metavar="results.json", help="what evaluate.py wrote")
@@ -366,12 +382,7 @@ def main() -> None:
         default=20,
         help="pairs on the judging sheet, at most; 0: no sheet",
     )
-    parser.add_argument(
-        "--clip_seconds", type=cli.positive(cli.MOST_SECONDS), default=4.0, help="length of a clip, at most"
-    )
-    parser.add_argument(
-        "--clip_size", type=cli.integer(16, cli.MOST_PIXELS), default=320, help="height of a clip in pixels, at most"
-    )
+    add_clip_flags(parser)
     parser.add_argument(
         "--sheet_only", action="store_true", help="the judging sheet alone, for judges who are not to see the results"
     )

@@ -1,51 +1,48 @@
-"""The videos, stills and judging sheet that a report carries."""
+"""The videos and stills that a report and a judging sheet carry."""
 
 import base64
 import functools
-import hashlib
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ..config import SAMPLE_RATE
 from ..media import audio_file, probe, video_reader
 from ..media.video_writer import VideoWriter
-from ..utils import errors
 from ..utils.errors import UserError
-from . import mean_opinion
 
 STILL_SIZE = 480  # pixels, the largest height of a still
 FASTEST = 30  # frames a second of a clip, at most
 
 
 class ClipCutter:
-    """Cuts small clips and stills out of a pair of videos."""
+    """Cuts small clips and stills out of videos that belong together."""
 
     def __init__(self, folder: Path, scratch: Path, seconds: float, size: int):
         self._folder, self._scratch, self._seconds, self._size = folder, scratch, seconds, size
-        self._probe = functools.lru_cache(maxsize=4)(probe.probe)
+        self._probe = functools.lru_cache(maxsize=32)(probe.probe)
 
-    def paths(self, entry: dict) -> list[Path]:
-        """Of the true and of the generated video."""
+    def paths(self, entry: dict, folder: Path | None = None) -> list[Path]:
+        """Of the true and of the generated video; `folder`: of other results than the cutter's."""
         files = entry.get("files") or {}
         if not files.get("truth") or not files.get("generated"):
             raise UserError(f"{entry['name']}: the results name no files of it; evaluate again")
-        return [self._folder / files[side] for side in ("truth", "generated")]
+        return [(folder or self._folder) / files[side] for side in ("truth", "generated")]
 
     def span(self, paths: list[Path], middle: float | None = None) -> tuple[float, float, float]:
-        """(first second, seconds, frames a second) of the clip around `middle`, in what both videos have."""
+        """(first second, seconds, frames a second) of the clip around `middle`, in what all videos have; the first
+        is the true one, whose rate does not count.
+        """
         infos = [self._probe(path) for path in paths]
         end = min(info.duration for info in infos)
         seconds = min(self._seconds, end)
         start = min(max((end / 2 if middle is None else middle) - seconds / 2, 0), end - seconds)
-        return start, seconds, min(infos[1].fps, FASTEST)
+        return start, seconds, min(FASTEST, *(info.fps for info in infos[1:]))
 
-    def single(self, path: Path, other: Path, span: tuple, height: int) -> str:
-        """A clip as base64, with its own audio, or the other video's where it has none."""
-        return self._encode([path], [path, other], span, height)
+    def single(self, path: Path, other: Path, span: tuple, height: int, frozen: bool = False) -> str:
+        """A clip as base64, with its own audio, or the other video's where it has none; `frozen`: of its first frame."""
+        return self._encode([path], [path, other], span, height, frozen)
 
     def both(self, paths: list[Path], span: tuple, height: int) -> str:
         """The true one on the left, the generated one with its audio on the right."""
@@ -55,13 +52,14 @@ class ClipCutter:
         """Of its clip, in pixels: even, and never larger than the video."""
         return max(16, min(most or self._size, self._probe(path).height) // 2 * 2)
 
-    def _encode(self, videos, sounds, span, height):
+    def _encode(self, videos, sounds, span, height, frozen=False):
         start, seconds, fps = span
         wave = next((wave for path in sounds if (wave := self._sound(path, start, seconds)) is not None), None)
         times = start + np.arange(max(1, round(seconds * fps))) / fps
+        shown = 0 * times if frozen else times
         writer = None
         try:
-            for i, images in enumerate(zip(*(_shown(path, times) for path in videos), strict=False)):
+            for i, images in enumerate(zip(*(_shown(path, shown) for path in videos), strict=False)):
                 image = np.hstack(
                     [self._scaled(image, path, height) for image, path in zip(images, videos, strict=True)]
                 )
@@ -120,42 +118,3 @@ def _shown(path, times):
         while coming is not None and coming.time <= time + 1e-3:
             held, coming = coming, next(frames, None)
         yield held.image
-
-
-def sheet(results, good, cutter, clips, number, progress):
-    """What the page's script needs, with the clips put into `clips`; and the reasons for pairs left out."""
-    rng = np.random.default_rng(0)
-    chosen = sorted(rng.permutation(len(good))[:number])
-    names, left_out = [], []
-    for i in tqdm(chosen, "clips to judge", unit="pair", disable=not progress, leave=False, delay=1):
-        entry = good[i]
-        try:
-            paths = cutter.paths(entry)
-            span, height = cutter.span(paths), cutter.height(paths[1])
-            made = [cutter.single(path, other, span, height) for path, other in (paths, paths[::-1])]
-        except (UserError, OSError) as error:
-            left_out.append(errors.describe(error, entry["name"]))
-            continue
-        names.append((entry["name"], made))
-    identity = hashlib.sha256(json.dumps([results.get("name"), names]).encode()).hexdigest()[:12]
-    pairs, key = [], {}
-    for i in rng.permutation(len(names)):
-        name, made = names[i]
-        swapped = bool(rng.integers(2))
-        token = rng.bytes(6).hex()
-        clips[f"{token}0"], clips[f"{token}1"] = made[::-1] if swapped else made
-        pairs.append(token)
-        key[token] = [name, *(["generated", "truth"] if swapped else ["truth", "generated"])]
-    known = json.dumps({"system": str(results.get("name") or ""), "clips": key}, ensure_ascii=False).encode(
-        "utf-8", "backslashreplace"
-    )
-    veil = identity.encode()
-    return {
-        "id": identity,
-        "pairs": pairs,
-        "key": base64.b64encode(bytes(b ^ veil[i % len(veil)] for i, b in enumerate(known))).decode(),
-        "of": len(good),
-        "questions": mean_opinion.QUESTIONS,
-        "columns": mean_opinion.COLUMNS,
-        "scale": mean_opinion.SCALE,
-    }, left_out

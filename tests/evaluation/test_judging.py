@@ -51,6 +51,42 @@ def test_systems_are_kept_apart(tmp_path):
     }
 
 
+def trial(judge, number, *clips, video=None):
+    """Rows of two clips (name, system, sync, preferred) that were shown together."""
+    return [
+        row(judge, video or f"v{number}", name, sync, system=system) + f",t{number},{preferred}"
+        for name, system, sync, preferred in clips
+    ]
+
+
+def test_preferences_between_systems_and_their_agreement(tmp_path):
+    rows = []
+    for judge in "ABC":
+        for number in range(4):
+            one, other = ("generated", "one", 4), ("generated", "two", 2)
+            rows += trial(judge, number, (*one, 1), (*other, 0)) if number else trial(judge, 0, (*other, 1), (*one, 0))
+        wins = int(judge != "C")
+        rows += trial(judge, 5, ("truth", "", 5, wins), ("generated", "one", 3, 1 - wins))
+        rows += trial(judge, 6, ("truth", "", 5, ""), ("frozen", "", 1, ""))  # not chosen
+        rows += trial(
+            judge, 7, ("generated", "one", 2, ""), video="v1"
+        )  # a video that was seen before: the mean counts
+    summary = mean_opinion.summarise(mean_opinion.read(write(tmp_path / "a.csv", *rows)))
+    assert set(summary["scores"]) == {"truth", "frozen", "generated (one)", "generated (two)"}
+    preferences = summary["preferences"]
+    assert set(preferences) == {"generated (one) over generated (two)", "generated (one) over truth"}
+    assert preferences["generated (one) over generated (two)"]["mean"] == 0.75
+    assert preferences["generated (one) over generated (two)"]["n"] == 12
+    assert preferences["generated (one) over truth"]["mean"] == pytest.approx(1 / 3)
+    # By hand: 5 trials of 3 judges, both ways: of 60 ordered pairs, 8 disagree; of all 30 * 29, 2 * 15 * 15.
+    assert summary["agreement"]["preferred"] == pytest.approx(1 - (8 / 60) / (450 / 870))
+    assert summary["difference"]["generated - truth (one)"]["sync"]["mean"] == -2
+    assert summary["scores"]["generated (one)"]["sync"]["mean"] == pytest.approx((4 + 3 + 4 + 4 + 3) / 5)
+    assert any(
+        "over truth" in line and "0.33" in line and "of 3 choices" in line for line in mean_opinion.lines(summary)
+    )
+
+
 def test_interval_is_as_wide_as_judges_and_pairs_differ():
     rng = np.random.default_rng(1)
     noise = 3 + 0.5 * rng.standard_normal((8, 30))
@@ -128,7 +164,11 @@ def test_names_with_commas_quotes_and_line_ends(tmp_path):
         (f"{HEADER}\n{row('A', 'p', 'truth', 2.5)}\n".encode(), ["line 2", "2.5"]),
         (f"{HEADER}\n{row('', 'p', 'truth', 2)}\n".encode(), ["line 2", "no judge"]),
         (f"{HEADER}\n{row('A', 'p', 'model', 2)}\n".encode(), ["line 2", "'model'", "truth"]),
-        (f"{HEADER}\n{row('A', 'p', 'truth', 2)}\n{row('A, B', 'p', 'truth', 2)}\n".encode(), ["line 3", "more cells"]),
+        (f"{HEADER}\n{row('A', 'p', 'truth', 2)},t,yes\n".encode(), ["line 2", "preferred", "'yes'"]),
+        (
+            f"{HEADER}\n{row('A', 'p', 'truth', 2)}\n{row('A, B', 'p', 'truth', 2)},t,1\n".encode(),
+            ["line 3", "more cells"],
+        ),
         (b"\xff\xfe\x00\x01", ["UTF-8"]),
         (f'{HEADER}\n"A'.encode(), ["CSV"]),
     ],

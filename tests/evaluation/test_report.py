@@ -1,8 +1,10 @@
 import base64
+import collections
 import copy
 import csv
 import html.parser
 import io
+import itertools
 import json
 import re
 import shutil
@@ -17,7 +19,7 @@ from helpers import synthetic
 from helpers.checks import assert_one_line
 from helpers.synthetic import call
 from lipgan_keras.config import SAMPLE_RATE
-from lipgan_keras.evaluation import mean_opinion, report, report_clips, report_plots
+from lipgan_keras.evaluation import judging_sheet, mean_opinion, report, report_clips, report_plots
 from lipgan_keras.media import audio_file, probe, video_reader
 from lipgan_keras.utils.errors import UserError
 
@@ -160,6 +162,12 @@ def embedded(path, name):
     return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', content, re.DOTALL)[1])
 
 
+def unveiled(sheet):
+    """{trial: [video, [name, system] of its first clip, of its second]}."""
+    veil = sheet["id"].encode()
+    return json.loads(bytes(b ^ veil[i % len(veil)] for i, b in enumerate(base64.b64decode(sheet["key"]))))
+
+
 def tone(path):
     """Hz that is loudest."""
     wave = audio_file.load_audio(path)
@@ -241,6 +249,71 @@ def test_sheet_clips_are_alike_but_for_what_they_show(page, tmp_path):
             assert tone(path) == pytest.approx(TONES[side], abs=20)
         assert seen["truth"] == seen["generated"]
     assert set(first.values()) == {"truth", "generated"}  # else the place in the page tells
+
+
+@pytest.mark.parametrize("videos, shown, number", [(7, 4, 12), (20, 3, 20), (3, 4, 100), (1, 2, 1)])
+def test_each_two_meet_equally_often_and_on_both_sides(videos, shown, number):
+    trials = judging_sheet.design(videos, shown, number, np.random.default_rng(0))
+    pairings = shown * (shown - 1) // 2
+    assert len(trials) == min(number, videos * pairings) == len({(v, *sorted(two)) for v, *two in trials})
+    assert len({v for v, *_ in trials[:videos]}) == min(videos, number)  # each video before any comes again
+    met = collections.Counter(tuple(two) for _, *two in trials)
+    each = [(met[one, other], met[other, one]) for one, other in itertools.combinations(range(shown), 2)]
+    assert max(map(sum, each)) - min(map(sum, each)) <= 1 and all(abs(a - b) <= 1 for a, b in each)
+
+
+@pytest.fixture(scope="module")
+def other_system(measured, tmp_path_factory):
+    """The results.json of another system on the same videos, but for the first."""
+    results, folder = copy.deepcopy(measured[0]), measured[1]
+    other = tmp_path_factory.mktemp("other")
+    results["name"] = "another"
+    results["videos"] = results["videos"][1:]
+    for video in results["videos"]:
+        if "generated" in video["files"]:
+            shutil.copy(folder / video["files"]["generated"], other / video["files"]["generated"])
+    (other / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    return other / "results.json"
+
+
+def test_sheet_of_several_systems(measured, other_system, tmp_path, capfd):
+    first, out = measured[1] / "results.json", tmp_path / "sheet.html"
+    flags = ["--pairs", 12, "--clip_seconds", 0.4, "--clip_size", 32]
+    result = call("lipgan_keras.judging", "sheet", first, other_system, "--out", out, *flags, capfd=capfd)
+    assert result.returncode == 0, result.stderr
+    assert f"{out}: 12 pairs of 4: truth, frozen, a <model>, another" in result.stdout
+    key, clips = unveiled(embedded(out, "sheet")), embedded(out, "clips")
+    kinds = collections.Counter(tuple(kind) for _, *two in key.values() for kind in two)
+    # Each of the six pairings twice; the first video is not the other system's.
+    expected = [("truth", ""), ("frozen", ""), ("generated", "a <model>"), ("generated", "another")]
+    assert kinds == dict.fromkeys(expected, 6)
+    assert {video for video, *_ in key.values()} == {"Ann/2", "Bob <i>&", 'Bob, "4"'}
+    for token, (_, *two) in key.items():
+        for place, (name, _) in enumerate(two):
+            path = tmp_path / "clip.mp4"
+            path.write_bytes(base64.b64decode(clips[f"{token}{place}"]))
+            images = [frame.image for frame in video_reader.read_frames(path)]
+            assert (images[0][20:].mean() > 120) == (name != "generated")
+            moves = np.abs(images[0].astype(int) - images[-1]).max() > 60
+            assert moves == (name != "frozen") and tone(path) == pytest.approx(
+                TONES["generated" if name == "generated" else "truth"], abs=20
+            )
+
+
+def test_sheets_of_systems_that_cannot_be_compared(measured, other_system, tmp_path, capfd):
+    first, out = measured[1] / "results.json", tmp_path / "sheet.html"
+
+    def refused(*arguments):
+        return call("lipgan_keras.judging", "sheet", *arguments, "--out", out, capfd=capfd)
+
+    assert_one_line(refused(first, first), "a <model>", "twice")
+    assert_one_line(refused(first, "--beside"), first, "cannot be compared")
+    results = json.loads(first.read_text())
+    (tmp_path / "results.json").write_text(json.dumps(results | {"videos": results["videos"][:1], "name": "x"}))
+    assert_one_line(refused(other_system, tmp_path / "results.json"), other_system, "same videos")
+    (tmp_path / "results.json").write_text(json.dumps(results | {"mode": "filelist"}))
+    assert_one_line(refused(tmp_path / "results.json"), "no truth", "--beside frozen")
+    assert not out.exists()
 
 
 def test_sheet_hides_names(measured, tmp_path):
@@ -435,18 +508,20 @@ def test_judging_in_a_browser(page, browser, tmp_path):
     press(Keys.BACKSPACE, "2", "9", "x", "3")  # sync 2 after all; other keys do nothing
     until(lambda: script("[...document.querySelectorAll('#judge video')].every((v) => v.readyState > 1)"))
     shown = [lit()]
-    press("4")
+    press("4", "5", "3")  # the two last are no choice between two
+    assert "Both clips. Better" in text()
+    press("2")
     marks = {(1, "left"): "543", (1, "right"): "234"}
     for position in (2, 3, 4):
         until(lambda: f"Pair {position} of 4" in text())  # noqa: B023
         until(lambda: script("[...document.querySelectorAll('#judge video')].every((v) => v.readyState > 1)"))
         shown.append(lit())
         marks |= {(position, "left"): f"1{position}5", (position, "right"): f"{position}21"}
-        press(*marks[position, "left"], *marks[position, "right"])
+        press(*marks[position, "left"], *marks[position, "right"], "1")
     until(lambda: "All pairs are judged" in text())
     click("Back")
     until(lambda: "Pair 4 of 4" in text())
-    press("5")
+    press(Keys.BACKSPACE, "5", "1")
     marks[4, "right"] = "425"
     until(lambda: "All pairs are judged" in text())
     click("Export answers as CSV")
@@ -462,18 +537,25 @@ def test_judging_in_a_browser(page, browser, tmp_path):
     for row in rows:
         position, left = int(row["position"]), row["side"] == "left"
         assert row["sync"] + row["quality"] + row["overall"] == marks[position, row["side"]]
+        assert row["preferred"] == str(int((row["side"] == "right") == (position == 1)))
         assert row["name"] == ("truth" if shown[position - 1][not left] > 120 else "generated"), shown
     assert {row["pair"] for row in rows} == {"Ann/1", "Ann/2", "Bob <i>&", 'Bob, "4"'}
-    scores = mean_opinion.summarise(mean_opinion.read(path))["scores"]
-    assert scores["truth"]["sync"]["n"] == scores["generated"]["sync"]["n"] == 4
+    summary = mean_opinion.summarise(mean_opinion.read(path))
+    assert summary["scores"]["truth"]["sync"]["n"] == summary["scores"]["generated"]["sync"]["n"] == 4
+    assert summary["preferences"]["generated over truth"]["n"] == 4
 
     # Other judges see other orders, and the same clip on either side.
     drawn = script(
         "[...Array(40)].map((_, i) => { begin(`${i}`); const m = state(); "
-        "return [m.order, clipOf(m, SHEET.pairs[0], 'left')]; })"
+        "return [m.order, SHEET.pairs.map((pair) => clipOf(m, pair, 'left'))]; })"
     )
     assert all(sorted(order) == sorted(drawn[0][0]) for order, _ in drawn)
-    assert len({order[0] for order, _ in drawn}) > 1 and {left for _, left in drawn} == {0, 1}
+    assert len({order[0] for order, _ in drawn}) > 1 and {left[0] for _, left in drawn} == {0, 1}
+    # Half of the four true clips are on the left, for every judge.
+    names = {token: [name for name, _ in key[1:]] for token, key in unveiled(embedded(page, "sheet")).items()}
+    for _, left in drawn:
+        on_left = [names[token][place] for token, place in zip(embedded(page, "sheet")["pairs"], left, strict=True)]
+        assert sorted(on_left) == ["generated", "generated", "truth", "truth"]
 
     assert browser.get_log("browser") == []
     sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -226,7 +226,7 @@ def read_lists(path):
 
 def read_answers(path):
     answers, _ = mean_opinion.merge(mean_opinion.read(path))
-    list(mean_opinion._lines(mean_opinion.summarise(answers)))
+    list(mean_opinion.lines(mean_opinion.summarise(answers)))
 
 
 def read_holder(path):
