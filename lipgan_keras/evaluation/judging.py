@@ -108,7 +108,7 @@ def _add_sheet_flags(command):
         "--pairs",
         type=cli.integer(1, cli.MOST_AT_ONCE),
         default=20,
-        help="pairs of clips that a judge sees, at most; of systems, truth and frozen mouth each two meet equally often",
+        help="pairs of clips that a judge sees, at most; each two of what is compared meet equally often",
     )
     command.add_argument(
         "--beside",

@@ -41,7 +41,7 @@ class ClipCutter:
         return start, seconds, min(FASTEST, *(info.fps for info in infos[1:]))
 
     def single(self, path: Path, other: Path, span: tuple, height: int, frozen: bool = False) -> str:
-        """A clip as base64, with its own audio, or the other video's where it has none; `frozen`: of its first frame."""
+        """A clip as base64, with its own audio, or the other's where it has none; `frozen`: its first frame."""
         return self._encode([path], [path, other], span, height, frozen)
 
     def both(self, paths: list[Path], span: tuple, height: int) -> str:

@@ -68,9 +68,7 @@ def test_preferences_between_systems_and_their_agreement(tmp_path):
         wins = int(judge != "C")
         rows += trial(judge, 5, ("truth", "", 5, wins), ("generated", "one", 3, 1 - wins))
         rows += trial(judge, 6, ("truth", "", 5, ""), ("frozen", "", 1, ""))  # not chosen
-        rows += trial(
-            judge, 7, ("generated", "one", 2, ""), video="v1"
-        )  # a video that was seen before: the mean counts
+        rows += trial(judge, 7, ("generated", "one", 2, ""), video="v1")  # seen before: the mean counts
     summary = mean_opinion.summarise(mean_opinion.read(write(tmp_path / "a.csv", *rows)))
     assert set(summary["scores"]) == {"truth", "frozen", "generated (one)", "generated (two)"}
     preferences = summary["preferences"]
