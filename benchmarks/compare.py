@@ -1,6 +1,6 @@
 """Real clips that no run was trained on, by evaluate.py's measures: a second table in docs/results.md.
 
-    python benchmarks/ablation.py --clips GRID --workdir logs/ablation
+    python benchmarks/puppet_ablation.py --clips GRID --workdir logs/ablation
     python benchmarks/compare.py --workdir logs/ablation
 
 Each run of the ablation speaks the two clips of strangers anew from their sound, with the first frame of the clip as
@@ -12,7 +12,7 @@ where it was stopped.
 import json
 from pathlib import Path
 
-from ablation import ROOT, RUNS, run, table, write_between
+from puppet_ablation import ROOT, RUNS, run, table, write_between
 
 from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
@@ -79,7 +79,7 @@ TABLE_3 = (
 
 def main():
     parser = ArgumentParser(description="Compare the ablation's runs on real clips, and write the table.")
-    parser.add_argument("--workdir", default="logs/ablation", help="of benchmarks/ablation.py")
+    parser.add_argument("--workdir", default="logs/ablation", help="of benchmarks/puppet_ablation.py")
     parser.add_argument(
         "--judge_steps", type=cli.integer(1), default=1500, help="for which the judge of sync is trained"
     )
@@ -89,11 +89,11 @@ def main():
     args = parser.parse_args()
     work = Path(args.workdir)
     if not (work / "lists" / "real" / "val.txt").is_file():
-        raise UserError(f"{work}: holds no data of the ablation; run benchmarks/ablation.py first")
+        raise UserError(f"{work}: holds no data of the ablation; run benchmarks/puppet_ablation.py first")
     runs = {name: work / "runs" / name / "checkpoint.h5" for name in RUNS}
     runs = {name: path for name, path in runs.items() if path.is_file()}
     if not runs:
-        raise UserError(f"{work}: holds no run of the ablation; run benchmarks/ablation.py first")
+        raise UserError(f"{work}: holds no run of the ablation; run benchmarks/puppet_ablation.py first")
     judge = work / "judge" / "checkpoint.h5"
     run(
         "train.py", "--recipe", "sync", "--data_root", work / "crops", "--filelists", work / "lists" / "train",

@@ -12,7 +12,7 @@ import os
 import statistics
 import time
 
-from ablation import processor
+from puppet_ablation import processor
 
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.data import augment, clip_folder

@@ -25,7 +25,18 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from ablation import ROOT, TEST_CLIPS, describe, faces_to_use, in_a_process, judge, list_lines, machine, run, write_list
+from puppet_ablation import (
+    ROOT,
+    TEST_CLIPS,
+    describe,
+    faces_to_use,
+    in_a_process,
+    judge,
+    list_lines,
+    machine,
+    run,
+    write_list,
+)
 
 from lipgan_keras import checkpoints
 from lipgan_keras.utils import cli, files

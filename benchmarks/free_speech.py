@@ -7,7 +7,7 @@ import ctypes
 from pathlib import Path
 
 import numpy as np
-from ablation import list_lines, run, write_list
+from puppet_ablation import list_lines, run, write_list
 
 from lipgan_keras.face.photos import shipped_photos
 from lipgan_keras.media import audio_file

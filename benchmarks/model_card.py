@@ -16,7 +16,10 @@ import cv2
 import free_speech
 import numpy as np
 import strip
-from ablation import (
+from compare import COLUMNS
+from default_checkpoint import make_test_data
+from lip_masks import turn
+from puppet_ablation import (
     ROOT,
     SEGMENT,
     TEST_CLIPS,
@@ -30,9 +33,6 @@ from ablation import (
     table,
     write_between,
 )
-from compare import COLUMNS
-from default_checkpoint import make_test_data
-from lip_masks import turn
 
 from lipgan_keras import checkpoints
 from lipgan_keras.data.preprocess import VIDEO_SUFFIXES

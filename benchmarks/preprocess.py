@@ -18,7 +18,7 @@ from pathlib import Path  # noqa: E402
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
-from ablation import machine, table  # noqa: E402
+from puppet_ablation import machine, table  # noqa: E402
 
 from lipgan_keras.data import preprocess  # noqa: E402
 from lipgan_keras.face import detector  # noqa: E402

@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from ablation import machine, table, write_between
+from puppet_ablation import machine, table, write_between
 
 from lipgan_keras import checkpoints
 from lipgan_keras.data.preprocess import VIDEO_SUFFIXES

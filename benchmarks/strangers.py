@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from ablation import run
+from puppet_ablation import run
 
 from lipgan_keras.evaluation import statistics
 from lipgan_keras.utils import cli

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ablation import ROOT, machine, table
+from puppet_ablation import ROOT, machine, table
 
 from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
