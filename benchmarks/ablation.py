@@ -91,7 +91,7 @@ def main():
 
 
 def make_data(work: Path, args) -> None:
-    """Crops of all speakers, and lists of those to train on and of those to judge by; the last says that all is there."""
+    """Crops of all speakers, and lists of those to train on and to judge by; the last list says that all is there."""
     lists = work / "lists"
     if (lists / "val.txt").is_file():
         return

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple] = {
     "-m lipgan_keras.syncnet": ("lipgan_keras.evaluation.syncnet", "main"),
     "-m lipgan_keras.report": ("lipgan_keras.evaluation.report", "main"),
     "-m lipgan_keras.judging": ("lipgan_keras.evaluation.judging", "main"),
+    "-m lipgan_keras.evaluation.activations": ("lipgan_keras.evaluation.activations", "main"),
 }
 
 

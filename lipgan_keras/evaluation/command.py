@@ -118,6 +118,10 @@ def _add_how(how):
     how.add_argument(
         "--inception", type=cli.existing, metavar="WEIGHTS", help="for the FID: Keras's InceptionV3 without its top"
     )
+    how.add_argument("--lpips", type=cli.existing, metavar="FILE.onnx", help="for LPIPS: its network, on two images")
+    how.add_argument(
+        "--arcface", type=cli.existing, metavar="FILE.onnx", help="for identity_similarity: ArcFace's network"
+    )
     how.add_argument(
         "--sync_checkpoint",
         type=cli.existing,

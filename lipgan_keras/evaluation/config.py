@@ -53,6 +53,7 @@ class EvalConfig:
         metrics: names of `metrics.register.METRICS`; None: all that can be had.
         syncnet: weights for LSE-D and LSE-C.
         inception: weights for the FID.
+        lpips, arcface: ONNX files of networks for LPIPS, and for the identity of a face.
         sync_checkpoint: with a discriminator of ours; None: `checkpoint`.
         plugin: Python file that registers blocks of the generator; the code in it is run.
         out: folder for results; None: results/evaluation/<name>.
@@ -77,6 +78,8 @@ class EvalConfig:
     metrics: Sequence[str] | None = None
     syncnet: str | None = None
     inception: str | None = None
+    lpips: str | None = None
+    arcface: str | None = None
     sync_checkpoint: str | None = None
     out: str | None = None
     report: bool = False

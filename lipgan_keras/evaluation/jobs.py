@@ -64,7 +64,7 @@ class Settings:
         audio_offset_ms: overrides the checkpoint's.
         baseline: of `config.BASELINES`, takes the place of the generator.
         sync_checkpoint: one with a discriminator of ours.
-        syncnet, inception: files of weights.
+        syncnet, inception, lpips, arcface: files of weights.
         plugin: Python file that registers blocks of the generator.
         identity: of `config.IDENTITIES`.
         whole_frames: SyncNet sees whole frames of videos.
@@ -79,6 +79,8 @@ class Settings:
     sync_checkpoint: str | None = None
     syncnet: str | None = None
     inception: str | None = None
+    lpips: str | None = None
+    arcface: str | None = None
     plugin: str | None = None
     identity: str = "first"
     whole_frames: bool = False

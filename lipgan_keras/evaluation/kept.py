@@ -36,7 +36,7 @@ def files_of(settings, job) -> Iterable[Path | str]:
             yield from sorted(folder.rglob("*")) if folder.is_dir() else (folder, pack.file_of(folder))
     for checkpoint in (settings.checkpoint, settings.sync_checkpoint):
         yield from models.files_of(checkpoint) if checkpoint else (None,)
-    yield from (settings.syncnet, settings.inception, settings.plugin)
+    yield from (settings.syncnet, settings.inception, settings.lpips, settings.arcface, settings.plugin)
 
 
 @functools.cache

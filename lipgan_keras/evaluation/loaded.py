@@ -33,6 +33,13 @@ def syncnet(path: str):
 
 
 @functools.cache
+def given(path: str, kind: str):
+    from .given import Given
+
+    return Given(path, kind)
+
+
+@functools.cache
 def inception(path: str):
     from . import fid
 

@@ -22,6 +22,7 @@ from . import kept as evaluation_kept
 from . import loaded, measure, protocols
 from .config import BASELINES, EARLIER, IDENTITIES, ORDERS, PAGE, EvalConfig
 from .find import dub, dubbed_jobs, held_out_jobs, paired_jobs
+from .given import ADVICE
 from .jobs import Job, Settings
 from .metrics import register
 from .summary import failures, summary, summed_up, table
@@ -152,6 +153,10 @@ def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
         judging if "sync_preference" in chosen else None,
         options.syncnet if LSE & set(chosen) else None,
         options.inception if "fid" in chosen else None,
+        *(
+            getattr(options, network) if any(register.METRICS[name].given == network for name in chosen) else None
+            for network in ADVICE
+        ),
         options.plugin and os.path.abspath(options.plugin),
         options.identity or "first",
         options.whole_frames,
@@ -184,6 +189,8 @@ def _divided(options, mode, judging) -> tuple[list[str], dict[str, str]]:
             missing[name] = f"needs SyncNet's weights; {SYNCNET_HELP}"
         elif name == "fid" and not options.inception:
             missing[name] = "no InceptionV3 weights were given; give --inception"
+        elif (network := register.METRICS[name].given) and not getattr(options, network):
+            missing[name] = f"needs a network that does not ship; give --{network}"
         elif name == "sync_preference" and not judging:
             missing[name] = "needs a discriminator; give --sync_checkpoint, a checkpoint of train.py that holds one"
         elif reason := register.METRICS[name].missing():
@@ -205,6 +212,9 @@ def _check_files(used):
     ):
         if path:
             load(path)
+    for network in ADVICE:
+        if path := getattr(used, network):
+            loaded.given(path, network)
 
 
 def _facts(options, used) -> dict:

@@ -43,7 +43,8 @@ class VideoScores:
             overlap: so many of the first are the last of the chunk before, and there for the sake of movement.
         """
         for metric in self.measured:
-            self.values[metric.name].append(np.asarray(metric.fn(frames), "float64")[overlap:])
+            given = [loaded.given(getattr(self.settings, metric.given), metric.given)] if metric.given else []
+            self.values[metric.name].append(np.asarray(metric.fn(frames, *given), "float64")[overlap:])
         self.numbers += numbers[overlap:]
         self.record["faces"] += len(frames) - overlap
         self.lip_errors.append(scoring.lip_mae(frames.masks, frames.truth / 255, frames.generated / 255)[overlap:])

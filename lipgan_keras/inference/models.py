@@ -3,7 +3,7 @@
 import os
 
 from .. import checkpoints
-from ..checkpoints import files_of, read_networks, read_split, read_training  # noqa: F401 - handed on
+from ..checkpoints import files_of, load_generator, read_networks, read_split, read_training  # noqa: F401 - handed on
 from ..config import ModelConfig
 from ..utils.errors import UserError
 

@@ -83,6 +83,7 @@ class Metric:
         reduce: (N,) -> float.
         needs_truth: False where `Frames.truth` may be a source whose mouth says something else.
         missing: () -> why it cannot be measured here and what to do, or None.
+        given: of `given.ADVICE`, the network that `fn` takes after the frames; None: it takes none.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Metric:
     reduce: Callable[[np.ndarray], float] = mean
     needs_truth: bool = True
     missing: Callable[[], str | None] = lambda: None
+    given: str | None = None
 
     def describe(self) -> dict:
         """What results.json says of it."""
