@@ -20,8 +20,10 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from default_checkpoint import SENTENCES
 from puppet_ablation import ROOT, TEST_CLIPS, in_a_process, machine, quality_from, run, write_list
 
 from lipgan_keras.utils import cli, files
@@ -35,30 +37,56 @@ FLAGS = ["--model", "basic", "--width", "0.25", "--batch_size", "16", "--lr", "5
 # Otherwise that discriminator begins when the held-out lips go by the audio, and these are the strangers.
 QUALITY = ["--quality_start", "300"]
 LIPSYNC = ["--recipe", "lipsync", *QUALITY]
-# By row: what it is called, the flags that set it apart, and the row whose lip-sync discriminator it begins with.
-ROWS: dict[str, tuple[str, list[str], str | None]] = {
-    "unet": ("the generator alone", ["--recipe", "unet"], None),
-    "unet_lips": ("the generator alone, lips weighted 6", ["--recipe", "unet", "--lip_weight", "6"], None),
-    "lipgan": ("LipGAN's discriminator", ["--recipe", "lipgan"], None),
-    "lipsync_plain": ("`lipsync` without the weighted loss", [*LIPSYNC, "--lip_weight", "1"], None),
-    "lipsync_no_sync": ("`lipsync` without the lip-sync discriminator", [*LIPSYNC, "--sync_weight", "0"], None),
-    "lipsync_no_quality": (
-        "`lipsync` without the visual-quality discriminator",
-        ["--recipe", "lipsync", "--quality_weight", "0"],
-        None,
-    ),
-    "lipsync_no_augment": ("`lipsync` without variations of the data", [*LIPSYNC, "--augment", "none"], None),
-    "lipsync": ("`lipsync`", LIPSYNC, None),
-    "sync": ("the lip-sync discriminator alone", ["--recipe", "sync"], None),
-    "expert": ("`lipsync`, that discriminator learned before, and frozen", [*LIPSYNC, "--sync_mode", "expert"], "sync"),
-    "frames_1": ("`lipsync`, the lip-sync discriminator sees 1 frame", [*LIPSYNC, "--sync_frames", "1"], None),
-    "frames_3": ("the same, 3 frames (`lipsync`: 5)", [*LIPSYNC, "--sync_frames", "3"], None),
-    "both": ("`lipsync` with LipGAN's discriminator besides", [*LIPSYNC, "--disc_weight", "0.01"], None),
-    "film": ("`lipsync`, decoder `film`", [*LIPSYNC, "--decoder", "film"], None),
-    "warp": ("`lipsync`, decoder `warp`", [*LIPSYNC, "--decoder", "warp"], None),
-    "attention": ("`lipsync`, audio encoder `attention`", [*LIPSYNC, "--audio_encoder", "attention"], None),
-    "mobilenet": ("`lipsync`, face encoder `mobilenet`", [*LIPSYNC, "--face_encoder", "mobilenet"], None),
+
+
+class Row(NamedTuple):
+    """What is trained: its name for people, the flags that set it apart, the row whose lip-sync discriminator it begins
+    with, and of DATA what it learns from.
+    """
+
+    words: str
+    flags: list[str]
+    before: str | None = None
+    data: str = "people"
+
+
+DATA = {
+    "two": "2 people",
+    "six": "6 people",
+    "people": "13 people",
+    "recast": "13, and people\nmade of them",
+    "heads": "13, and\n3D heads",
 }
+FEWER = {"two": ("s1", "s3"), "six": ("s1", "s3", "s5", "s30", "s31", "s34")}
+RECAST = 3  # people made of each clip
+HEADS = 60  # of 3 s, who say sentences with flite's voices
+ROWS = {
+    "unet": Row("the generator alone", ["--recipe", "unet"]),
+    "unet_lips": Row("the generator alone, lips weighted 6", ["--recipe", "unet", "--lip_weight", "6"]),
+    "lipgan": Row("LipGAN: with its discriminator", ["--recipe", "lipgan"]),
+    "lipsync_plain": Row("`lipsync` without the weighted loss", [*LIPSYNC, "--lip_weight", "1"]),
+    "lipsync_no_sync": Row("`lipsync` without the lip-sync discriminator", [*LIPSYNC, "--sync_weight", "0"]),
+    "lipsync_no_quality": Row(
+        "`lipsync` without the visual-quality discriminator", ["--recipe", "lipsync", "--quality_weight", "0"]
+    ),
+    "lipsync_no_augment": Row("`lipsync` without variations of the data", [*LIPSYNC, "--augment", "none"]),
+    "lipsync": Row("`lipsync`", LIPSYNC),
+    "sync": Row("the lip-sync discriminator alone", ["--recipe", "sync"]),
+    "expert": Row("`lipsync`, that one learned before, and frozen", [*LIPSYNC, "--sync_mode", "expert"], "sync"),
+    "frames_1": Row("`lipsync`, the lip-sync discriminator sees 1 frame", [*LIPSYNC, "--sync_frames", "1"]),
+    "frames_3": Row("the same, 3 frames (`lipsync`: 5)", [*LIPSYNC, "--sync_frames", "3"]),
+    "both": Row("`lipsync` with LipGAN's discriminator besides", [*LIPSYNC, "--disc_weight", "0.01"]),
+    "warp": Row("`lipsync`, decoder `warp`", [*LIPSYNC, "--decoder", "warp"]),
+    "film": Row("`lipsync`, decoder `film`", [*LIPSYNC, "--decoder", "film"]),
+    "attention": Row("`lipsync`, audio encoder `attention`", [*LIPSYNC, "--audio_encoder", "attention"]),
+    "mobilenet": Row("`lipsync`, face encoder `mobilenet`", [*LIPSYNC, "--face_encoder", "mobilenet"]),
+    "lipsync_two": Row("`lipsync`, 2 people", LIPSYNC, data="two"),
+    "lipsync_six": Row("`lipsync`, 6 people", LIPSYNC, data="six"),
+    "lipsync_recast": Row(f"`lipsync`, and {RECAST} people made of each clip", LIPSYNC, data="recast"),
+    "lipsync_heads": Row(f"`lipsync`, and {HEADS} 3D heads", LIPSYNC, data="heads"),
+}
+# How the answer grows with the data
+LEARNT_FROM = ("lipsync_two", "lipsync_six", "lipsync", "lipsync_recast", "lipsync_heads")
 METRICS = ["lip_mae", "sensitivity_5", "sensitivity_other", "opening_correlation", "lmd", "lmd_5", "psnr", "ssim"]
 METRICS += ["sharpness_ratio"]
 EACH = 50  # steps of the log that a line of the kept file is the mean of
@@ -82,12 +110,16 @@ def main():
     parser.add_argument(
         "--num_workers", type=cli.integer(1), default=os.cpu_count() or 1, help="processes that make the data"
     )
+    parser.add_argument("--face_model", type=cli.existing, help="3D face model, for the row of 3D heads")
     args = parser.parse_args()
     work = Path(args.workdir)
     make_data(work, args)
     for row in args.only or ROWS:
+        if ROWS[row].data == "heads" and not args.face_model:
+            print(f"{row}: left out; it needs --face_model", flush=True)
+            continue
         for seed in args.seeds:
-            train_and_judge(row, seed, work)
+            train_and_judge(row, seed, work, args)
 
 
 def make_data(work: Path, args) -> None:
@@ -126,23 +158,57 @@ def make_data(work: Path, args) -> None:
     write_list(work, "lists", sorted(set(there["train"])), sorted(set(there["judge"])))
 
 
-def train_and_judge(row: str, seed: int, work: Path) -> None:
+def more_data(work: Path, name: str, args) -> tuple[Path, Path]:
+    """The folder of crops, and that of lists, of DATA."""
+    from lipgan_keras.data import clip_folder
+    from lipgan_keras.face.photos import shipped_photos
+    from lipgan_keras.puppets import clips as puppets_clips
+    from lipgan_keras.puppets.recast import recast
+
+    lists, crops = work / f"lists_{name}", work / f"crops_{name}"
+    if name == "people":
+        return work / "crops", work / "lists"
+    if (lists / "val.txt").is_file():
+        return (work / "crops" if name in FEWER else crops), lists
+    training, held_out = ((work / "lists" / f"{side}.txt").read_text("utf-8").split() for side in ("train", "val"))
+    if name in FEWER:
+        training = [line for line in training if line.split("/")[0] in FEWER[name]]
+        write_list(work, lists.name, training, held_out)
+        return work / "crops", lists
+    shutil.copytree(work / "crops", crops, copy_function=os.link, dirs_exist_ok=True)
+    if name == "recast":
+        # Of those to judge by none are made: a list that names a clip names what was made of it.
+        known = {clip.name for clip in clip_folder.find_clips(work / "crops", "mel")} & set(training)
+        recast(crops, lambda clip: RECAST if clip.name in known else 0, args.num_workers)
+    else:
+        photos = [shipped_photos()["grace_hopper"], *sorted((work / "videos" / "s3").iterdir())[:1]]
+        options = {"photos": photos, "crops": True, "num_workers": args.num_workers, "face_model": args.face_model}
+        made = puppets_clips.make_clips(
+            crops / "heads", HEADS, seed=42, seconds=3.0, varied=True, texts=SENTENCES, **options
+        )
+        training = training + [path.relative_to(crops).as_posix() for path in made]
+    write_list(work, lists.name, sorted(training), held_out)
+    return crops, lists
+
+
+def train_and_judge(row: str, seed: int, work: Path, args) -> None:
     """Train one run and keep what there is to know of it; nothing, if it is kept already."""
     kept = KEPT / f"{row}-{seed}.json"
     if kept.is_file():
         return
-    _, own, before = ROWS[row]
+    _, own, before, data = ROWS[row]
+    crops, lists = more_data(work, data, args)
     logdir = work / "runs" / f"{row}-{seed}"
     checkpoint = logdir / "checkpoint.h5"
     flags = [*own, *FLAGS, "--seed", str(seed), "--steps", str(STEPS)]
-    data = ["--data_root", work / "crops", "--filelists", work / "lists", "--logdir", logdir, "--checkpoint_freq", 100]
+    where = ["--data_root", crops, "--filelists", lists, "--logdir", logdir, "--checkpoint_freq", 100]
     if before:
-        data += ["--resume_sync", work / "runs" / f"{before}-{seed}" / "checkpoint.h5"]
+        where += ["--resume_sync", work / "runs" / f"{before}-{seed}" / "checkpoint.h5"]
     seconds = logdir / "seconds.json"  # of the calls before this one
     spent = json.loads(seconds.read_text("utf-8")) if seconds.is_file() else 0.0
     began = time.time()
     try:
-        run("train.py", *data, *flags)
+        run("train.py", *where, *flags)
     finally:
         spent += time.time() - began
         with files.replacing(seconds) as temporary:

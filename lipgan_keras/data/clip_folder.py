@@ -43,6 +43,7 @@ class Clip:
     Attributes:
         name: `<speaker or video>/<clip>`, the last two parts of the path below `data_root`; its own name where it lies
             directly below.
+        above: names of the folders between `data_root` and it.
         source: the `name` of the clip that it was made of; where it was made of none, its own.
         kind: "recast": another clip's, see `puppets.recast`; "puppet": of a photo; "real": all others.
         frames: (n,) int, the numbers N of the images, ascending; gaps where no face was found.
@@ -61,6 +62,7 @@ class Clip:
     def __init__(self, folder: str | os.PathLike, data_root: str | os.PathLike | None = None):
         self.folder = Path(folder)
         self.name = name_of(self.folder, data_root)
+        self.above = () if data_root is None else self.folder.relative_to(data_root).parts[:-1]
         self.packed = None if self.folder.is_dir() else _packed(self.folder)
         names = set(os.listdir(folder) if self.packed is None else self.packed)
         numbers = [int(name[:-4]) for name in names if IMAGE.fullmatch(name)]

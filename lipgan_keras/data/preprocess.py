@@ -183,7 +183,8 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
     """[(video file, its folder in the output, relative)], sorted.
 
     With a list file `<filelists>/<split>.txt` of `<video>/<clip>` lines (a second column is ignored) those clips,
-    looked for below `<root>/<split>`, `<root>/main` and `<root>`, as LRS2 is laid out; else every video below the root.
+    looked for below `<root>/<split>`, `<root>/main` and `<root>`, as LRS2 is laid out. Else, but for train, the videos
+    below folders of its name, as LRW (WORD/test/) and LRS3 (test/<video>/) have them; where there is none, every video.
 
     Raises:
         UserError: no such folder or list, or no video.
@@ -199,6 +200,8 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
     paths = [p for p in paths if p.is_file()]
     if not paths:
         raise UserError(f"{root}: holds no video file; give the folder that holds the videos")
+    if split != "train":  # that is the default, also of data that know no splits
+        paths = [p for p in paths if split in p.relative_to(root).parts[:-1]] or paths
     names = [p.relative_to(root).with_suffix("") for p in paths]
     # Each clip needs a folder of its own: where two videos differ in the suffix only, or one bears the name of
     # a folder of others, the suffix stays.

@@ -10,7 +10,7 @@ class PreprocessConfig:
     Attributes:
         final_data_root: folder for the preprocessed clips.
         videos_data_root: folder that holds the videos; None: only `pack` is written.
-        split: which list file of `filelists`, and folder of LRS2.
+        split: which list file of `filelists`, or folder of LRW, LRS2 or LRS3.
         filelists: folder with <split>.txt of <video>/<clip> lines; None: ./filelists/ if it has that
             file, else every video.
         num_workers: processes, at most one a core.

@@ -23,6 +23,7 @@ from .clip_folder import Clip, own_names
 
 HASH, LISTS, BEFORE = "sha256 1", "lists 1", "permutation 0"  # the rules, each with its version
 VAL_FRACTION = 0.05  # of checkpoints so old that they do not say it
+TRAINED_ON = {"train", "trainval", "pretrain"}  # folders of LRW and LRS3
 SAME = "give the same command, or another --logdir"
 
 
@@ -67,10 +68,8 @@ def permuted_split(
         return train, validation
     held_out = min(max(round(len(train) * val_fraction), 1 if val_fraction else 0), len(train) - 1)
     chosen = set(np.random.default_rng(seed).permutation(len(train))[:held_out].tolist())
-    return (
-        [clip for i, clip in enumerate(train) if i not in chosen],
-        [clip for i, clip in enumerate(train) if i in chosen],
-    )
+    sides = [[clip for i, clip in enumerate(train) if (i in chosen) == side] for side in (False, True)]
+    return sides[0], sides[1]
 
 
 def _is_below(source, val_fraction):
@@ -106,6 +105,8 @@ def _listed(clips, path, needed=True):
         return any(pack.is_named(folder, names) for folder in {clip.folder, *made_of})
 
     chosen = [clip for clip in clips if is_named(clip)]
+    main = {clip.name for clip in chosen if "main" in clip.above}  # a line of LRS2's lists is a clip of that folder
+    chosen = [clip for clip in chosen if clip.name not in main or "main" in clip.above]
     if needed and not chosen:
         raise UserError(
             f"{path}: names none of the clips below --data_root by <video>/<clip>; preprocess that list's too"
@@ -376,7 +377,7 @@ def to_measure(
         filelists: folder whose <split>.txt names the clips, whatever the checkpoint says.
         val_fraction: share of the clips, likewise.
         split: "all": all of them; another name: that of the list, or without lists of a folder above the clips, as LRW
-            has them; None: "val" with lists.
+            (WORD/test/) and LRS3 (test/<video>/) have them; None: "val" with lists.
 
     Returns:
         Clips that were trained on, as far as is known; those to measure, of which there may be none; and, for people,
@@ -408,8 +409,8 @@ def to_measure(
         return train, chosen, f"{len(chosen)} of {len(clips)} clips, {why}"
     else:
         return [], clips, f"all {len(clips)} clips; nothing is known of what {path} was trained on"
-    count = f"all {len(clips)} clips" if len(chosen) == len(clips) else f"{len(chosen)} of {len(clips)} clips"
-    return train, chosen, f"{count}, {why}{_seen(chosen, kept)}"
+    count = "all" if len(chosen) == len(clips) else f"{len(chosen)} of"
+    return train, chosen, f"{count} {len(clips)} clips, {why}{_seen(chosen, kept)}"
 
 
 def _named_by(clips, lists, split):
@@ -421,7 +422,7 @@ def _named_by(clips, lists, split):
 
 
 def _below(clips, split):
-    train, chosen = ([clip for clip in clips if clip.name.startswith(f"{side}/")] for side in ("train", split))
+    train, chosen = ([c for c in clips if sides & {*c.above}] for sides in (TRAINED_ON, {split}))
     if not chosen:
         raise UserError(f"--split {split}: no clip lies in a folder of that name; name a list with --filelists")
     return train, chosen, f"those in folders named {split}"

@@ -258,6 +258,17 @@ def test_every_video_below_the_root(tmp_path):
     }
 
 
+def test_folders_that_are_named_as_a_split(tmp_path):
+    """Those of LRW and of LRS3. The default, train, means every video where there is no list."""
+    lrw = {f"ABOUT/{side}/ABOUT_00018.mp4": f"ABOUT/{side}/ABOUT_00018" for side in ("test", "train", "val")}
+    touch(tmp_path / "lrw", *lrw)
+    touch(tmp_path / "lrs3", "test/0Fi8/00001.mp4", "trainval/0Fi8/50001.mp4")
+    assert found(tmp_path / "lrw") == lrw
+    assert found(tmp_path / "lrw", "test") == {"ABOUT/test/ABOUT_00018.mp4": "ABOUT/test/ABOUT_00018"}
+    assert found(tmp_path / "lrs3", "test") == {"test/0Fi8/00001.mp4": "test/0Fi8/00001"}
+    assert len(found(tmp_path / "lrs3", "val")) == 2
+
+
 def test_every_clip_has_a_folder_of_its_own(tmp_path):
     touch(tmp_path, "v/1.mp4", "v/1.mov", "v/2.mp4", "v.mp4", "w/x/y.mp4", "w.x.mp4")
     assert found(tmp_path) == {

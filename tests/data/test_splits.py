@@ -336,3 +336,18 @@ def test_another_split_is_measured(tmp_path):
         measured(tmp_path, None)
     with pytest.raises(UserError, match="--split val: no clip lies in a folder of that name"):
         measured(None, "val")
+
+
+def test_folders_of_lrs3_and_lists_of_lrs2(tmp_path):
+    """LRS3 has test/<video>/<clip>; a line of LRS2's lists is a clip of main/, whatever pretrain/ has."""
+    for side in ("pretrain", "trainval", "test"):
+        bare_clip(tmp_path / "lrs3", f"{side}/0Fi83BHQsMA/0000{len(side)}")
+    clips = find(tmp_path / "lrs3")
+    known, chosen, _ = splits.to_measure(clips, "log.h5", None, None, None, split="test")
+    assert names(chosen) == {"0Fi83BHQsMA/00004"} and names(known) == {"0Fi83BHQsMA/00008"}
+    for side in ("pretrain", "main"):
+        bare_clip(tmp_path / "lrs2", f"{side}/6001/00001")
+    bare_clip(tmp_path / "lrs2", "pretrain/6002/00001")
+    (tmp_path / "test.txt").write_text("6001/00001\n6002/00001\n")
+    _, chosen, _ = splits.to_measure(find(tmp_path / "lrs2" / "main"), "log.h5", None, None, tmp_path, split="test")
+    assert [clip.above for clip in chosen] == [("main", "6001"), ("pretrain", "6002")]
