@@ -23,6 +23,7 @@ import shutil
 import time
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 from puppet_ablation import (
@@ -97,9 +98,25 @@ BESIDE = {
     "hard": ("sync", 12000, [*EVEN, "--seed", "102", "--quality_weight", "0.02"]),
     "listen": ("sync", 18500, [*ALONE_ON_SPEAKERS, "--ema", "0.9995", "--batch_size", "64", "--seed", "100"]),
 }
-# Last, the lip-sync discriminator alone once more, with 3D heads besides that smile as they say other sentences. The
-# one that ships is the mean of it and of what it began with.
+# The lip-sync discriminator alone once more, with 3D heads besides that smile as they say other sentences. The one that
+# ships is the mean of it and of what it began with.
 LISTEN_ON = 3000, [*BESIDE["listen"][2], "--seed", "204"]
+# Last, teeth of smiles: three runs beside each other on real people and heads that smile, from what `listen_on` gives;
+# one from the mean of it and of these, with flat puppets besides; and one from the mean of that and of what it began
+# with, in which no flat puppet has grins, and heads and puppets besides smile with their lips shut. It ships but for
+# its audio encoder, in whose place that of `listen_on` follows the sound better.
+SMILING = {
+    "smile_1": (2000, 3e-4, [*SOFT, "--seed", "201", "--sync_weight", "0.0001"]),
+    "smile_2": (3000, 3e-4, [*SOFT, "--seed", "202", "--quality_weight", "0.006", "--sync_weight", "0.0008"]),
+    "smile_3": (3000, 1e-4, [*SOFT, "--seed", "203"]),
+}
+OPENING = [*ON_SPEAKERS, *EVERYONE, "--warmup", "50", "--ema", "0.998", "--quality_weight", "0.004"]
+LAST = {"flat": ("flat", 700, [*OPENING, "--seed", "301"]), "shut": ("shut", 500, [*OPENING, "--seed", "302"])}
+# So many speakers each kind of puppet counts as where speakers are drawn equally often
+SHARES = {"smiles": 6, "heads": 2, "synth": 5, "shut_flat": 4, "shut_heads": 3}
+SHUT_FLAT, SHUT_HEADS = 90, 56
+# The layers of the basic audio encoder
+AUDIO_ENCODER = frozenset(f"{kind}_{number}" for kind in ("conv2d", "batch_normalization") for number in range(9, 23))
 SPEAKER_RUNS = [
     ("speakers", "speakers", 4e-4, 1250, ["--seed", "20", "--quality_weight", "0"]),
     ("sharp", "speakers", 3e-4, 2000, SHARP),
@@ -202,8 +219,11 @@ def main():
     if whole:
         checkpoint, averaged = train_beside(work, args, copies)
         checkpoint, averaged = listen_on(work, args, checkpoint, averaged)
+        shut = smile(work, args, checkpoint)
     out = Path(args.out) if whole else work / "unfinished.h5"
     export(checkpoint, averaged, out, "--float16")
+    if whole:
+        average("generator", [shut], out, but=AUDIO_ENCODER)
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
     for kind, found in figures.items():
         print(f"{kind}: {describe(found)}", flush=True)
@@ -261,6 +281,96 @@ def listen_on(work: Path, args, mean: Path, averaged: dict[str, list[Path]]) -> 
     return before, {"sync": [before, checkpoint]}
 
 
+def smile(work: Path, args, before: Path) -> Path:
+    """The runs SMILING and LAST; returns the last one's checkpoint."""
+    began = time.time()
+    try:
+        make_smiles(work, Path(args.speakers), args.face_model, args.num_workers)
+    finally:
+        note_time(work, "data", began)
+    runs = []
+    for name, (steps, lr, flags) in SMILING.items():
+        runs.append(work / name / "checkpoint.h5")
+        flags = [*flags, "--lr", f"{lr:g}", "--resume_gen", before, "--resume_sync", before]
+        train(work, runs[-1], work / "speakers_crops", work / "lists" / "smiling_people", steps, flags)
+    begin, others = before, [before, *runs]
+    for name, (lists, steps, flags) in LAST.items():
+        mean, checkpoint = work / f"{name}_begins_with.h5", work / name / "checkpoint.h5"
+        if not mean.is_file():
+            export(begin, {"generator": others}, mean)
+        flags = [*flags, "--lr", "0.0003", "--resume_gen", mean, "--resume_sync", before, "--precision", "float32"]
+        train(work, checkpoint, work / "grouped", work / "lists" / lists, steps, flags)
+        begin, others = mean, [mean, checkpoint]
+    return checkpoint
+
+
+def make_smiles(work: Path, speakers: Path, face_model: str, workers: int) -> None:
+    """Heads that smile with their lips shut, flat puppets of pictures of such heads, flat puppets without grins, and
+    the lists of the last runs; the puppets in these are in so many folders as SHARES says.
+    """
+    from lipgan_keras.face.photos import shipped_photos
+    from lipgan_keras.puppets import clips as puppets_clips
+    from lipgan_keras.puppets import heads
+
+    crops, lists, grouped = work / "speakers_crops", work / "lists", work / "grouped"
+    everyone = (lists / "everyone" / "train.txt").read_text("utf-8").split()
+    smiling = (lists / "smiling" / "train.txt").read_text("utf-8").split()
+    held_out = (lists / "everyone" / "val.txt").read_text("utf-8").split()
+    people = [line for line in everyone if not line.startswith(("synth/", "heads/"))]
+    write_list(lists, "smiling_people", [*people, *sorted(set(smiling) - set(everyone))], held_out)
+    photos = [shipped_photos()["grace_hopper"], *(min(folder.iterdir()) for folder in sorted(speakers.iterdir()))]
+    rng = np.random.default_rng(5)
+    pictures = []
+    for photo in photos:
+        head = heads._head(heads.HeadLook.load(photo, face_model), 360)
+        for smile in (0.45, 0.7, 0.95):
+            turn = rng.normal(0, (5.0, 2.0, 1.5))
+            picture = work / "shut" / f"{Path(photo).parent.name}_{Path(photo).stem}_{smile:g}.png"
+            with files.replacing(picture) as temporary:
+                cv2.imwrite(str(temporary), head.render({"smile": smile + rng.uniform(-0.1, 0.05)}, turn))
+            pictures.append(picture)
+    options = {"crops": True, "clear": True, "num_workers": workers}
+    hers = [shipped_photos()["grace_hopper"], *(min((speakers / name).iterdir()) for name in PUPPET_PHOTOS)]
+    kinds = {
+        "synth": puppets_clips.make_clips(
+            crops / "plain", SYNTHESISED, seed=41, seconds=5.0, photos=hers, grins=False, **options
+        ),
+        "shut_flat": puppets_clips.make_clips(
+            crops / "shut_flat", SHUT_FLAT, seed=71, seconds=4.0, photos=pictures, **options
+        ),
+        "shut_heads": puppets_clips.make_clips(
+            crops / "shut_heads", SHUT_HEADS, seed=72, seconds=3.0, varied=True, photos=photos, texts=SAID_SMILING,
+            face_model=face_model, **options,
+        ),
+        "smiles": [crops / line for line in smiling if line.startswith("smiles/")],
+        "heads": [crops / line for line in everyone if line.startswith("heads/")],
+        "with_grins": [crops / line for line in everyone if line.startswith("synth/")],
+    }  # fmt: skip
+    for kind, clips in kinds.items():
+        for number, clip in enumerate(clips):
+            link(
+                clip,
+                grouped / f"{kind}{number % SHARES.get(kind, SHARES['synth'])}" / f"{clip.parent.name}_{clip.name}",
+            )
+    for line in [*people, *held_out]:
+        link(crops / line, grouped / line)
+    known = [*people, *held_out]
+    there = sorted(path.relative_to(grouped).as_posix() for path in grouped.glob("*/*"))
+    there = [line for line in there if line not in known]
+    left_out = {"flat": ("shut_", "synth"), "shut": ("with_grins",)}
+    for name, kind in left_out.items():
+        write_list(lists, name, sorted([*people, *(line for line in there if not line.startswith(kind))]), held_out)
+
+
+def link(clip: Path, place: Path) -> None:
+    """A clip under another name, which takes no more disc."""
+    if not place.is_dir():
+        partial = place.with_name(f".{place.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(clip, partial, copy_function=os.link)
+        partial.rename(place)
+
+
 def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str) -> None:
     """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'."""
     with files.replacing(out) as temporary:
@@ -269,14 +379,14 @@ def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags:
             average(network, paths, temporary)
 
 
-def average(network: str, paths: list[Path], out: Path) -> None:
-    """Replace a network's weights in the file `out` by the mean of those in others."""
+def average(network: str, paths: list[Path], out: Path, but: frozenset[str] = frozenset()) -> None:
+    """Replace a network's weights in the file `out` by the mean of those in others, but for some layers."""
     with contextlib.ExitStack() as stack:
         others = [stack.enter_context(h5py.File(path)) for path in paths]
         file = stack.enter_context(h5py.File(out, "r+"))
         names = []
         file[network].visititems(lambda _, item: names.append(item.name) if isinstance(item, h5py.Dataset) else None)
-        for name in names:
+        for name in (name for name in names if name.split("/")[2] not in but):
             mean = np.mean([np.asarray(one[name], np.float64) for one in others], axis=0)
             file[name][...] = mean.astype(file[name].dtype)
 

@@ -3,6 +3,7 @@
 import os
 import re
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from lipgan_keras.data import preprocess, scoring
 from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.evaluation.generated_clips import ClipGenerator
 from lipgan_keras.evaluation.tally import Openings
-from lipgan_keras.face import photos, regions
+from lipgan_keras.face import detector, photos, regions
 from lipgan_keras.inference import engine, models
 from lipgan_keras.live import show
-from lipgan_keras.media import audio_file
+from lipgan_keras.media import audio_file, video_reader
 from lipgan_keras.puppets import demo, speech
 
 MIB = 1 << 20
@@ -65,6 +66,21 @@ def test_a_photo_speaks_and_is_silent(tmp_path):
     frames = min(len(seen["speech"]), len(opening))
     assert np.corrcoef(seen["speech"][:frames], opening[:frames])[0, 1] > 0.75
     assert np.std(seen["hush"]) < 0.1 * np.std(seen["speech"])
+    # She smiles. Where the mouth is widest open her upper teeth are still there, and not the dark of the mouth.
+    face = next(iter(video_reader.read_frames(photo))).image
+    points = detector.detect([face])[0][0].landmarks
+    wide = opening[:frames] > np.quantile(opening[:frames], 0.9)
+    images = [frame.image for frame in video_reader.read_frames(tmp_path / "speech.mp4")][:frames]
+    teeth = [upper_teeth(image, points) for image, open_wide in zip(images, wide, strict=True) if open_wide]
+    assert np.mean(teeth) > 0.67 * upper_teeth(face, points)
+
+
+def upper_teeth(image, points):
+    """How light a picture is below the middle of the upper lip."""
+    (left, y), (right, other_y) = points[3:]
+    width, top = right - left, round((y + other_y) / 2 + 0.12 * (right - left))
+    rows, columns = slice(top, top + round(0.08 * width)), slice(round(left + 0.3 * width), round(right - 0.3 * width))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[rows, columns].mean()
 
 
 @pytest.mark.slow
