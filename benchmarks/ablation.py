@@ -112,6 +112,8 @@ def main():
     )
     parser.add_argument("--face_model", type=cli.existing, help="3D face model, for the row of 3D heads")
     args = parser.parse_args()
+    import ablation_page  # it reads what is declared above
+
     work = Path(args.workdir)
     make_data(work, args)
     for row in args.only or ROWS:
@@ -120,6 +122,7 @@ def main():
             continue
         for seed in args.seeds:
             train_and_judge(row, seed, work, args)
+        ablation_page.write()
 
 
 def make_data(work: Path, args) -> None:

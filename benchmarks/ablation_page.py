@@ -18,6 +18,7 @@ from lipgan_keras.utils import cli, files
 from lipgan_keras.utils.cli import ArgumentParser
 from lipgan_keras.utils.errors import UserError
 
+PAGE = ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- measured: written by benchmarks/ablation_page.py -->", "<!-- end of measured -->"
 ASKED = {"sync": "lip-sync", "discriminator": "LipGAN's"}
 THEIRS = {"the seed's": 0.63, "LipGAN's, as Wav2Lip measured": 0.556, "Wav2Lip's expert": 0.916}
@@ -35,18 +36,35 @@ COLUMNS = {
 
 def main():
     parser = ArgumentParser(description="Draw the plots and write the tables of what is kept.")
-    parser.add_argument("--report", default=str(ROOT / "docs" / "results.md"), help="page to write into")
-    args = parser.parse_args()
+    parser.add_argument("--report", default=str(PAGE), help="page to write into (default: docs/results.md)")
+    write(Path(parser.parse_args().report))
+
+
+def write(report: Path = PAGE) -> None:
+    """The plots, and the tables between two marks of the page.
+
+    Raises:
+        UserError: nothing is kept.
+    """
     runs = read()
     if not runs:
         raise UserError(f"{KEPT}: holds no run; run benchmarks/ablation.py first")
-    report = Path(args.report)
-    for name, plot in (("lips", lips_sooner), ("parts", parts), ("sync", sync), ("data", growth)):
+    for name, plot in plots(runs).items():
         path = report.with_name(f"results_{name}.png")
         with files.replacing(path) as temporary:
             plot(runs).savefig(temporary, format="png", dpi=100)
     write_between(report, (BEGIN, END), sections(runs), "# What each part brings, on people\n\n")
     print(f"{report}: {sum(map(len, runs.values()))} runs of {len(runs)} rows")
+
+
+def plots(runs) -> dict:
+    """{name: function} of the plots that have something to show."""
+    found = {"lips": lips_sooner, "parts": parts}
+    if any(accuracies(seeds, name) for seeds in runs.values() for name in ASKED):
+        found["sync"] = sync
+    if sum(row in runs for row in LEARNT_FROM) > 1:
+        found["data"] = growth
+    return found
 
 
 def read() -> dict[str, dict[int, dict]]:
@@ -188,7 +206,7 @@ def sections(runs):
     """Markdown, paragraph by paragraph."""
     first = next(run for seeds in runs.values() for run in seeds.values() if run["clips"])
     speakers = sorted({name.split("/")[0] for name in first["clips"]})
-    yield "```\npython benchmarks/ablation.py --clips GRID --speakers SPEAKERS\npython benchmarks/ablation_page.py\n```"
+    yield "```\npython benchmarks/ablation.py --clips GRID --speakers SPEAKERS --face_model FACEKIT\n```"
     yield "## Does the weighted loss find the lips sooner?"
     yield "![Lip error under a wrong sound over that under the right one, by step](results_lips.png)"
     yield (
@@ -201,12 +219,13 @@ def sections(runs):
         f"*After {STEPS:,} steps: dots are seeds, bars the 95 % intervals over seeds and clips, dotted lines a mouth "
         "that stays as it is.*"
     )
-    yield "![Share of pairs that each discriminator calls right](results_sync.png)"
-    yield (
-        "*Round: a lip-sync discriminator; square: LipGAN's. Dotted lines are figures of others, on other data: the "
-        "seed's 63 %, and Wav2Lip's table 3 (on LRS2).*"
-    )
-    if any(row in runs for row in LEARNT_FROM):
+    if "sync" in plots(runs):
+        yield "![Share of pairs that each discriminator calls right](results_sync.png)"
+        yield (
+            "*Round: a lip-sync discriminator; square: LipGAN's. Dotted lines are figures of others, on other data: "
+            "the seed's 63 %, and Wav2Lip's table 3 (on LRS2).*"
+        )
+    if "data" in plots(runs):
         yield "## How does it grow with the data?"
         yield "![Lip error under a wrong sound, by the people learned from](results_data.png)"
     yield "## The table"

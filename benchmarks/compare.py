@@ -1,4 +1,4 @@
-"""Real clips that no run was trained on, by evaluate.py's measures: a second table in docs/results.md.
+"""Real clips that no run was trained on, by evaluate.py's measures: a second table in docs/results_puppets.md.
 
     python benchmarks/puppet_ablation.py --clips GRID --workdir logs/ablation
     python benchmarks/compare.py --workdir logs/ablation
@@ -85,7 +85,9 @@ def main():
     )
     parser.add_argument("--syncnet", type=cli.existing, help="for LSE-D and LSE-C; see evaluate.py")
     parser.add_argument("--inception", type=cli.existing, help="for the FID; see evaluate.py")
-    parser.add_argument("--report", default=str(ROOT / "docs" / "results.md"), help="file to write the table to")
+    parser.add_argument(
+        "--report", default=str(ROOT / "docs" / "results_puppets.md"), help="file to write the table to"
+    )
     args = parser.parse_args()
     work = Path(args.workdir)
     if not (work / "lists" / "real" / "val.txt").is_file():
@@ -148,7 +150,6 @@ def sections(results, judge, steps):
         ]
         rows.append([BASELINES.get(name, name), *cells])
     yield "\n".join(table(["", *(COLUMNS[column][0] for column in columns)], rows))
-    yield from printed()
     missing = {
         name: reason
         for result in results.values()

@@ -1,4 +1,4 @@
-"""What does each part of the lip-sync recipe bring? Data, training runs and the table docs/results.md, in one command.
+"""What does each part of the recipe bring, on puppets? Data, trainings and docs/results_puppets.md, in one command.
 
     python benchmarks/puppet_ablation.py --clips GRID --workdir logs/ablation
 
@@ -74,8 +74,8 @@ def main():
     parser.add_argument("--data_only", action="store_true", help="make the data, and stop")
     parser.add_argument(
         "--report",
-        default=str(ROOT / "docs" / "results.md"),
-        help="table to write, a .png beside it (default: docs/results.md)",
+        default=str(ROOT / "docs" / "results_puppets.md"),
+        help="table to write, a .png beside it (default: docs/results_puppets.md)",
     )
     args = parser.parse_args()
     work = Path(args.workdir)
@@ -462,7 +462,9 @@ def report(work: Path, path: Path) -> None:
     if not results:
         return
     curves(results, path.with_suffix(".png"))
-    write_between(path, (BEGIN, END), sections(results, path.with_suffix(".png").name), "# What each part brings\n\n")
+    write_between(
+        path, (BEGIN, END), sections(results, path.with_suffix(".png").name), "# What each part brings, on puppets\n\n"
+    )
     print(f"{path}: {len(results)} runs")
 
 
