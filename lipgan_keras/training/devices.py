@@ -7,6 +7,9 @@ sync relation cross devices. Ours is what of a batch is divided, and what one pr
 import contextlib
 import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,6 +23,7 @@ from ..utils.errors import UserError
 from .config import ALL
 
 VARIABLES = "KERAS_DISTRIBUTION_"
+GRACE = 5.0  # seconds from SIGTERM until a process is ended that did not end by itself
 Batch = dict[str, np.ndarray]
 
 
@@ -235,7 +239,28 @@ def _join(hosts, host_id, coordinator):
         raise UserError(f"--hosts {hosts}: goes with --host_id, 0 to {hosts - 1}, another one on each host")
     if not coordinator or not re.fullmatch(r".+:\d{1,5}", coordinator):
         raise UserError(f"--hosts {hosts}: goes with --coordinator, such as 10.0.0.1:1234, the same on all hosts")
+    import jax
+
+    with contextlib.suppress(AttributeError):  # of releases that do not know it
+        # JAX would take SIGTERM for itself, and go on.
+        jax.config.update("jax_enable_preemption_service", False)
+    _end_where_others_are_waited_for()
     try:
         keras.distribution.initialize(coordinator, hosts, host_id)
     except Exception as error:  # noqa: BLE001 - of kinds that JAX gives no name
         raise UserError(f"--coordinator {coordinator}: the hosts do not find together ({error})") from error
+
+
+def _end_where_others_are_waited_for():
+    """Let SIGTERM end a process that waits for other hosts in native code, where Python's handlers do not run."""
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+
+    def watch():
+        while os.read(reads, 1) != bytes([signal.SIGTERM]):
+            pass
+        time.sleep(GRACE)  # where Python's handler runs, the process has ended by then
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

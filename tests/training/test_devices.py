@@ -27,12 +27,13 @@ TINY = ["--width", 0.125, "--batch_size", 12, "--checkpoint_freq", 1, "--val_fra
 # The runs of a process one after another: `train.py`, and then flags, again and again.
 DRIVER = """
 import functools, sys, jax, train
+from lipgan_keras.utils import cli
 # Of a host that says nothing for 100 s JAX thinks that it has ended; here soon.
 jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
 runs = " ".join(sys.argv[1:]).split(" -- ")
 for flags in runs:
     sys.argv = ["train.py", *flags.split(" ")]
-    train.main()
+    cli.run(train.main)
 assert not {"tensorflow", "mtcnn"} & sys.modules.keys()
 """
 
@@ -105,6 +106,22 @@ def assert_alike(logdir, other):
         np.testing.assert_allclose(arrays[name], their_arrays[name], atol=2e-3, err_msg=name)
 
 
+def two_hosts(start, flags, logdir, steps):
+    """Two processes that train together on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    ours = [*flags, "--recipe", "unet", "--logdir", logdir, "--steps", steps, "--hosts", 2, "--coordinator", place]
+    return [start(*ours, "--host_id", number) for number in (0, 1)]
+
+
+def wait_for_checkpoint(process, logdir):
+    end = time.monotonic() + PATIENCE
+    while not (logdir / "checkpoint.h5").exists():
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
 def test_two_devices_do_what_one_does(runs):
     assert_alike(runs / "two", runs / "one")
 
@@ -113,30 +130,10 @@ def test_two_hosts_and_a_kill(runs, flags, start, tmp_path):
     """One of two processes is killed; both are started again, and end as if nothing had been. Number 0 alone writes."""
 
     def both():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            place = f"127.0.0.1:{free.getsockname()[1]}"
-        ours = [
-            *flags,
-            "--recipe",
-            "unet",
-            "--logdir",
-            tmp_path / "log",
-            "--steps",
-            5,
-            "--hosts",
-            2,
-            "--coordinator",
-            place,
-            "--host_id",
-        ]
-        return [start(*ours, number) for number in (0, 1)]
+        return two_hosts(start, flags, tmp_path / "log", 5)
 
     first, second = both()
-    end = time.monotonic() + PATIENCE
-    while not (tmp_path / "log" / "checkpoint.h5").exists():
-        assert time.monotonic() < end and first.poll() is None, first.communicate()
-        time.sleep(0.01)
+    wait_for_checkpoint(first, tmp_path / "log")
     second.send_signal(signal.SIGKILL)
     _, stderr = first.communicate(timeout=PATIENCE)
     assert first.returncode and "another host has ended, or is out of reach; start all of them again" in stderr, stderr
@@ -144,6 +141,18 @@ def test_two_hosts_and_a_kill(runs, flags, start, tmp_path):
     assert "on 2 devices of 2 hosts" in ended(first) and "steps" not in ended(second)  # what Gloo prints is there
     assert_alike(tmp_path / "log", runs / "plain")
     assert len(list((tmp_path / "log").glob("events.*"))) == 2
+
+
+def test_sigterm_ends_a_host_that_waits_for_another(flags, start, tmp_path):
+    """It waits in native code, where Python's handlers do not run."""
+    first, second = two_hosts(start, flags, tmp_path / "log", 10000)
+    wait_for_checkpoint(first, tmp_path / "log")
+    second.send_signal(signal.SIGSTOP)
+    time.sleep(1)  # now the first is in a step that the second has no part in
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=PATIENCE)
+    assert first.returncode == 128 + signal.SIGTERM
+    assert (tmp_path / "log" / "checkpoint.h5").exists() and not list((tmp_path / "log").glob(".*partial*"))
 
 
 def test_what_is_divided():
