@@ -22,7 +22,7 @@ for (const player of document.querySelectorAll("video[data-clip]")) player.src =
 
 // ------------------------------------------------------------------------------------------------------------------
 // Answers: {judge, order: [pair], swapped: {pair: bool}, pair, step,
-//   answers: {pair: {left: {sync: 4, at: time}, right: {}, better: "left"}}}
+//   answers: {pair: {left: {sync: 4, at: time}, right: {}, better: "left", at: time}}}
 
 const STORE = `lipgan_keras judging ${SHEET.id}`;
 let all = { current: null, judges: {} };
@@ -54,7 +54,7 @@ function begin(judge) {
       const j = random(i + 1);
       [order[i], order[j]] = [order[j], order[i]];
     }
-    // The sheet has each of two systems on the left equally often; for half of the judges all pairs are mirrored.
+    // The sheet has each of two systems on the left equally often; for some judges, by a coin, all pairs are mirrored.
     const mirrored = random(2) === 1;
     const swapped = Object.fromEntries(order.map((pair) => [pair, mirrored]));
     all.judges[judge] = { judge, order, swapped, answers: {}, pair: 0, step: 0 };
@@ -70,12 +70,14 @@ function csv(mine) {
   mine.order.forEach((pair, position) => {
     const [video, ...clips] = known[pair];
     const better = mine.answers[pair]?.better;
+    // Of the last answer to the pair, so that both rows are replaced together by a later file's.
+    const times = [mine.answers[pair], ...SIDES.map((side) => mine.answers[pair]?.[side])].map((given) => given?.at ?? "");
     for (const side of SIDES) {
       const marks = mine.answers[pair]?.[side] ?? {};
       if (!better && !SHEET.questions.some((question) => marks[question])) continue;
       const [name, system] = clips[clipOf(mine, pair, side)];
       const row = { judge: mine.judge, pair: video, side, name, system, sheet: SHEET.id, trial: pair };
-      Object.assign(row, { position: position + 1, answered: marks.at ?? "", preferred: better ? Number(better === side) : "" });
+      Object.assign(row, { position: position + 1, answered: times.sort().at(-1), preferred: better ? Number(better === side) : "" });
       for (const question of SHEET.questions) row[question] = marks[question] ?? "";
       rows.push(SHEET.columns.map((column) => row[column]));
     }
@@ -131,7 +133,7 @@ function showStart() {
   };
   const keys = element("p");
   keys.innerHTML =
-    "Keys: <kbd>1</kbd> to <kbd>5</kbd> mark, <kbd>1</kbd> and <kbd>2</kbd> choose the left and the right clip, <kbd>Space</kbd> plays the clip in question again, <kbd>←</kbd> and <kbd>→</kbd> play " +
+    "Keys: <kbd>1</kbd> to <kbd>5</kbd> mark, <kbd>1</kbd> and <kbd>2</kbd> choose the left and the right clip, <kbd>Space</kbd> plays the clip in question again, or both where you choose, <kbd>←</kbd> and <kbd>→</kbd> play " +
     "the left and the right one, <kbd>Backspace</kbd> goes back by one question.";
   const some = SHEET.of > SHEET.pairs.length ? `, drawn from ${SHEET.of}` : "";
   show(
@@ -148,10 +150,11 @@ function showStart() {
 function player(side) {
   return root.querySelector(`.side[data-side="${side}"] video`);
 }
-function play(side) {
+function play(side, both = false) {
   for (const each of SIDES) player(each)?.pause();
   const video = player(side);
   if (!video) return;
+  video.onended = both ? () => play("right") : null;
   video.currentTime = 0;
   video.play().catch(() => {}); // browsers wait for a first key or click
 }
@@ -228,7 +231,7 @@ function mark(side, question, value) {
   const mine = state();
   const pair = mine.order[mine.pair];
   if (side) Object.assign(sideOf(mine, pair, side), { [question]: value, at: new Date().toISOString() });
-  else (mine.answers[pair] ||= {}).better = value;
+  else Object.assign((mine.answers[pair] ||= {}), { better: value, at: new Date().toISOString() });
   const step = STEPS.findIndex((each) => each.side === side && each.question === question);
   const before = STEPS[mine.step].side;
   if (step < STEPS.length - 1) {
@@ -283,7 +286,7 @@ document.addEventListener("keydown", (event) => {
   const onButton = event.target instanceof HTMLButtonElement;
   if (now === CHOICE && /^[12]$/.test(event.key)) mark(null, now.question, SIDES[Number(event.key) - 1]);
   else if (now !== CHOICE && /^[1-5]$/.test(event.key)) mark(now.side, now.question, Number(event.key));
-  else if (event.key === " " && !onButton) play(now.side);
+  else if (event.key === " " && !onButton) play(now.side ?? "left", now === CHOICE);
   else if (event.key === "ArrowLeft") play("left");
   else if (event.key === "ArrowRight") play("right");
   else if (event.key === "Backspace") back();

@@ -26,7 +26,7 @@ from ..utils.errors import UserError
 from ..utils.terminal import say
 
 layers, ops = keras.layers, keras.ops
-SAMPLES = 64
+SAMPLES, MOST = 64, 512  # the networks see all at once
 SMALLEST = 6  # places a side of the maps that are drawn: coarser ones do not tell lips from chin
 SIDE = 12  # of the maps of the discriminators
 
@@ -150,10 +150,10 @@ class Seen:
     mouth: tuple[np.ndarray, np.ndarray] | None
 
     def on_lips(self, name: str) -> float:
-        """How dense a map is on the lips, against its mean over the face crop: 1 is as everywhere."""
+        """How dense a map is on the lips, against its mean over the face: 1 is as everywhere; 0 of an empty map."""
         heat = self.maps[name]
         lips = cv2.resize(self.lips, heat.shape[::-1], interpolation=cv2.INTER_AREA)
-        return float((heat * lips).sum() / (heat.mean() * lips.sum()))
+        return float((heat * lips).sum() / max(heat.mean() * lips.sum(), 1e-12))
 
 
 def look(
@@ -180,11 +180,11 @@ def look(
     rng = np.random.default_rng(0)
     chosen = np.unique(np.linspace(0, len(data) - 1, min(samples, len(data))).astype(int))
     places = [(int(data.clip_of[i]), int(data.frame_of[i])) for i in chosen]
-    drawn = [data.sample(*place, rng) for place in places if data.usable(*place)]
-    if not drawn:
+    samples_drawn = [data.sample(*place, rng) for place in places if data.usable(*place)]
+    if not samples_drawn:
         raise UserError(f"{data_root}: no frame can be read; give clips that preprocess.py made")
     faces, audio, targets, masks = (
-        np.concatenate([sample[name] for sample in drawn]) for name in ("faces", "audio", "targets", "masks")
+        np.concatenate([sample[name] for sample in samples_drawn]) for name in ("faces", "audio", "targets", "masks")
     )
     generated = _outputs(generator, [faces, audio])
     heats = {
@@ -197,11 +197,13 @@ def look(
         heats["contrastive"] = grad_cam(networks["discriminator"], [targets, audio], SIDE)
     mouth = None
     if "sync" in networks:
-        pairs = next(scoring.draw(scoring.pairs_of(clips, config, networks, 0), samples))
-        heard = np.moveaxis(pairs.sounds[0][..., 0], 1, -1)
-        middle = pairs.mouths.shape[-1] // 6 * 3
-        heat = grad_cam(networks["sync"], [pairs.mouths, heard], SIDE).mean(axis=0)
-        mouth = pairs.mouths[..., middle : middle + 3].mean(axis=0), heat
+        drawn = list(scoring.draw(scoring.pairs_of(clips, config, networks, 0), samples))
+        mouths, sounds = (
+            np.concatenate(parts) for parts in zip(*((p.mouths, p.sounds[0]) for p in drawn), strict=True)
+        )
+        heat = grad_cam(networks["sync"], [mouths, np.moveaxis(sounds[..., 0], 1, -1)], SIDE).mean(axis=0)
+        middle = mouths.shape[-1] // 6 * 3
+        mouth = mouths[..., middle : middle + 3].mean(axis=0), heat
     return Seen(
         os.fspath(checkpoint),
         generated.mean(axis=0),
@@ -257,7 +259,7 @@ def main() -> None:
     parser.add_argument(
         "--names", type=str, nargs="+", metavar="NAME", help="of the checkpoints (default: of their files)"
     )
-    parser.add_argument("--samples", type=cli.integer(1, cli.MOST_AT_ONCE), default=SAMPLES, help="frames to look at")
+    parser.add_argument("--samples", type=cli.integer(1, MOST), default=SAMPLES, help="frames to look at")
     parser.add_argument("--out", type=cli.path, required=True, help="PNG file to write")
     args = parser.parse_args()
     files.check_outfile(args.out, *args.checkpoints, args.data_root, args.filelists, suffix=".png")

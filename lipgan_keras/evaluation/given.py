@@ -34,6 +34,12 @@ class Given:
     def __init__(self, path: str | os.PathLike, kind: str):
         self.path, self._advice = path, ADVICE[kind]
         try:
+            openvino_core.import_openvino()
+        except ImportError as error:
+            raise UserError(
+                f"--{kind}: OpenVINO runs the network, and is not installed; pip install openvino"
+            ) from error
+        try:
             model = self._read()
         except Exception as error:  # OpenVINO has no class of its own for it
             raise self._refusal("cannot be read as ONNX") from error
@@ -55,7 +61,6 @@ class Given:
             raise self._refusal(f"returns {found.shape[1]} numbers for an image")
 
     def _read(self):
-        openvino_core.import_openvino()
         from openvino.frontend import FrontEndManager
 
         # By name: others that look at a file to see whether it is theirs write to stderr.

@@ -54,6 +54,9 @@ def write_sheet(
                 )
     if len(systems) + len(beside) < 2:
         raise UserError(f"{paths[0]}: one system alone cannot be compared; give another's results, or --beside truth")
+    for path, system in zip(paths, systems, strict=True):
+        if not system.videos:
+            raise UserError(f"{path}: holds no video that could be measured; evaluate again")
     if not set.intersection(*(set(system.videos) for system in systems)):
         raise UserError(
             f"{paths[0]}: no video was measured for all {len(systems)} systems; evaluate each on the same videos"
@@ -137,13 +140,15 @@ def _summarise(args):
     answers, again = mean_opinion.merge(answer for path in args.answers for answer in mean_opinion.read(path))
     summary = mean_opinion.summarise(answers) | {"given_again": again}
     number = len(summary["judges"])
-    print(f"{number} judge{'s' * (number > 1)}, {summary['pairs']} pairs, {len(answers)} clips marked")
+    print(f"{number} judge{'s' * (number > 1)}, {summary['pairs']} pairs, {len(answers)} clips judged")
     if again:
         print(f"{again} answers were given again; the last one of each judge and clip counts")
     if summary["sheets"] > 1:
         print(f"{summary['sheets']} different sheets: the same pair on two of them counts as two pairs")
     if summary["unanswered"]:
         print(f"{summary['unanswered']} marks are missing, and left out of the means")
+    if summary["contradicting"]:
+        print(f"{summary['contradicting']} pairs have both clips preferred, or neither; such choices count for nothing")
     for line in mean_opinion.lines(summary):
         say(line)
     if args.json:

@@ -53,9 +53,11 @@ def systems_of(paths: Sequence[str | os.PathLike], results: Sequence[dict]) -> l
         name if names.count(name) == 1 else f"{name}: {Path(path).parent}"
         for name, path in zip(names, paths, strict=True)
     ]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"{twice}: is given twice; give each system's results.json once")
+    for one, other in itertools.combinations(range(len(paths)), 2):
+        if os.path.samefile(paths[one], paths[other]):
+            raise UserError(f"{paths[other]}: is given twice; give each system's results.json once")
+        if names[one] == names[other]:
+            raise UserError(f"{paths[other]}: has the name and folder of {paths[one]}; move one to another folder")
     return [
         System(name, Path(path).parent, {v["name"]: v for v in content["videos"] if v["status"] == "ok"})
         for name, path, content in zip(names, paths, results, strict=True)
@@ -65,18 +67,23 @@ def systems_of(paths: Sequence[str | os.PathLike], results: Sequence[dict]) -> l
 def design(videos: int, shown: int, number: int, rng: np.random.Generator) -> list[tuple[int, int, int]]:
     """Trials, in which each two of `shown` kinds of clips meet equally often, give or take one.
 
-    A Latin square: in the first `videos` trials no video comes twice, and in each further round every video has two
-    others of its clips.
+    No video comes twice before each has come once, and so on; each time it comes with two others of its clips.
 
     Returns:
         At most `number` of (video, kind of the one clip, kind of the other), each cell once. Each pair of kinds has
         either of its two first equally often, give or take one.
     """
     pairings = list(itertools.combinations(range(shown), 2))
-    turned = rng.integers(2, size=len(pairings))
-    cells = [(video, (video + further) % len(pairings)) for further in range(len(pairings)) for video in range(videos)]
+    turned, met = rng.integers(2, size=len(pairings)), np.zeros(len(pairings), int)
+    left = [set(range(len(pairings))) for _ in range(videos)]
     trials = []
-    for video, pairing in cells[:number]:
+    for trial in range(min(number, videos * len(pairings))):
+        video = trial % videos
+        # Of those that met least, the one that the fewest videos can still have.
+        open_to = np.array([sum(pairing in those for those in left) for pairing in range(len(pairings))])
+        pairing = min(left[video], key=lambda one: (met[one], open_to[one], (one - trial) % len(pairings)))
+        left[video].remove(pairing)
+        met[pairing] += 1
         one, other = pairings[pairing]
         trials.append((video, other, one) if turned[pairing] else (video, one, other))
         turned[pairing] ^= 1
@@ -144,6 +151,8 @@ def _clip(systems, beside, cutter, name, kind):
     truth = cutter.paths(entries[0], systems[0].folder)[0]
     videos = [truth, *(cutter.paths(e, s.folder)[1] for e, s in zip(entries, systems, strict=True))]
     span, height = cutter.span(videos), min(cutter.height(video) for video in videos[1:])
-    if kind < len(beside):
-        return cutter.single(truth, videos[1], span, height, frozen=beside[kind] == "frozen")
-    return cutter.single(videos[1 + kind - len(beside)], truth, span, height)
+    if kind >= len(beside):
+        return cutter.single(videos[1 + kind - len(beside)], truth, span, height)
+    if beside[kind] == "frozen":  # it says what the systems say, which need not be what the truth says
+        return cutter.frozen(truth, videos[1:], span, height)
+    return cutter.single(truth, videos[1], span, height)

@@ -181,11 +181,12 @@ def summarise(answers: list[Answer]) -> dict:
 
     Returns:
         {"judges": [{"name", "clips", "mean": {question: mean mark}}], "pairs": number of pairs of clips,
-        "scores": {name: {question: {"mean", "low", "high", "n"}}}, n the number of marks,
+        "scores": {name: {question: {"mean", "low", "high", "n"}}}, n the number of judges' clips,
         "difference": the same of generated - truth, by videos of which a judge has marked both,
         "preferences": {"one over other": {"mean", "low", "high", "n"}}, the share of the choices for the one,
         "agreement": {question or "preferred": Krippendorff's alpha}, "sheets": number of sheets,
-        "unanswered": number of marks missing in `answers`}.
+        "unanswered": number of marks missing in `answers`,
+        "contradicting": number of trials in which both clips or neither were preferred, which count for nothing}.
         With several systems, names are "generated (system)" and "truth (system)". What is not defined is None.
     """
     judges = sorted({a.judge for a in answers})
@@ -211,7 +212,7 @@ def summarise(answers: list[Answer]) -> dict:
             difference[label("generated - truth", system)] = {
                 q: _score(marks[q][:, generated] - marks[q][:, truth]) for q in QUESTIONS
             }
-    preferences, choices = _preferences(answers, label, rows)
+    preferences, choices, contradicting = _preferences(answers, label, rows)
     return {
         "judges": [
             {
@@ -228,6 +229,7 @@ def summarise(answers: list[Answer]) -> dict:
         "agreement": {q: _number(agreement(marks[q])) for q in QUESTIONS} | {"preferred": _number(agreement(choices))},
         "sheets": len({a.sheet for a in answers}),
         "unanswered": sum(len(QUESTIONS) - len(a.marks) for a in answers),
+        "contradicting": contradicting,
     }
 
 
@@ -245,10 +247,12 @@ def _marks(answers, question, rows, columns):
 def _labels(answers):
     """How a name and a system are called, which is shorter where there is one system."""
     several = len({a.system for a in answers}) > 1
-    shared = {a.sheet for a in answers if a.name != "generated" and not a.system}
+    # On sheets of several systems the truth belongs to none.
+    named = {a.sheet for a in answers if a.name == "generated" and a.system}
+    shared = {a.name for a in answers if not a.system and a.sheet in named}
 
     def label(name, system):
-        if not several or (not system and name != "generated" and shared):
+        if not several or (not system and name in shared):
             return name
         return f"{name} ({system or 'no system named'})"
 
@@ -256,7 +260,8 @@ def _labels(answers):
 
 
 def _preferences(answers, label, rows):
-    """{"one over other": score}, and (judges, trials, there and back) 1 where the one was chosen, 0 where the other.
+    """{"one over other": score}; (judges, trials, there and back) 1 where the one was chosen, 0 where the other; and
+    how many trials contradict themselves.
 
     Which of two is "the one" is a matter of names. So each choice counts both ways in the table that agreement is
     measured on: chance is to take either equally often.
@@ -266,8 +271,10 @@ def _preferences(answers, label, rows):
         together.setdefault((answer.judge, answer.shown), []).append(answer)
     trials = {shown: i for i, shown in enumerate(sorted({a.shown for a in answers}))}
     chosen: dict[str, np.ndarray] = {}
+    contradicting = 0
     for (judge, shown), two in together.items():
         if len(two) != 2 or {a.preferred for a in two} != {False, True}:
+            contradicting += len({a.preferred for a in two} - {None}) == 1 and len(two) == 2
             continue
         one, other = sorted(two, key=lambda a: (NAMES.index(a.name), a.system))
         name = f"{label(one.name, one.system)} over {label(other.name, other.system)}"
@@ -276,7 +283,7 @@ def _preferences(answers, label, rows):
     choices = np.full((len(rows), len(trials)), math.nan)
     for table in chosen.values():
         choices = np.where(np.isfinite(table), table, choices)
-    return {name: _score(chosen[name]) for name in sorted(chosen)}, np.hstack([choices, 1 - choices])
+    return {name: _score(chosen[name]) for name in sorted(chosen)}, np.hstack([choices, 1 - choices]), contradicting
 
 
 def _score(marks):

@@ -6,11 +6,11 @@ The page holds everything it shows, clips included, and asks for nothing from an
 forbids it). Its address with `#judge` behind it is the judging sheet; `--sheet_only` writes that alone, for judges who
 are not to see the results first.
 
-The sheet shows pairs of a generated clip and the true one, in an order and on sides drawn anew for each judge, without
-names. For each clip the judge gives 1 to 5 for sync, quality and overall, and then says which of the two is better. The
-answers are kept in the browser and exported as CSV, which `python -m lipgan_keras.judging` reads; that makes sheets of
-several systems, too. Both clips of a pair have the same height, frame rate and length. The page holds the names in a
-veiled form only, against a glance at its source, not against effort.
+The sheet shows pairs of a generated clip and the true one, in an order drawn anew for each judge, without names. For
+each clip the judge gives 1 to 5 for sync, quality and overall, and then says which of the two is better. The answers
+are kept in the browser and exported as CSV, which `python -m lipgan_keras.judging` reads; that makes sheets of several
+systems, too. Both clips of a pair have the same height, frame rate and length. The page holds the names in a veiled
+form only, against a glance at its source, not against effort.
 """
 
 import base64

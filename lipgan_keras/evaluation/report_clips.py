@@ -40,9 +40,13 @@ class ClipCutter:
         start = min(max((end / 2 if middle is None else middle) - seconds / 2, 0), end - seconds)
         return start, seconds, min(FASTEST, *(info.fps for info in infos[1:]))
 
-    def single(self, path: Path, other: Path, span: tuple, height: int, frozen: bool = False) -> str:
-        """A clip as base64, with its own audio, or the other's where it has none; `frozen`: its first frame."""
-        return self._encode([path], [path, other], span, height, frozen)
+    def single(self, path: Path, other: Path, span: tuple, height: int) -> str:
+        """A clip as base64, with its own audio, or the other video's where it has none."""
+        return self._encode([path], [path, other], span, height)
+
+    def frozen(self, path: Path, others: list[Path], span: tuple, height: int) -> str:
+        """A clip of a video's first frame, with the audio of the first of the others that has one, or its own."""
+        return self._encode([path], [*others, path], span, height, frozen=True)
 
     def both(self, paths: list[Path], span: tuple, height: int) -> str:
         """The true one on the left, the generated one with its audio on the right."""

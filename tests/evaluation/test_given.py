@@ -98,6 +98,21 @@ def test_likeness_of_faces(embedding):
     np.testing.assert_allclose(found, [1, -1, 1], atol=0.02)
 
 
+def test_places_of_points_are_by_least_squares():
+    rng = np.random.default_rng(0)
+    points, places = rng.normal(size=(2, 5, 2))
+    matrix = learned._similarity(points, places)
+    turned = matrix[:, :2] @ np.array([[0.0, -0.3], [0.3, 0.0]]) + matrix[:, :2]
+
+    def error(matrix):
+        return np.square(points @ matrix[:, :2].T + matrix[:, 2] - places).sum()
+
+    for other in (matrix + [[0, 0, 0.05], [0, 0, 0]], matrix * [[1.05, 1.05, 1]], np.c_[turned, matrix[:, 2]]):
+        assert error(other) > error(matrix)
+    exact = np.array([[0.8, -0.6, 3.0], [0.6, 0.8, -2.0]])
+    np.testing.assert_allclose(learned._similarity(points, points @ exact[:, :2].T + exact[:, 2]), exact, atol=1e-9)
+
+
 def test_eyes_and_mouth_come_where_arcface_has_them():
     """Cut of the crop, and of the whole image that it is a part of, at half the size."""
     points = regions.default_landmarks(96)

@@ -85,6 +85,31 @@ def test_preferences_between_systems_and_their_agreement(tmp_path):
     )
 
 
+def test_choices_that_contradict_themselves_count_for_nothing(tmp_path, capfd):
+    one, other = ("generated", "one", 4), ("generated", "two", 2)
+    rows = (
+        trial("A", 0, (*one, 1), (*other, 1))
+        + trial("A", 1, (*one, 0), (*other, 0))
+        + trial("A", 2, (*one, ""), (*other, ""))
+    )
+    path = write(tmp_path / "a.csv", *rows, *trial("A", 3, (*one, 1), (*other, 0)))
+    result = call("lipgan_keras.judging", "summarise", path, capfd=capfd)
+    assert "2 pairs have both clips preferred, or neither" in result.stdout and "of 1 choice\n" in result.stdout
+
+
+def test_names_of_systems_and_of_answers_without_any(tmp_path):
+    """A truth of several systems is one; that of an old file belongs to what the file does not name."""
+    old = row("A", "p", "truth", 5, system="").replace("sheet", "old") + ",,"
+    rows = [*trial("A", 0, ("generated", "one", 4, 1), ("truth", "", 2, 0)), old]
+    scores = mean_opinion.summarise(mean_opinion.read(write(tmp_path / "a.csv", *rows)))["scores"]
+    assert set(scores) == {"generated (one)", "truth"}
+    old = row("A", "p", "generated", 5, system="").replace("sheet", "old") + ",,"
+    scores = mean_opinion.summarise(mean_opinion.read(write(tmp_path / "a.csv", row("B", "q", "truth", 1), old)))[
+        "scores"
+    ]
+    assert set(scores) == {"generated (no system named)", "truth (model)"}
+
+
 def test_interval_is_as_wide_as_judges_and_pairs_differ():
     rng = np.random.default_rng(1)
     noise = 3 + 0.5 * rng.standard_normal((8, 30))

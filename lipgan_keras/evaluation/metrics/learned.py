@@ -61,6 +61,15 @@ def _cut(crop, full, frames, i, size):
     if frames.has_full_images:
         x1, y1, x2, y2 = np.float64(frames.boxes[i])
         image, points = full[i], points * [x2 - x1, y2 - y1] / metrics_register.SIZE + [x1, y1]
-    place = np.float32(ARCFACE * size / 112)
-    matrix, _ = cv2.estimateAffinePartial2D(np.float32(points), place, method=cv2.LMEDS)
+    matrix = _similarity(points, ARCFACE * size / 112)
     return cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+
+
+def _similarity(points, places):
+    """(2,3) that turns, scales and moves points onto places, by least squares over all of them; as complex numbers
+    z the places are a z + b.
+    """
+    z, w = (one @ [1, 1j] for one in (points, places))
+    a = np.vdot(z - z.mean(), w - w.mean()) / max(np.vdot(z - z.mean(), z - z.mean()).real, 1e-12)
+    b = w.mean() - a * z.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
