@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from default_checkpoint import SENTENCES
+from default_checkpoint import SENTENCES, link
 from puppet_ablation import ROOT, TEST_CLIPS, in_a_process, machine, quality_from, run, write_list
 
 from lipgan_keras.utils import cli, files
@@ -178,7 +178,8 @@ def more_data(work: Path, name: str, args) -> tuple[Path, Path]:
         training = [line for line in training if line.split("/")[0] in FEWER[name]]
         write_list(work, lists.name, training, held_out)
         return work / "crops", lists
-    shutil.copytree(work / "crops", crops, copy_function=os.link, dirs_exist_ok=True)
+    for clip in sorted((work / "crops").glob("*/*")):
+        link(clip, crops / clip.relative_to(work / "crops"))
     if name == "recast":
         # Of those to judge by none are made: a list that names a clip names what was made of it.
         known = {clip.name for clip in clip_folder.find_clips(work / "crops", "mel")} & set(training)
@@ -206,23 +207,28 @@ def train_and_judge(row: str, seed: int, work: Path, args) -> None:
     flags = [*own, *FLAGS, "--seed", str(seed), "--steps", str(STEPS)]
     where = ["--data_root", crops, "--filelists", lists, "--logdir", logdir, "--checkpoint_freq", 100]
     if before:
-        where += ["--resume_sync", work / "runs" / f"{before}-{seed}" / "checkpoint.h5"]
-    seconds = logdir / "seconds.json"  # of the calls before this one
-    spent = json.loads(seconds.read_text("utf-8")) if seconds.is_file() else 0.0
+        resumed = work / "runs" / f"{before}-{seed}" / "checkpoint.h5"
+        if not resumed.is_file():
+            print(f"{kept}: left out; it begins with {resumed}, which is of another machine", flush=True)
+            return
+        where += ["--resume_sync", resumed]
+    note = logdir / "seconds.json"  # of the calls before this one
+    spent = json.loads(note.read_text("utf-8")) if note.is_file() else {"seconds": 0.0, "commits": []}
+    spent["commits"] = sorted({*spent["commits"], commit()})
     began = time.time()
     try:
         run("train.py", *where, *flags)
     finally:
-        spent += time.time() - began
-        with files.replacing(seconds) as temporary:
+        spent["seconds"] += time.time() - began
+        with files.replacing(note) as temporary:
             temporary.write_text(json.dumps(spent), encoding="utf-8")
     found = {
         "row": row,
         "seed": seed,
         "flags": flags,
-        "commit": commit(),
+        "commit": ", ".join(spent["commits"]),
         "steps": STEPS,
-        "seconds": round(spent),
+        "seconds": round(spent["seconds"]),
         "machine": machine(),
         "quality_from": quality_from(checkpoint),
         "log": thinned(logdir / "log.csv"),
@@ -232,7 +238,7 @@ def train_and_judge(row: str, seed: int, work: Path, args) -> None:
     }
     with files.replacing(kept) as temporary:
         temporary.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
-    print(f"{kept}: {spent / 60:.1f} min", flush=True)
+    print(f"{kept}: {spent['seconds'] / 60:.1f} min", flush=True)
 
 
 def commit() -> str:

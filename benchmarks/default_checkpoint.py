@@ -4,9 +4,9 @@
 
 GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, Barker, Cunningham, Shao 2006; Zenodo
 3625687, CC BY 4.0). `lrwp9a`, `pwij3p`, their sounds and the photo of the astronaut are kept out of training; how the
-astronaut looked decided which of the first runs there are. In these the generator learns from puppets: every other
-clip's face and matplotlib's photo, in every puppet as another made-up person, with synthesised speech and the clips'
-own; and from these clips themselves. SPEAKERS is a folder of `<speaker>/<clip>` of the same corpus. In the last runs
+astronaut looked decided which of the first and of the last runs there are. In the first the generator learns from
+puppets: every other clip's face and matplotlib's photo, in every puppet as another made-up person, with synthesised
+speech and the clips' own; and from these clips themselves. SPEAKERS is a folder of `<speaker>/<clip>` of the same corpus. In the last runs
 the generator learns from these people, from people made of them, and in the end from some puppets besides, a part of
 which a 3D face model moves (see docs/puppets.md). The speakers s30 and s34 are held out and tell how it goes, but from
 `everyone` on, which sees them, too.
@@ -221,9 +221,7 @@ def main():
         checkpoint, averaged = listen_on(work, args, checkpoint, averaged)
         shut = smile(work, args, checkpoint)
     out = Path(args.out) if whole else work / "unfinished.h5"
-    export(checkpoint, averaged, out, "--float16")
-    if whole:
-        average("generator", [shut], out, but=AUDIO_ENCODER)
+    export(checkpoint, averaged, out, "--float16", rest=shut if whole else None)
     figures = {kind: in_a_process(judge, out, work, kind, True) for kind in ("puppets", "real")}
     for kind, found in figures.items():
         print(f"{kind}: {describe(found)}", flush=True)
@@ -318,11 +316,13 @@ def make_smiles(work: Path, speakers: Path, face_model: str, workers: int) -> No
     held_out = (lists / "everyone" / "val.txt").read_text("utf-8").split()
     people = [line for line in everyone if not line.startswith(("synth/", "heads/"))]
     write_list(lists, "smiling_people", [*people, *sorted(set(smiling) - set(everyone))], held_out)
-    photos = [shipped_photos()["grace_hopper"], *(min(folder.iterdir()) for folder in sorted(speakers.iterdir()))]
+    folders = sorted(folder for folder in speakers.iterdir() if folder.is_dir())
+    photos = [shipped_photos()["grace_hopper"], *(min(folder.iterdir()) for folder in folders)]
     rng = np.random.default_rng(5)
     pictures = []
     for photo in photos:
-        head = heads._head(heads.HeadLook.load(photo, face_model), 360)
+        look = heads.HeadLook.load(photo, face_model)
+        head = heads.Head(look.photo, look.fit, heads.load_model(look.path), 360)
         for smile in (0.45, 0.7, 0.95):
             turn = rng.normal(0, (5.0, 2.0, 1.5))
             picture = work / "shut" / f"{Path(photo).parent.name}_{Path(photo).stem}_{smile:g}.png"
@@ -354,9 +354,11 @@ def make_smiles(work: Path, speakers: Path, face_model: str, workers: int) -> No
             )
     for line in [*people, *held_out]:
         link(crops / line, grouped / line)
+    for clip in sorted((crops / "recast").glob("*/*")):  # a list that names a clip names these, too
+        link(clip, grouped / clip.relative_to(crops))
     known = [*people, *held_out]
     there = sorted(path.relative_to(grouped).as_posix() for path in grouped.glob("*/*"))
-    there = [line for line in there if line not in known]
+    there = [line for line in there if line not in known and not line.startswith("recast/")]
     left_out = {"flat": ("shut_", "synth"), "shut": ("with_grins",)}
     for name, kind in left_out.items():
         write_list(lists, name, sorted([*people, *(line for line in there if not line.startswith(kind))]), held_out)
@@ -371,12 +373,16 @@ def link(clip: Path, place: Path) -> None:
         partial.rename(place)
 
 
-def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str) -> None:
-    """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'."""
+def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str, rest: Path | None = None) -> None:
+    """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'. `rest`: where
+    the generator's weights come from, but for its audio encoder.
+    """
     with files.replacing(out) as temporary:
         run("-m", "lipgan_keras.checkpoints", "export", checkpoint, temporary, "--sync", *flags)
         for network, paths in averaged.items():
             average(network, paths, temporary)
+        if rest:
+            average("generator", [rest], temporary, but=AUDIO_ENCODER)
 
 
 def average(network: str, paths: list[Path], out: Path, but: frozenset[str] = frozenset()) -> None:

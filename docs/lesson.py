@@ -520,7 +520,7 @@ end("4. Three losses")
 # - None of these mouths speaks yet. 180 steps are too few.
 #
 # Longer trainings show more. The next plot is **stored**: it is not computed here. Each bar is
-# a training of 1,500 steps, 20 to 40 minutes on 4 cores, judged on three strangers (docs/results.md).
+# a training of 1,500 steps, 20 to 40 minutes on 4 cores, judged on three strangers (docs/results_puppets.md).
 
 # %%
 STORED = {  # lip error; correlation with the speech under loud music, dubbed; movement as a share of the truth's
@@ -540,7 +540,7 @@ for number, (one, title, aim) in enumerate(
     one.invert_yaxis()
 for one in axes[1:]:
     one.set_yticks([])
-figure.suptitle("Stored, measured before: 1,500 steps, docs/results.md", fontsize=11)
+figure.suptitle("Stored, measured before: 1,500 steps, docs/results_puppets.md", fontsize=11)
 plt.show()
 
 # %% [markdown]

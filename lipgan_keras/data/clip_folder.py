@@ -223,6 +223,18 @@ def name_of(folder: Path, data_root: str | os.PathLike | None = None) -> str:
     return "/".join(parts[-2:]) or Path(os.path.abspath(folder)).name
 
 
+def meant(clips: list[Clip], names: set[str], split: str) -> list[Clip]:
+    """Of clips that a list names those that it means, as LRS2 has it: a line `<video>/<clip>` of pretrain.txt is a clip
+    of the folder pretrain, that of other lists one of main, where folders besides have one of the same name. Lines that
+    name the folder too mean what they say.
+    """
+    bare = [clip for clip in clips if clip.name in names and names.isdisjoint(pack.names_of(clip.folder)[2:])]
+    place = split if any(split in clip.above for clip in bare) else "main"
+    found = {clip.name for clip in bare if place in clip.above}
+    others = {clip.folder for clip in bare if clip.name in found and place not in clip.above}
+    return [clip for clip in clips if clip.folder not in others]
+
+
 def find_clips(
     data_root: str | os.PathLike, audio: str, progress: bool = True, broken: dict[Path, str] | None = None
 ) -> list[Clip]:

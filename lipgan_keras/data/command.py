@@ -37,7 +37,9 @@ def main(recast: Callable[[PreprocessConfig, int], int] | None = None) -> None:
         help="folder that holds the videos, LRS2's or any (not needed with --recast or --pack)",
     )
     parser.add_argument("--final_data_root", type=cli.path, required=True, help="folder for the preprocessed clips")
-    parser.add_argument("--split", type=cli.word, help="which list file of --filelists, or folder of LRW, LRS2 or LRS3")
+    parser.add_argument(
+        "--split", type=cli.word, help="which list file of --filelists, folder of LRS2, or but for train of LRW or LRS3"
+    )
     parser.add_argument(
         "--filelists",
         type=cli.path,

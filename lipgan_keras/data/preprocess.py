@@ -39,6 +39,7 @@ from .preprocess_config import PreprocessConfig
 
 MAX_DISTANCE = 0.06  # seconds; a grid point further than this from any source frame (a freeze, a hole) has no image
 JPEG_QUALITY = 95
+SPLITS = frozenset(("train", "trainval", "val", "test"))  # names of folders of LRW and LRS3
 MADE_BEFORE, BUSY = "was made before", "another run is making it"  # why a clip is not made, where nothing is wrong
 VIDEO_SUFFIXES = frozenset(
     [".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg"]
@@ -187,7 +188,7 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
     below folders of its name, as LRW (WORD/test/) and LRS3 (test/<video>/) have them; where there is none, every video.
 
     Raises:
-        UserError: no such folder or list, or no video.
+        UserError: no such folder or list, no video, or folders of other splits alone.
     """
     root = Path(root)
     if not root.is_dir():
@@ -201,7 +202,11 @@ def find_videos(root: str | os.PathLike, split: str, filelists: str | os.PathLik
     if not paths:
         raise UserError(f"{root}: holds no video file; give the folder that holds the videos")
     if split != "train":  # that is the default, also of data that know no splits
-        paths = [p for p in paths if split in p.relative_to(root).parts[:-1]] or paths
+        named = [p for p in paths if split in p.relative_to(root).parts[:-1]]
+        sides = SPLITS.intersection(part for p in paths for part in p.relative_to(root).parts[:-1])
+        if sides and not named:
+            raise UserError(f"{root}: has no folder {split}, but {', '.join(sorted(sides))}; choose one of these")
+        paths = named or paths
     names = [p.relative_to(root).with_suffix("") for p in paths]
     # Each clip needs a folder of its own: where two videos differ in the suffix only, or one bears the name of
     # a folder of others, the suffix stays.

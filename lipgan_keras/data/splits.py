@@ -19,7 +19,7 @@ import numpy as np
 
 from ..utils.errors import UserError
 from . import pack
-from .clip_folder import Clip, own_names
+from .clip_folder import Clip, meant, own_names
 
 HASH, LISTS, BEFORE = "sha256 1", "lists 1", "permutation 0"  # the rules, each with its version
 VAL_FRACTION = 0.05  # of checkpoints so old that they do not say it
@@ -105,8 +105,7 @@ def _listed(clips, path, needed=True):
         return any(pack.is_named(folder, names) for folder in {clip.folder, *made_of})
 
     chosen = [clip for clip in clips if is_named(clip)]
-    main = {clip.name for clip in chosen if "main" in clip.above}  # a line of LRS2's lists is a clip of that folder
-    chosen = [clip for clip in chosen if clip.name not in main or "main" in clip.above]
+    chosen = meant(chosen, names, path.stem)
     if needed and not chosen:
         raise UserError(
             f"{path}: names none of the clips below --data_root by <video>/<clip>; preprocess that list's too"

@@ -266,7 +266,8 @@ def test_folders_that_are_named_as_a_split(tmp_path):
     assert found(tmp_path / "lrw") == lrw
     assert found(tmp_path / "lrw", "test") == {"ABOUT/test/ABOUT_00018.mp4": "ABOUT/test/ABOUT_00018"}
     assert found(tmp_path / "lrs3", "test") == {"test/0Fi8/00001.mp4": "test/0Fi8/00001"}
-    assert len(found(tmp_path / "lrs3", "val")) == 2
+    with pytest.raises(UserError, match="has no folder val, but test, trainval; choose one of these"):
+        found(tmp_path / "lrs3", "val")
 
 
 def test_every_clip_has_a_folder_of_its_own(tmp_path):

@@ -351,3 +351,8 @@ def test_folders_of_lrs3_and_lists_of_lrs2(tmp_path):
     (tmp_path / "test.txt").write_text("6001/00001\n6002/00001\n")
     _, chosen, _ = splits.to_measure(find(tmp_path / "lrs2" / "main"), "log.h5", None, None, tmp_path, split="test")
     assert [clip.above for clip in chosen] == [("main", "6001"), ("pretrain", "6002")]
+    (tmp_path / "pretrain.txt").write_text("6001/00001\n")
+    (tmp_path / "both.txt").write_text("pretrain/6001/00001\nmain/6001/00001\n")
+    for split, sides in (("pretrain", ["pretrain"]), ("both", ["main", "pretrain"])):
+        _, chosen, _ = splits.to_measure(find(tmp_path / "lrs2" / "main"), "log.h5", None, None, tmp_path, split=split)
+        assert [clip.above[0] for clip in chosen] == sides
