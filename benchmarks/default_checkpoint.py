@@ -6,10 +6,10 @@ GRID is a folder of .mpg clips of the GRID audiovisual sentence corpus (Cooke, B
 3625687, CC BY 4.0). `lrwp9a`, `pwij3p`, their sounds and the photo of the astronaut are kept out of training; how the
 astronaut looked decided which of the first and of the last runs there are. In the first the generator learns from
 puppets: every other clip's face and matplotlib's photo, in every puppet as another made-up person, with synthesised
-speech and the clips' own; and from these clips themselves. SPEAKERS is a folder of `<speaker>/<clip>` of the same corpus. In the last runs
-the generator learns from these people, from people made of them, and in the end from some puppets besides, a part of
-which a 3D face model moves (see docs/puppets.md). The speakers s30 and s34 are held out and tell how it goes, but from
-`everyone` on, which sees them, too.
+speech and the clips' own; and from these clips themselves. SPEAKERS is a folder of `<speaker>/<clip>` of the same
+corpus. In the last runs the generator learns from these people, from people made of them, and in the end from some
+puppets besides, a part of which a 3D face model moves (see docs/puppets.md). The speakers s30 and s34 are held out and
+tell how it goes, but from `everyone` on, which sees them, too.
 
 The command goes on where it was stopped, and says where the time went. What it makes is much like what ships, and not
 the same: that was made while the puppets learned, see RUNS.
