@@ -8,6 +8,7 @@ host. Beside it stand one forward pass of the generator, the product of two larg
 plain Keras: one model a network, `predict_on_batch` and `train_on_batch`, as the original's training loop has it.
 
 Floating-point operations are counted by XLA in the step's graph, forward and backward, before it is optimised.
+`--parts` tells what a step is made of: its time with each part left out in turn, and on fewer threads (TensorFlow).
 """
 
 import argparse
@@ -56,20 +57,27 @@ def main():
     parser.add_argument(
         "--no_plain", action="store_true", help="leave plain Keras away, whose models take long to build"
     )
+    parser.add_argument("--parts", action="store_true", help="the step's time with each part left out in turn, alone")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a combination, in this process
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(args, *json.loads(args.one))))
+        print(json.dumps((of_parts if args.parts else measure)(args, *json.loads(args.one))))
         return
     print(f"{machine()}; {args.model}, width {args.width:g}; load average {os.getloadavg()[0]:.1f}", flush=True)
     rows = []
     for one in itertools.product(args.recipes, args.precisions, args.backends, args.batch_sizes):
         found = with_its_backend(one)
+        if args.parts:
+            whole = found["whole"]
+            made = [[*one, name, f"{1e3 * taken:.0f}", f"{100 * taken / whole:.0f} %"] for name, taken in found.items()]
+            print("", *table([*COLUMNS[:4], "step", "ms", "of the whole"], made), sep="\n", flush=True)
+            continue
         rows.append([*one, *(shown(column, found) for column in COLUMNS[4:])])
         print(*(f"{name} {cell}" for name, cell in zip(COLUMNS, rows[-1], strict=True)), sep=", ", flush=True)
         rate = found["matrix rate"] / 1e12
         print(f"  matrix products: {rate:.2f} TFLOP/s; data alone {found['data alone']:.0f} samples/s", flush=True)
-    print("", *table(COLUMNS, rows), sep="\n")
+    if rows:
+        print("", *table(COLUMNS, rows), sep="\n")
 
 
 def shown(column, found):
@@ -90,23 +98,65 @@ def with_its_backend(one):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
+# What is left out of a recipe's step: {its name: {flag: value}}
+LEFT_OUT = {
+    "lipgan": {"without the discriminator": {"disc_weight": 0.0}},
+    "lipsync": {
+        "the lip-sync discriminator frozen": {"sync_mode": "expert"},
+        "without it": {"sync_weight": 0.0},
+        "without the visual-quality discriminator": {"quality_weight": 0.0},
+        "without both": {"sync_weight": 0.0, "quality_weight": 0.0},
+    },
+}
+
+
+def of_parts(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
+    """Seconds of the whole step, and of it with each part left out, on the same batch; medians of three rounds."""
+    from lipgan_keras import checkpoints
+
+    made = {"whole": built(args, recipe, precision, batch_size, {})}
+    with tempfile.TemporaryDirectory() as folder:
+        learned = Path(folder, "sync.h5")
+        if "sync" in made["whole"][0].models:
+            checkpoints.save_checkpoint(learned, {"sync": made["whole"][0].models["sync"]}, made["whole"][2])
+        for name, flags in LEFT_OUT.get(recipe, {}).items():
+            begins = {"resume_sync": str(learned)} if "sync_mode" in flags else {}
+            made[name] = built(args, recipe, precision, batch_size, flags | begins)
+    taken: dict[str, list[float]] = {name: [] for name in made}
+    for _ in range(3):
+        for name, (lipgan, data, _) in made.items():
+            taken[name].append(of_fit(lipgan, itertools.repeat(data.batch(0)), args.seconds)[0])
+    found = {name: statistics.median(values) for name, values in taken.items()}
+    lipgan, data, _ = made["whole"]
+    found["one forward pass of the generator"] = of_forward(lipgan.generator, data.batch(0)[0], args.seconds)[0]
+    return found
+
+
+def built(args, recipe, precision, batch_size, flags):
+    """The networks and optimizers of a training, its data, and its configuration."""
     from lipgan_keras.training import config, trainer
     from lipgan_keras.training.config import TrainConfig
-    from lipgan_keras.utils.backend import has_gpu
 
     with tempfile.TemporaryDirectory() as folder:
+        quality = flags.get("quality_weight", config.RECIPES[recipe].quality_weight)
         options = TrainConfig(
             args.data_root, recipe=recipe, precision=precision, batch_size=batch_size, model=args.model,
-            decoder=args.decoder, width=args.width, quality_start=0 if config.RECIPES[recipe].quality_weight else None,
-            logdir=folder,
+            decoder=args.decoder, width=args.width, quality_start=0 if quality else None, logdir=folder,
+            **flags,
         ).completed()  # fmt: skip
         clips = trainer.clip_folder.find_clips(options.data_root, options.audio, progress=False)
         model_config = trainer._config(options, None)
         data = trainer._dataset(options, model_config, clips)
         run = trainer.Run(options, model_config, None, Path(folder, "checkpoint.h5"), None, wait=False)
         run.next_stage()
-    lipgan, samples = run.lipgan, data.samples or data.sync_samples
+    return run.lipgan, data, model_config
+
+
+def measure(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
+    from lipgan_keras.utils.backend import has_gpu
+
+    lipgan, data, _ = built(args, recipe, precision, batch_size, {})
+    samples = data.samples or data.sync_samples
     batch = data.batch(0)
     side = SIDE["gpu" if has_gpu() else "cpu"]
     found = {"matrix rate": 2 * side**3 / of_matrices(side, precision, args.seconds)}

@@ -1,6 +1,5 @@
 import os
 import shutil
-import types
 import wave
 import zipfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.data.dataset import Dataset
 from lipgan_keras.evaluation import find as evaluation_find
 from lipgan_keras.evaluation import kept
-from lipgan_keras.evaluation.jobs import Job
+from lipgan_keras.evaluation.jobs import Job, Settings
 from lipgan_keras.media import audio_file
 from lipgan_keras.utils.errors import UserError
 
@@ -233,7 +232,7 @@ def test_clips_of_a_pack_can_be_judged(root):
     path = packed(root)
     clips = find(path)
     assert evaluation_find._same_sound(clips[0], clips[0]) and not evaluation_find._same_sound(clips[0], clips[1])
-    settings = types.SimpleNamespace(checkpoint=None, sync_checkpoint=None, syncnet=None, inception=None, plugin=None)
+    settings = Settings("checkpoint", root, ())
     job = Job("a", clip=clips[0].folder, other=clips[1].folder)
     assert path in list(kept.files_of(settings, job)) and clips[0].folder in list(kept.files_of(settings, job))
     job = Job("a", clip=root / "main" / "a" / "0")
