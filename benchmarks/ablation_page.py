@@ -168,10 +168,10 @@ def sync(runs):
         axis.plot(values, [place] * len(values), "o" if name == "sync" else "s", color="tab:blue", alpha=0.7)
     for words, value in THEIRS.items():
         axis.axvline(value, color="grey", linestyle=":")
-        axis.text(value, -0.6, words, fontsize=7, ha="center", va="bottom", color="grey")
+        place = {"transform": axis.get_xaxis_transform(), "ha": "left", "va": "bottom", "rotation": 20}
+        axis.text(value, 1.01, words, fontsize=7, color="grey", **place)
     axis.set_yticks(range(len(rows)), [f"{row}, {ASKED[name]}" for row, name in rows], fontsize=8)
-    axis.invert_yaxis()
-    axis.set(xlabel="share of strangers' pairs called right", xlim=(0.45, 1))
+    axis.set(xlabel="share of strangers' pairs called right", xlim=(0.45, 1), ylim=(len(rows) - 0.5, -0.5))
     return picture
 
 
