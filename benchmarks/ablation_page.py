@@ -263,8 +263,9 @@ def flags(runs):
     lines = []
     for row, seeds in runs.items():
         run = next(iter(seeds.values()))
-        own = " ".join(flag for flag in run["flags"])
-        lines.append([f"`{row}`", f"`{own}`", ", ".join(sorted({r["commit"] for r in seeds.values()}))])
+        lines.append(
+            [f"`{row}`", f"`{' '.join(run['flags'])}`", ", ".join(sorted({r["commit"] for r in seeds.values()}))]
+        )
     yield "\n".join(table(["row", "flags of the first seed", "commit"], lines))
     yield "Machines: " + "; ".join(sorted({run["machine"] for seeds in runs.values() for run in seeds.values()})) + "."
     yield "</details>"

@@ -445,12 +445,7 @@ def make_training_data(work: Path, clips: str | None, workers: int) -> None:
     train, _, shipped = faces_to_use(clips, work / "videos")
     for number in range(2, REAL + 1):
         for file in train:
-            copy = crops / "copies" / f"grid_{number}" / file.stem
-            if not copy.is_dir():
-                partial = copy.with_name(f".{copy.name}.partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(crops / "real" / "main" / "grid" / file.stem, partial)
-                partial.rename(copy)
+            link(crops / "real" / "main" / "grid" / file.stem, crops / "copies" / f"grid_{number}" / file.stem)
     known = [shipped["grace_hopper"], *train]
     real = [f"grid{f'_{number}' if number > 1 else ''}/{file.stem}" for number in range(1, REAL + 1) for file in train]
     for seed, name in enumerate(("people", "clear"), 1):

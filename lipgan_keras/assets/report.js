@@ -71,13 +71,14 @@ function csv(mine) {
     const [video, ...clips] = known[pair];
     const better = mine.answers[pair]?.better;
     // Of the last answer to the pair, so that both rows are replaced together by a later file's.
-    const times = [mine.answers[pair], ...SIDES.map((side) => mine.answers[pair]?.[side])].map((given) => given?.at ?? "");
+    const parts = [mine.answers[pair], ...SIDES.map((side) => mine.answers[pair]?.[side])];
+    const answered = parts.map((part) => part?.at ?? "").sort().at(-1);
     for (const side of SIDES) {
       const marks = mine.answers[pair]?.[side] ?? {};
       if (!better && !SHEET.questions.some((question) => marks[question])) continue;
       const [name, system] = clips[clipOf(mine, pair, side)];
       const row = { judge: mine.judge, pair: video, side, name, system, sheet: SHEET.id, trial: pair };
-      Object.assign(row, { position: position + 1, answered: times.sort().at(-1), preferred: better ? Number(better === side) : "" });
+      Object.assign(row, { position: position + 1, answered, preferred: better ? Number(better === side) : "" });
       for (const question of SHEET.questions) row[question] = marks[question] ?? "";
       rows.push(SHEET.columns.map((column) => row[column]));
     }

@@ -34,6 +34,11 @@ def lip_mae(mask: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
     return (mask * error).sum(axis=(1, 2)) / np.where(weight > 0, weight, np.nan)
 
 
+def spread(total: int, count: int) -> np.ndarray:
+    """At most `count` of the numbers below `total`, evenly spread, each once."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+
+
 CHUNK = 64  # runs at a time
 
 
@@ -78,7 +83,7 @@ def draw(data: Dataset, count: int, seed: int = 0, progress: bool = False) -> It
         UserError: no clip is long enough.
     """
     rng = np.random.default_rng([seed, 3])
-    chosen = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).astype(int))
+    chosen = spread(len(data), count)
     runs = [(int(data.clip_of[i]), int(data.frame_of[i])) for i in chosen]
     runs = [(clip, first, data.shifted(clip, first, rng)) for clip, first in runs if data.is_whole(clip, first)]
     far = [abs(data.clips[clip].frames[a] - data.clips[clip].frames[b]) >= dataset.SAME_SOUND for clip, a, b in runs]

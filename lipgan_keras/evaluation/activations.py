@@ -178,7 +178,7 @@ def look(
     clips = splits.to_measure(clips, checkpoint, None, None, filelists, split=None if filelists else "all")[1]
     data = Dataset(clips, config, batch_size=1, pairs=False)
     rng = np.random.default_rng(0)
-    chosen = np.unique(np.linspace(0, len(data) - 1, min(samples, len(data))).astype(int))
+    chosen = scoring.spread(len(data), samples)
     places = [(int(data.clip_of[i]), int(data.frame_of[i])) for i in chosen]
     samples_drawn = [data.sample(*place, rng) for place in places if data.usable(*place)]
     if not samples_drawn:

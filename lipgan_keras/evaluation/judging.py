@@ -57,7 +57,7 @@ def write_sheet(
     for path, system in zip(paths, systems, strict=True):
         if not system.videos:
             raise UserError(f"{path}: holds no video that could be measured; evaluate again")
-    if not set.intersection(*(set(system.videos) for system in systems)):
+    if not judging_sheet.in_common(systems):
         raise UserError(
             f"{paths[0]}: no video was measured for all {len(systems)} systems; evaluate each on the same videos"
         )

@@ -1,7 +1,7 @@
 """The judging sheet: two clips of one video at a time, without names.
 
 A clip is of the truth, of a frozen mouth, or of one of any number of systems. Each trial shows two of them. The trials
-are a balanced design: each two meet equally often, over different videos, and each is on the left equally often.
+are a balanced design: each two meet equally often, over different videos, either of the two on the left equally often.
 `report` puts a sheet with one system into its page; `judging` makes one of several.
 """
 
@@ -64,6 +64,11 @@ def systems_of(paths: Sequence[str | os.PathLike], results: Sequence[dict]) -> l
     ]
 
 
+def in_common(systems: Sequence[System]) -> list[str]:
+    """The names of videos that all of them have."""
+    return [name for name in systems[0].videos if all(name in system.videos for system in systems)]
+
+
 def design(videos: int, shown: int, number: int, rng: np.random.Generator) -> list[tuple[int, int, int]]:
     """Trials, in which each two of `shown` kinds of clips meet equally often, give or take one.
 
@@ -79,9 +84,7 @@ def design(videos: int, shown: int, number: int, rng: np.random.Generator) -> li
     trials = []
     for trial in range(min(number, videos * len(pairings))):
         video = trial % videos
-        # Of those that met least, the one that the fewest videos can still have.
-        open_to = np.array([sum(pairing in those for those in left) for pairing in range(len(pairings))])
-        pairing = min(left[video], key=lambda one: (met[one], open_to[one], (one - trial) % len(pairings)))
+        pairing = min(left[video], key=lambda one: (met[one], (one - trial) % len(pairings)))  # that met least
         left[video].remove(pairing)
         met[pairing] += 1
         one, other = pairings[pairing]
@@ -107,7 +110,7 @@ def build(
         beside: of BESIDE.
     """
     rng = np.random.default_rng(0)
-    common = [name for name in systems[0].videos if all(name in system.videos for system in systems)]
+    common = in_common(systems)
     # A truth beside one system belongs to it, as it always did.
     owner = systems[0].name if len(systems) == 1 else ""
     kinds = [*((name, owner) for name in beside), *(("generated", system.name) for system in systems)]
@@ -138,7 +141,7 @@ def build(
         "id": identity,
         "pairs": tokens,
         "key": base64.b64encode(bytes(b ^ veil[i % len(veil)] for i, b in enumerate(known))).decode(),
-        "of": max(len(common), len(made)),
+        "of": len(common),
         "questions": mean_opinion.QUESTIONS,
         "columns": mean_opinion.COLUMNS,
         "scale": mean_opinion.SCALE,

@@ -153,13 +153,10 @@ def _settings(options, mode, out) -> tuple[Settings, dict, dict]:
         judging if "sync_preference" in chosen else None,
         options.syncnet if LSE & set(chosen) else None,
         options.inception if "fid" in chosen else None,
-        *(
-            getattr(options, network) if any(register.METRICS[name].given == network for name in chosen) else None
-            for network in ADVICE
-        ),
-        options.plugin and os.path.abspath(options.plugin),
-        options.identity or "first",
-        options.whole_frames,
+        plugin=options.plugin and os.path.abspath(options.plugin),
+        identity=options.identity or "first",
+        whole_frames=options.whole_frames,
+        **{network: getattr(options, network) for name in chosen if (network := register.METRICS[name].given)},
     )
     _check_files(used)
     return used, missing, _facts(options, used)

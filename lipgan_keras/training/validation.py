@@ -60,7 +60,7 @@ class Validation:
 
     def _draw(self, data, seed, samples):
         rng = np.random.default_rng([seed, 2])
-        chosen = np.unique(np.linspace(0, len(data) - 1, min(samples, len(data))).astype(int))
+        chosen = scoring.spread(len(data), samples)
         chosen = [i for i in chosen if data.usable(int(data.clip_of[i]), int(data.frame_of[i]))]
         if not chosen:
             raise UserError(f"{data.images.trouble} (and hardly anything else of the held-out clips can be read)")
