@@ -298,7 +298,8 @@ def frozen(checkpoint: Path, work: Path) -> dict[str, dict[str, float | None]]:
     """The same of a mouth that stays as it is, which is measured once."""
     kept = work / "frozen.json"
     if not kept.is_file():
-        found = judged(checkpoint, work, work / "frozen", "--baseline", "frozen")
+        # Runs that end side by side measure it side by side.
+        found = judged(checkpoint, work, work / f"frozen-{os.getpid()}", "--baseline", "frozen")
         with files.replacing(kept) as temporary:
             temporary.write_text(json.dumps(found), encoding="utf-8")
     return json.loads(kept.read_text("utf-8"))

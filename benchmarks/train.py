@@ -8,10 +8,12 @@ host. Beside it stand one forward pass of the generator, the product of two larg
 plain Keras: one model a network, `predict_on_batch` and `train_on_batch`, as the original's training loop has it.
 
 Floating-point operations are counted by XLA in the step's graph, forward and backward, before it is optimised.
-`--parts` tells what a step is made of: its time with each part left out in turn, and on fewer threads (TensorFlow).
+`--parts` tells what a step is made of: its time with each part left out in turn. `--changes` tells what could make it
+faster: its time with each of CHANGES alone, and on one thread (TensorFlow).
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from puppet_ablation import ROOT, machine, table
@@ -30,6 +33,7 @@ from lipgan_keras.utils.cli import ArgumentParser
 from lipgan_keras.utils.errors import UserError
 
 BACKENDS = "tensorflow", "jax"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 SIDE = {"cpu": 2048, "gpu": 8192}  # of the matrices whose product tells the device's rate
 COLUMNS = (
     "recipe", "precision", "backend", "batch", "samples/s", "step, ms", "with data, ms", "share of data",
@@ -58,17 +62,20 @@ def main():
         "--no_plain", action="store_true", help="leave plain Keras away, whose models take long to build"
     )
     parser.add_argument("--parts", action="store_true", help="the step's time with each part left out in turn, alone")
+    parser.add_argument("--changes", action="store_true", help="the step's time with each change alone")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a combination, in this process
     args = parser.parse_args()
     if args.one:
-        print(json.dumps((of_parts if args.parts else measure)(args, *json.loads(args.one))))
+        print(json.dumps((of_variants if args.parts or args.changes else measure)(args, *json.loads(args.one))))
         return
     print(f"{machine()}; {args.model}, width {args.width:g}; load average {os.getloadavg()[0]:.1f}", flush=True)
     rows = []
     for one in itertools.product(args.recipes, args.precisions, args.backends, args.batch_sizes):
         found = with_its_backend(one)
-        if args.parts:
+        if args.parts or args.changes:
             whole = found["whole"]
+            if args.changes and one[2] == "tensorflow":
+                found["1 thread"] = with_its_backend(one, threads=1)["whole"]
             made = [[*one, name, f"{1e3 * taken:.0f}", f"{100 * taken / whole:.0f} %"] for name, taken in found.items()]
             print("", *table([*COLUMNS[:4], "step", "ms", "of the whole"], made), sep="\n", flush=True)
             continue
@@ -87,62 +94,115 @@ def shown(column, found):
     return f"{100 * value:.0f} %" if column.startswith("share") else f"{value:.{0 if value >= 100 else 2}f}"
 
 
-def with_its_backend(one):
-    """What `measure` finds, with the backend that `one` names."""
+def with_its_backend(one, threads=None):
+    """What `measure` or `of_variants` finds, with the backend that `one` names, and so many threads of TensorFlow."""
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--one", json.dumps(one)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"KERAS_BACKEND": one[2], "PYTHONPATH": paths}
+    if threads:
+        environment |= dict.fromkeys(THREADS, str(threads))
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(map(str, one))}: ended with exit code {done.returncode}; see above")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# What is left out of a recipe's step: {its name: {flag: value}}
-LEFT_OUT = {
-    "lipgan": {"without the discriminator": {"disc_weight": 0.0}},
+class Variant(NamedTuple):
+    """What is unlike the recipe's own step.
+
+    Attributes:
+        flags: of `TrainConfig`.
+        multiple: channels are rounded up to a multiple of it.
+        islands: whether the layers of ISLANDS stay float32 in another precision.
+        steps: in one call (`steps_per_execution`).
+    """
+
+    flags: dict = {}
+    multiple: int = 1
+    islands: bool = True
+    steps: int = 1
+
+
+# What is left out of a recipe's step
+PARTS = {
+    "lipgan": {"without the discriminator": Variant({"disc_weight": 0.0})},
     "lipsync": {
-        "the lip-sync discriminator frozen": {"sync_mode": "expert"},
-        "without it": {"sync_weight": 0.0},
-        "without the visual-quality discriminator": {"quality_weight": 0.0},
-        "without both": {"sync_weight": 0.0, "quality_weight": 0.0},
+        "the lip-sync discriminator frozen": Variant({"sync_mode": "expert"}),
+        "without it": Variant({"sync_weight": 0.0}),
+        "without the visual-quality discriminator": Variant({"quality_weight": 0.0}),
+        "without both": Variant({"sync_weight": 0.0, "quality_weight": 0.0}),
     },
 }
+CHANGES = {
+    "8 steps in one call": Variant(steps=8),
+    "channels in multiples of 16": Variant(multiple=16),
+    "bfloat16": Variant({"precision": "mixed_bfloat16"}),
+    "bfloat16, without islands of float32": Variant({"precision": "mixed_bfloat16"}, islands=False),
+}
+ISLANDS = "InstanceNormalization", "AveragePooling2D"  # amid networks; the losses need what is float32 at their ends
+ROUNDS = 3
 
 
-def of_parts(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
-    """Seconds of the whole step, and of it with each part left out, on the same batch; medians of three rounds."""
+def of_variants(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
+    """Seconds of the whole step, and of its variants, on the same batch; medians of ROUNDS rounds."""
     from lipgan_keras import checkpoints
 
-    made = {"whole": built(args, recipe, precision, batch_size, {})}
+    variants = CHANGES if args.changes else PARTS.get(recipe, {})
+    if THREADS[0] in os.environ:
+        variants = {}
+    made = {"whole": (built(args, recipe, precision, batch_size), 1)}
     with tempfile.TemporaryDirectory() as folder:
         learned = Path(folder, "sync.h5")
-        if "sync" in made["whole"][0].models:
-            checkpoints.save_checkpoint(learned, {"sync": made["whole"][0].models["sync"]}, made["whole"][2])
-        for name, flags in LEFT_OUT.get(recipe, {}).items():
-            begins = {"resume_sync": str(learned)} if "sync_mode" in flags else {}
-            made[name] = built(args, recipe, precision, batch_size, flags | begins)
+        lipgan, _, model_config = made["whole"][0]
+        if "sync" in lipgan.models:
+            checkpoints.save_checkpoint(learned, {"sync": lipgan.models["sync"]}, model_config)
+        for name, variant in variants.items():
+            begins = {"resume_sync": str(learned)} if "sync_mode" in variant.flags else {}
+            with unlike(variant):
+                one = built(args, recipe, precision, batch_size, variant.flags | begins)
+            made[name] = one, variant.steps
     taken: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(3):
-        for name, (lipgan, data, _) in made.items():
-            taken[name].append(of_fit(lipgan, itertools.repeat(data.batch(0)), args.seconds)[0])
+    for _ in range(ROUNDS):
+        for name, ((lipgan, data, _), steps) in made.items():
+            taken[name].append(of_fit(lipgan, itertools.repeat(data.batch(0)), args.seconds, steps)[0])
     found = {name: statistics.median(values) for name, values in taken.items()}
-    lipgan, data, _ = made["whole"]
-    found["one forward pass of the generator"] = of_forward(lipgan.generator, data.batch(0)[0], args.seconds)[0]
+    if args.parts:
+        lipgan, data, _ = made["whole"][0]
+        found["one forward pass of the generator"] = of_forward(lipgan.generator, data.batch(0)[0], args.seconds)[0]
     return found
 
 
-def built(args, recipe, precision, batch_size, flags):
+@contextlib.contextmanager
+def unlike(variant):
+    """Networks that are built within are of this variant."""
+    from lipgan_keras import networks
+    from lipgan_keras.utils.backend import keras
+
+    channels, init = networks.Blocks.channels, keras.layers.Layer.__init__
+
+    def without_islands(self, *args, dtype=None, **kwargs):
+        init(self, *args, dtype=None if type(self).__name__ in ISLANDS else dtype, **kwargs)
+
+    networks.Blocks.channels = lambda self, n: -(-channels(self, n) // variant.multiple) * variant.multiple
+    if not variant.islands:
+        keras.layers.Layer.__init__ = without_islands
+    try:
+        yield
+    finally:
+        networks.Blocks.channels, keras.layers.Layer.__init__ = channels, init
+
+
+def built(args, recipe, precision, batch_size, flags=None):
     """The networks and optimizers of a training, its data, and its configuration."""
     from lipgan_keras.training import config, trainer
     from lipgan_keras.training.config import TrainConfig
 
     with tempfile.TemporaryDirectory() as folder:
+        flags = {"precision": precision} | (flags or {})
         quality = flags.get("quality_weight", config.RECIPES[recipe].quality_weight)
         options = TrainConfig(
-            args.data_root, recipe=recipe, precision=precision, batch_size=batch_size, model=args.model,
-            decoder=args.decoder, width=args.width, quality_start=0 if quality else None, logdir=folder,
-            **flags,
+            args.data_root, recipe=recipe, batch_size=batch_size, model=args.model, decoder=args.decoder,
+            width=args.width, quality_start=0 if quality else None, logdir=folder, **flags,
         ).completed()  # fmt: skip
         clips = trainer.clip_folder.find_clips(options.data_root, options.audio, progress=False)
         model_config = trainer._config(options, None)
@@ -155,7 +215,7 @@ def built(args, recipe, precision, batch_size, flags):
 def measure(args, recipe, precision, backend_name, batch_size) -> dict[str, float]:
     from lipgan_keras.utils.backend import has_gpu
 
-    lipgan, data, _ = built(args, recipe, precision, batch_size, {})
+    lipgan, data, _ = built(args, recipe, precision, batch_size)
     samples = data.samples or data.sync_samples
     batch = data.batch(0)
     side = SIDE["gpu" if has_gpu() else "cpu"]
@@ -220,10 +280,10 @@ def of_matrices(side, precision, seconds):
 class Clock:
     """The seconds of a step within `fit`, without those of the first ones."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, steps):
         from lipgan_keras.utils.backend import keras
 
-        self.seconds, self.value = seconds, None
+        self.seconds, self.steps, self.value = seconds, steps, None
         self.callback = keras.callbacks.LambdaCallback(on_train_batch_end=self.end)
         self.done, self.began = 0, None
         self.made, self.first = time.perf_counter(), None
@@ -236,11 +296,11 @@ class Clock:
         if self.done == 3:
             self.wait(logs)
             self.began = time.perf_counter()
-        elif self.began and self.done % 10 == 0:  # as train.py fetches the losses
+        elif self.began and self.done * self.steps % 10 == 0:  # as train.py fetches the losses
             self.wait(logs)
             taken = time.perf_counter() - self.began
             if taken > self.seconds:
-                self.value = taken / (self.done - 3)
+                self.value = taken / (self.done - 3) / self.steps
                 self.callback.model.stop_training = True
 
     @staticmethod
@@ -248,10 +308,11 @@ class Clock:
         float(next(iter(logs.values())))
 
 
-def of_fit(lipgan, batches, seconds) -> tuple[float, float]:
-    """Seconds of a step within `fit`, and of the first one, which compiles it."""
-    clock = Clock(seconds)
+def of_fit(lipgan, batches, seconds, steps=1) -> tuple[float, float]:
+    """Seconds of a step within `fit`, and of the first call, which compiles it; so many steps in one call."""
+    clock = Clock(seconds, steps)
     batches = (batch for batch in batches)  # `fit` takes no other iterator
+    lipgan.steps_per_execution = steps
     lipgan.fit(batches, steps_per_epoch=10**6, epochs=1, shuffle=False, verbose=0, callbacks=[clock.callback])
     return clock.value, clock.first
 

@@ -6,17 +6,15 @@ covering [i, i + 1). Boxes are (x1, y1, x2, y2) in the same units.
 
 import collections
 import contextlib
-import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ..utils.errors import UserError
-from ..utils.files import quiet_stderr
-from ..utils.processes import signals_put_off
-from . import mtcnn_openvino
+from . import mtcnn
+from .mtcnn_process import MtcnnProcess
 
 # MTCNN looks for faces of 20 pixels and more in images reduced to this many pixels on their longer side. The
 # second size is tried where the first shows no face. (Reducing is faster, and its landmarks are the steadier ones.)
@@ -42,6 +40,7 @@ class Face:
 
 
 _asked = {"openvino": False}
+_aside: list[MtcnnProcess] = []  # one at most
 
 
 def expect_many() -> None:
@@ -50,6 +49,17 @@ def expect_many() -> None:
     Its results differ in roundings. So a command says it at its start or never, and no clip depends on those before.
     """
     _asked["openvino"] = True
+
+
+def load_aside() -> None:
+    """Load the detector in a process of its own, where it finds the faces from then on.
+
+    Loading takes most of the time that a command needs to start. So a command says it first, and loads all else
+    meanwhile.
+    """
+    if "tensorflow" not in sys.modules and not _aside:
+        with contextlib.suppress(OSError):  # this process finds them
+            _aside.append(MtcnnProcess())
 
 
 def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -64,7 +74,7 @@ def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
         For each image its faces, in no particular order.
 
     Raises:
-        UserError: mtcnn is not installed, or Keras does not run on TensorFlow.
+        UserError: mtcnn or TensorFlow is not installed, or they cannot be loaded.
     """
     coarse, fine = WORKING_SIZES
     found = detect_at(images, coarse)
@@ -96,14 +106,8 @@ def _detect(images, size) -> list[list[Face]]:
     if min(images[0].shape[:2]) < SMALLEST:
         return [[] for _ in images]
     scales = np.array([width / images[0].shape[1], height / images[0].shape[0]], np.float32)
-    rows = _mtcnn(_asked["openvino"]).detect_faces(
-        [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images],
-        box_format="xyxy",
-        output_type="numpy",
-        fit_to_image=False,
-    )
     found: list[list[Face]] = [[] for _ in images]
-    for row in np.asarray(rows, np.float32).reshape(-1, 16):  # image, box, score, five x, five y
+    for row in _rows(images):
         box = row[1:5].reshape(2, 2) * scales
         landmarks = row[6:16].reshape(2, 5).T * scales
         if np.all(box[1] > box[0]):
@@ -111,23 +115,15 @@ def _detect(images, size) -> list[list[Face]]:
     return found
 
 
-@functools.cache
-def _mtcnn(openvino=False):
-    from ..utils import backend
-
-    if backend.BACKEND != "tensorflow":
-        raise UserError("face detection (mtcnn) needs Keras on TensorFlow; set KERAS_BACKEND=tensorflow for this step")
-    try:
-        with signals_put_off(), quiet_stderr():
-            import mtcnn
-
-            found = mtcnn.MTCNN()
-            if openvino:
-                with contextlib.suppress(Exception):  # TensorFlow goes on
-                    mtcnn_openvino.take_over(found)
-            return found
-    except ImportError as error:
-        raise UserError(f"face detection needs {error.name}; run: pip install mtcnn tensorflow") from error
+def _rows(images):
+    if not _aside and mtcnn.backend() != "tensorflow":
+        load_aside()
+    for process in _aside:
+        rows = process.find(images, _asked["openvino"])
+        if rows is not None:
+            return rows
+        _aside.clear()
+    return mtcnn.find(images, _asked["openvino"])
 
 
 def select(faces: Sequence[Face]) -> Face | None:

@@ -55,3 +55,11 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
         type=limited("audio_offset_ms"),
         help="shift of the audio windows (default: the checkpoint's)",
     )
+
+
+def load_detector(args: argparse.Namespace) -> None:
+    """Begin to load the detector, if faces are to be looked for."""
+    if args.box is None and args.engine != "keras":  # Keras would load TensorFlow once more
+        from ..face import detector
+
+        detector.load_aside()

@@ -1,12 +1,16 @@
 """The detector on a photo and on images of mixed sizes, and which face is taken."""
 
+import time
+from pathlib import Path
+
 import cv2
 import matplotlib.cbook
 import numpy as np
 import pytest
 
+from helpers.backends import without_tensorflow
 from helpers.faces import face
-from lipgan_keras.face import detector
+from lipgan_keras.face import detector, mtcnn, mtcnn_process
 from lipgan_keras.utils.backend import keras
 
 
@@ -55,7 +59,7 @@ def test_openvino_finds_what_tensorflow_finds(photo, monkeypatch):
     expected = detector.detect(images)
     monkeypatch.setitem(detector._asked, "openvino", False)
     detector.expect_many()
-    stages = detector._mtcnn(True).stages
+    stages = mtcnn.load(True).stages
     assert len(stages) == 3 and not any(isinstance(stage.model, keras.Model) for stage in stages)
     for found, theirs in zip(detector.detect(images), expected, strict=True):
         assert len(found) == len(theirs)
@@ -66,12 +70,49 @@ def test_openvino_finds_what_tensorflow_finds(photo, monkeypatch):
 
 
 @pytest.mark.slow
-def test_detection_without_tensorflow_says_what_to_do(script):
+def test_a_process_of_its_own_finds_the_same_whatever_keras_runs_on(photo, script, tmp_path):
+    """It is started where Keras does not run on TensorFlow, and ends with its parent; OpenVINO runs there, too."""
+    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+    code = """
+import sys, cv2, numpy as np
+from lipgan_keras.face import detector
+image, found = cv2.imread("photo.png"), []
+found += detector.detect([image, image[::2, ::2]])
+detector.expect_many()
+found += detector.detect([image])
+assert "tensorflow" not in sys.modules
+np.save("found.npy", [face.landmarks for faces in found for face in faces])
+print(detector._aside[0]._process.pid)
+"""
+    result = script("-c", code, env={"KERAS_BACKEND": "numpy"})
+    assert result.returncode == 0, result.stderr
+    expected = [faces[0].landmarks for faces in detector.detect([photo, photo[::2, ::2], photo])]
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-3)
+    end = time.monotonic() + 60
+    while running(int(result.stdout)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def running(pid):
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "(zombie)" not in status.read_text()
+
+
+def test_this_process_goes_on_where_the_other_was_killed(photo, monkeypatch):
+    process = mtcnn_process.MtcnnProcess()
+    process._process.kill()
+    monkeypatch.setattr(detector, "_aside", [process])
+    assert len(detector.detect([photo])[0]) == 1 and not detector._aside
+
+
+@pytest.mark.slow
+def test_detection_without_tensorflow_says_what_to_do(script, tmp_path):
     code = (
         "import numpy as np; from lipgan_keras.face import detector; detector.detect([np.zeros((99, 99, 3), np.uint8)])"
     )
-    result = script("-c", code, env={"KERAS_BACKEND": "numpy"})
-    assert "UserError" in result.stderr and "KERAS_BACKEND=tensorflow" in result.stderr
+    result = script("-c", code, env=without_tensorflow(tmp_path) | {"KERAS_BACKEND": "numpy"})
+    assert "UserError" in result.stderr and "pip install mtcnn tensorflow" in result.stderr
 
 
 def test_select_takes_the_largest():

@@ -26,10 +26,10 @@ JOINT = ["--recipe", "lipsync", "--quality_weight", "0", "--ema", "0.9", "--sync
 TINY = ["--width", 0.125, "--batch_size", 12, "--checkpoint_freq", 1, "--val_fraction", 0.25, "--num_workers", 1]
 # The runs of a process one after another: `train.py`, and then flags, again and again.
 DRIVER = """
-import functools, sys, jax, train
+import functools, os, sys, jax, train
 from lipgan_keras.utils import cli
-# Of a host that says nothing for 100 s JAX thinks that it has ended; here soon.
-jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
+seconds = int(os.environ["HEARTBEAT"])
+jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=seconds)
 runs = " ".join(sys.argv[1:]).split(" -- ")
 for flags in runs:
     sys.argv = ["train.py", *flags.split(" ")]
@@ -47,7 +47,10 @@ def flags(tmp_path_factory, small_blocks):
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """A function: start runs of train.py in one process, on so many virtual devices."""
+    """A function: start runs of train.py in one process, on so many virtual devices.
+
+    Of a host that says nothing for `heartbeat` seconds JAX thinks that it has ended, and aborts those that wait for it.
+    """
     pytest.importorskip("jax")
     folder, started = tmp_path_factory.mktemp("jax"), []
     (folder / "driver").write_text(DRIVER)
@@ -55,10 +58,11 @@ def start(tmp_path_factory):
     # Compiles sooner, and once: `two` and the hosts that start again find it done.
     env |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
-    def run(*arguments, virtual=1):
+    def run(*arguments, virtual=1, heartbeat=10):
+        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={virtual}", "HEARTBEAT": str(heartbeat)}
         process = subprocess.Popen(
             [sys.executable, str(folder / "driver"), *map(str, arguments)],
-            env=env | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={virtual}"},
+            env=env | flags,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,13 +110,13 @@ def assert_alike(logdir, other):
         np.testing.assert_allclose(arrays[name], their_arrays[name], atol=2e-3, err_msg=name)
 
 
-def two_hosts(start, flags, logdir, steps):
-    """Two processes that train together on this machine."""
+def two_hosts(start, flags, logdir, steps, **options):
+    """Two processes that train together on this machine; options of `start`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
     ours = [*flags, "--recipe", "unet", "--logdir", logdir, "--steps", steps, "--hosts", 2, "--coordinator", place]
-    return [start(*ours, "--host_id", number) for number in (0, 1)]
+    return [start(*ours, "--host_id", number, **options) for number in (0, 1)]
 
 
 def wait_for_checkpoint(process, logdir):
@@ -145,7 +149,8 @@ def test_two_hosts_and_a_kill(runs, flags, start, tmp_path):
 
 def test_sigterm_ends_a_host_that_waits_for_another(flags, start, tmp_path):
     """It waits in native code, where Python's handlers do not run."""
-    first, second = two_hosts(start, flags, tmp_path / "log", 10000)
+    # Longer than all else here: JAX must not be sooner.
+    first, second = two_hosts(start, flags, tmp_path / "log", 10000, heartbeat=PATIENCE)
     wait_for_checkpoint(first, tmp_path / "log")
     second.send_signal(signal.SIGSTOP)
     time.sleep(1)  # now the first is in a step that the second has no part in
