@@ -61,10 +61,9 @@ def load(openvino: bool = False) -> Any:
         with signals_put_off(), quiet_stderr():
             import mtcnn
 
-            found = mtcnn.MTCNN()
             if openvino:
-                with contextlib.suppress(Exception):  # TensorFlow goes on
-                    mtcnn_openvino.take_over(found)
-            return found
+                with contextlib.suppress(Exception):  # TensorFlow runs them
+                    return mtcnn_openvino.load()
+            return mtcnn.MTCNN()
     except ImportError as error:
         raise UserError(f"face detection needs {error.name}; run: {INSTALL}") from error

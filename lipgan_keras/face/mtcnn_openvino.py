@@ -12,16 +12,33 @@ INPUTS = ((None, None, None, 3), (None, 24, 24, 3), (None, 48, 48, 3))  # of the
 THREADS = 1  # the networks are small; what else is done meanwhile needs the other cores
 
 
-def take_over(detector: Any) -> None:
-    """Let OpenVINO run the networks of an `mtcnn.MTCNN` from now on. It takes a second.
+class _Output(np.ndarray):
+    """As the stages of MTCNN take it: an array that can be asked for itself."""
+
+    def numpy(self) -> np.ndarray:
+        return self
+
+
+def load() -> Any:
+    """An `mtcnn.MTCNN` whose networks OpenVINO runs. It takes a second.
 
     Raises:
-        Exception: it cannot, whatever the reason; nothing has changed then.
+        Exception: it cannot be had, whatever the reason.
     """
-    stages = detector.stages
-    runs = [_compiled(stage._model, shape) for stage, shape in zip(stages, INPUTS, strict=True)]
-    for stage, run in zip(stages, runs, strict=True):
-        stage._model = run
+    import mtcnn
+    import tensorflow as tf
+    from mtcnn.stages import StageONet, StagePNet, StageRNet
+
+    class Proposals(StagePNet):
+        """The first stage, given images as a tensor: it would convert them again for each size."""
+
+        def __call__(self, images_normalized, **others):
+            return super().__call__(images_normalized=tf.constant(images_normalized), **others)
+
+    detector = mtcnn.MTCNN([Proposals, StageRNet, StageONet])
+    for stage, shape in zip(detector.stages, INPUTS, strict=True):
+        stage._model = _compiled(stage._model, shape)
+    return detector
 
 
 def _compiled(network, shape) -> Callable:
@@ -36,9 +53,11 @@ def _compiled(network, shape) -> Callable:
     def run(x):
         if not len(x):
             return network(x)  # TensorFlow's error tells MTCNN that there is no face
+        if isinstance(x, tf.Tensor):
+            x = memoryview(x)  # its `numpy()` would copy it
         with lock:
             request.infer([np.ascontiguousarray(x, np.float32)], share_inputs=True)
-            # Copies, and tensors, as the stages of MTCNN ask for their `numpy()`.
-            return [tf.constant(request.get_output_tensor(i).data) for i in range(len(request.model_outputs))]
+            count = len(request.model_outputs)
+            return [np.array(request.get_output_tensor(i).data).view(_Output) for i in range(count)]
 
     return run

@@ -57,7 +57,7 @@ class VideoWriter:
         max_seconds: float | None = None,
         sample_aspect_ratio: Fraction | float = 1,
         duration: float | None = None,
-        crf: float = 18,
+        crf: float = 16,
         metadata: dict[str, str] | None = None,
     ):
         self.path = os.fspath(path)
@@ -83,7 +83,7 @@ class VideoWriter:
     def _open_streams(self, width, height, fps, crf, ratio):
         rate = Fraction(fps).limit_denominator(1001)
         # No B-frames: MP4 keeps durations in decoding order, so that with them the last frame's would be another's.
-        options = {"crf": str(crf), "preset": "fast", "bf": "0"}
+        options = {"crf": str(crf), "preset": "veryfast", "bf": "0"}
         self._video = self._container.add_stream("libx264", rate=rate, options=options)
         context = self._video.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
