@@ -230,8 +230,8 @@ def sections(runs):
         "first frame, and no frame within 12 of it is judged. Means and 95 % intervals by bootstrap over seeds and "
         "clips together (Owen 2007). Lip error: mean absolute error inside the lips, pixels in 0..1. Wrong sound / "
         "right: the mean of its own sound five frames off and of another clip's. Aperture: correlation with the true "
-        "opening. Sync: share of pairs that the lip-sync discriminator, and LipGAN's, call right. Time: training of the "
-        "quickest seed; the others shared the machine with other work, or were paused."
+        "opening. Sync: share of pairs that the lip-sync discriminator, and LipGAN's, call right. Time: training of "
+        "the quickest seed; the others shared the machine with other work, or were paused."
     )
     yield "\n".join(table(["row", "seeds", *(words for words, *_ in COLUMNS.values()), "sync", "min"], rows(runs)))
     yield from flags(runs)

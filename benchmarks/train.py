@@ -63,6 +63,7 @@ def main():
     )
     parser.add_argument("--parts", action="store_true", help="the step's time with each part left out in turn, alone")
     parser.add_argument("--changes", action="store_true", help="the step's time with each change alone")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # the whole step, without variants
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a combination, in this process
     args = parser.parse_args()
     if args.one:
@@ -95,11 +96,12 @@ def shown(column, found):
 
 
 def with_its_backend(one, threads=None):
-    """What `measure` or `of_variants` finds, with the backend that `one` names, and so many threads of TensorFlow."""
+    """What is found with the backend that `one` names; with so many threads of TensorFlow, of the whole step alone."""
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:], "--one", json.dumps(one)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"KERAS_BACKEND": one[2], "PYTHONPATH": paths}
     if threads:
+        command += ["--alone"]
         environment |= dict.fromkeys(THREADS, str(threads))
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -148,7 +150,7 @@ def of_variants(args, recipe, precision, backend_name, batch_size) -> dict[str, 
     from lipgan_keras import checkpoints
 
     variants = CHANGES if args.changes else PARTS.get(recipe, {})
-    if THREADS[0] in os.environ:
+    if args.alone:
         variants = {}
     made = {"whole": (built(args, recipe, precision, batch_size), 1)}
     with tempfile.TemporaryDirectory() as folder:

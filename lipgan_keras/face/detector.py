@@ -7,6 +7,7 @@ covering [i, i + 1). Boxes are (x1, y1, x2, y2) in the same units.
 import collections
 import contextlib
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ class Face:
 
 _asked = {"openvino": False}
 _aside: list[MtcnnProcess] = []  # one at most
+_starting = threading.Lock()
 
 
 def expect_many() -> None:
@@ -57,9 +59,10 @@ def load_aside() -> None:
     Loading takes most of the time that a command needs to start. So a command says it first, and loads all else
     meanwhile.
     """
-    if "tensorflow" not in sys.modules and not _aside:
-        with contextlib.suppress(OSError):  # this process finds them
-            _aside.append(MtcnnProcess())
+    with _starting:
+        if "tensorflow" not in sys.modules and not _aside:
+            with contextlib.suppress(OSError):  # this process finds them
+                _aside.append(MtcnnProcess())
 
 
 def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -118,7 +121,7 @@ def _detect(images, size) -> list[list[Face]]:
 def _rows(images):
     if not _aside and mtcnn.backend() != "tensorflow":
         load_aside()
-    for process in _aside:
+    for process in list(_aside):
         rows = process.find(images, _asked["openvino"])
         if rows is not None:
             return rows

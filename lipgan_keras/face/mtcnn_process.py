@@ -16,7 +16,7 @@ import numpy as np
 from ..utils import processes
 from . import mtcnn
 
-# The paths come first: what the command imports from is not where Python would look.
+# It looks for packages where the command does, as this one may lie beside a script.
 START = "import sys; sys.path[:] = sys.argv[1:]; from lipgan_keras.face import mtcnn_process; mtcnn_process.serve()"
 LENGTH = struct.Struct("<Q")
 

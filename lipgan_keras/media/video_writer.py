@@ -83,6 +83,7 @@ class VideoWriter:
     def _open_streams(self, width, height, fps, crf, ratio):
         rate = Fraction(fps).limit_denominator(1001)
         # No B-frames: MP4 keeps durations in decoding order, so that with them the last frame's would be another's.
+        # At 16 mouths come out as near to what was made as with the preset `fast` at 18, for half the work.
         options = {"crf": str(crf), "preset": "veryfast", "bf": "0"}
         self._video = self._container.add_stream("libx264", rate=rate, options=options)
         context = self._video.codec_context
