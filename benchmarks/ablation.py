@@ -298,7 +298,7 @@ def frozen(checkpoint: Path, work: Path) -> dict[str, dict[str, float | None]]:
     """The same of a mouth that stays as it is, which is measured once."""
     kept = work / "frozen.json"
     if not kept.is_file():
-        # Runs that end side by side measure it side by side.
+        # Two runs may end at once. Each measures in a folder of its own.
         found = judged(checkpoint, work, work / f"frozen-{os.getpid()}", "--baseline", "frozen")
         with files.replacing(kept) as temporary:
             temporary.write_text(json.dumps(found), encoding="utf-8")

@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from puppet_ablation import machine, table  # noqa: E402
 
 from lipgan_keras.data import preprocess  # noqa: E402
-from lipgan_keras.face import detector, mtcnn  # noqa: E402
+from lipgan_keras.face import detector, mtcnn_finder  # noqa: E402
 from lipgan_keras.utils import cli  # noqa: E402
 from lipgan_keras.utils.cli import ArgumentParser  # noqa: E402
 from lipgan_keras.utils.errors import UserError  # noqa: E402
@@ -93,7 +93,7 @@ class Timed:
 
 def timed_networks(openvino):
     """The three networks, each of which is timed from now on."""
-    stages = mtcnn.load(openvino).stages
+    stages = mtcnn_finder.load(openvino).stages
     for stage in stages:
         if not isinstance(stage._model, Timed):
             stage._model = Timed(stage._model)

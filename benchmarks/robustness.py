@@ -127,6 +127,7 @@ def measure_hour(work: Path, clip: Path, minutes: int) -> None:
         command += ["--outfile", str(made), "--max_sec", str(60 * length)]
         print("$", *command, flush=True)
         process = subprocess.Popen(command)
+        # Of the command alone: nobody waits for the process in which it finds faces.
         _, status, used = os.wait4(process.pid, 0)
         if status:
             raise UserError(f"inference.py ended with exit code {os.waitstatus_to_exitcode(status)}; see above")

@@ -21,7 +21,7 @@ from lipgan_keras.utils.cli import ArgumentParser
 from lipgan_keras.utils.errors import UserError
 
 COMMAND = "from lipgan_keras.inference import command; command.script()"
-WITHIN = "from lipgan_keras.face import detector; detector.load_aside = lambda: None; " + COMMAND
+WITHIN = "from lipgan_keras.face import detector; detector.start_process = lambda openvino: None; " + COMMAND
 WAYS = {"beside": COMMAND, "within": WITHIN}
 ONE_FRAME = "0.04"  # seconds
 

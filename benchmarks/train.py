@@ -28,12 +28,11 @@ from typing import NamedTuple
 import numpy as np
 from puppet_ablation import ROOT, machine, table
 
-from lipgan_keras.utils import cli
+from lipgan_keras.utils import cli, processes
 from lipgan_keras.utils.cli import ArgumentParser
 from lipgan_keras.utils.errors import UserError
 
 BACKENDS = "tensorflow", "jax"
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 SIDE = {"cpu": 2048, "gpu": 8192}  # of the matrices whose product tells the device's rate
 COLUMNS = (
     "recipe", "precision", "backend", "batch", "samples/s", "step, ms", "with data, ms", "share of data",
@@ -102,7 +101,7 @@ def with_its_backend(one, threads=None):
     environment = os.environ | {"KERAS_BACKEND": one[2], "PYTHONPATH": paths}
     if threads:
         command += ["--alone"]
-        environment |= dict.fromkeys(THREADS, str(threads))
+        environment |= dict.fromkeys(processes.THREADS, str(threads))
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(map(str, one))}: ended with exit code {done.returncode}; see above")
@@ -141,7 +140,7 @@ CHANGES = {
     "bfloat16": Variant({"precision": "mixed_bfloat16"}),
     "bfloat16, without islands of float32": Variant({"precision": "mixed_bfloat16"}, islands=False),
 }
-ISLANDS = "InstanceNormalization", "AveragePooling2D"  # amid networks; the losses need what is float32 at their ends
+ISLANDS = "InstanceNormalization", "AveragePooling2D"  # within networks; losses need float32
 ROUNDS = 3
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from . import mtcnn
+from ..utils.errors import UserError
+from . import mtcnn_finder
 from .mtcnn_process import MtcnnProcess
 
 # MTCNN looks for faces of 20 pixels and more in images reduced to this many pixels on their longer side. The
@@ -41,7 +42,7 @@ class Face:
 
 
 _asked = {"openvino": False}
-_aside: list[MtcnnProcess] = []  # one at most
+_started: list[MtcnnProcess] = []  # one at most
 _starting = threading.Lock()
 
 
@@ -53,16 +54,19 @@ def expect_many() -> None:
     _asked["openvino"] = True
 
 
-def load_aside() -> None:
+def start_process(openvino: bool = False) -> None:
     """Load the detector in a process of its own, where it finds the faces from then on.
 
     Loading takes most of the time that a command needs to start. So a command says it first, and loads all else
-    meanwhile.
+    meanwhile. A process that has loaded TensorFlow needs no other.
+
+    Args:
+        openvino: whether `expect_many` will be said; it may be wrong.
     """
     with _starting:
-        if "tensorflow" not in sys.modules and not _aside:
+        if not _started and "tensorflow" not in sys.modules:
             with contextlib.suppress(OSError):  # this process finds them
-                _aside.append(MtcnnProcess())
+                _started.append(MtcnnProcess(openvino))
 
 
 def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -77,7 +81,7 @@ def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
         For each image its faces, in no particular order.
 
     Raises:
-        UserError: mtcnn or TensorFlow is not installed, or they cannot be loaded.
+        UserError: mtcnn or TensorFlow is not installed, or cannot be loaded.
     """
     coarse, fine = WORKING_SIZES
     found = detect_at(images, coarse)
@@ -119,14 +123,33 @@ def _detect(images, size) -> list[list[Face]]:
 
 
 def _rows(images):
-    if not _aside and mtcnn.backend() != "tensorflow":
-        load_aside()
-    for process in list(_aside):
-        rows = process.find(images, _asked["openvino"])
+    openvino = _asked["openvino"]
+    for _ in range(2):  # a process may have been killed
+        process = _process(openvino)
+        if process is None:
+            return mtcnn_finder.find(images, openvino)
+        rows = process.find(images, openvino)
         if rows is not None:
             return rows
-        _aside.clear()
-    return mtcnn.find(images, _asked["openvino"])
+        with _starting, contextlib.suppress(ValueError):  # another thread may have seen it, too
+            _started.remove(process)
+    raise UserError(
+        mtcnn_finder.missing()
+        or "face detection: its process, which runs TensorFlow, has died twice; free memory, or set "
+        "KERAS_BACKEND=tensorflow to see why"
+    )
+
+
+def _process(openvino):
+    """The process that finds faces; None: this one does."""
+    with _starting:
+        if not _started:
+            from ..utils import backend
+
+            if backend.BACKEND == "tensorflow":
+                return None
+            _started.append(MtcnnProcess(openvino))  # mtcnn is written for TensorFlow
+        return _started[0]
 
 
 def select(faces: Sequence[Face]) -> Face | None:

@@ -14,48 +14,55 @@ from typing import BinaryIO
 import numpy as np
 
 from ..utils import processes
-from . import mtcnn
+from . import mtcnn_finder
 
-# It looks for packages where the command does, as this one may lie beside a script.
-START = "import sys; sys.path[:] = sys.argv[1:]; from lipgan_keras.face import mtcnn_process; mtcnn_process.serve()"
+# The child gets our sys.path, as lipgan_keras may be found in the script's folder alone.
+START = "import sys; sys.path[:] = sys.argv[2:]; from lipgan_keras.face import mtcnn_process; mtcnn_process.serve()"
 LENGTH = struct.Struct("<Q")
 
 
 class MtcnnProcess:
-    """A started process. Calls from several threads take turns. It ends with this process, at the latest."""
+    """A started process. Calls from several threads take turns. It ends when this process ends, or soon after.
 
-    def __init__(self):
+    Args:
+        openvino: which of the two ways of `find` is loaded before it is asked for.
+    """
+
+    def __init__(self, openvino: bool = False):
         # It has no use for a GPU: MTCNN runs on the CPU.
         env = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
         with processes.uninterrupted():
             self._process = subprocess.Popen(
-                [sys.executable, "-c", START, *sys.path],
+                [sys.executable, "-c", START, str(int(openvino)), *sys.path],
                 env=env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
         self._lock = threading.Lock()
+        self._ended = False
 
     def find(self, images: Sequence[np.ndarray], openvino: bool) -> np.ndarray | None:
-        """`mtcnn.find` there.
+        """`mtcnn_finder.find` there.
 
         Returns:
-            What that returns; None: the process has died, and this one had better find the faces itself.
+            What that returns; None: the process has died, and will not find anything any more.
         """
         with self._lock:
+            if self._ended:
+                return None
             try:
                 _write(self._process.stdin, np.stack(images), np.array(openvino))
                 return _read(self._process.stdout)
             except (OSError, EOFError):
-                self.end()
+                self._end()
                 return None
             except BaseException:  # such as Ctrl-C: an answer is left that nobody waits for
-                self.end()
+                self._end()
                 raise
 
-    def end(self) -> None:
-        """End the process, whatever it does."""
+    def _end(self):
+        self._ended = True
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
@@ -64,22 +71,26 @@ class MtcnnProcess:
 
 
 def serve() -> None:
-    """What the process does: find faces, until nobody asks any more."""
+    """What the process does: find faces, until nobody asks any more. It ends without tidying up, amid imports too."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries may print
     asked: queue.SimpleQueue = queue.SimpleQueue()
 
     def listen():
-        with contextlib.suppress(EOFError):
+        try:
             while True:
                 asked.put((_read(sys.stdin.buffer), bool(_read(sys.stdin.buffer))))
-        os._exit(0)  # amid imports, too
+        finally:
+            os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    mtcnn.load()
-    while True:
-        images, openvino = asked.get()
-        _write(answers, mtcnn.find(list(images), openvino))
+    try:
+        mtcnn_finder.load(sys.argv[1] == "1")
+        while True:
+            images, openvino = asked.get()
+            _write(answers, mtcnn_finder.find(list(images), openvino))
+    finally:
+        os._exit(1)
 
 
 def _write(stream: BinaryIO, *arrays: np.ndarray) -> None:

@@ -94,7 +94,7 @@ def load(
     config = checkpoints.read_config(checkpoint)
     asked = engine
     if engine == "auto":
-        engine = "keras" if _sees_gpu() or not importlib.util.find_spec("openvino") else "openvino"
+        engine = "keras" if _sees_gpu() or not _has_openvino() else "openvino"
     if engine == "openvino":
         try:
             run, name = openvino_graph.load_compiled(checkpoint, config, batch_size)
@@ -110,9 +110,22 @@ def load(
     return Engine(run, config.with_audio_offset(audio_offset_ms), name, batch_size)
 
 
+def loads_keras(engine: str) -> bool:
+    """Whether `load` may load Keras, as far as can be said without loading it."""
+    return engine == "keras" or (engine == "auto" and (_may_see_gpu() or not _has_openvino()))
+
+
+def _has_openvino():
+    return importlib.util.find_spec("openvino") is not None
+
+
+def _may_see_gpu():
+    return sys.platform != "linux" or any(map(os.path.exists, GPU_DEVICES))
+
+
 def _sees_gpu() -> bool:
-    if sys.platform == "linux" and not any(map(os.path.exists, GPU_DEVICES)):
-        return False  # without asking the backend, whose import takes seconds
+    if not _may_see_gpu():  # the backend's import takes seconds
+        return False
     from ..utils.backend import has_gpu
 
     return has_gpu()

@@ -2,6 +2,8 @@
 
 import argparse
 
+import cv2
+
 from ..utils.cli import MOST_PIXELS, add_plugin_flag, at_least, integer, limited
 from .blend import DEFAULT_REGION, REGIONS
 from .options import ENGINES
@@ -57,9 +59,11 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def load_detector(args: argparse.Namespace) -> None:
-    """Begin to load the detector, if faces are to be looked for."""
-    if args.box is None and args.engine != "keras":  # Keras would load TensorFlow once more
-        from ..face import detector
+def start_detector(args: argparse.Namespace) -> None:
+    """Begin to load the detector beside, if faces will be looked for and Keras need not be loaded here."""
+    from ..face import detector
+    from . import engine
 
-        detector.load_aside()
+    if args.box is None and not engine.loads_keras(args.engine):
+        is_video = bool(args.face) and not cv2.haveImageReader(args.face)
+        detector.start_process(openvino=is_video)

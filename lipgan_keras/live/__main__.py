@@ -30,7 +30,7 @@ def main() -> None:
     )
     flags.add_face_flags(parser)
     args = parser.parse_args()
-    flags.load_detector(args)
+    flags.start_detector(args)
     if args.plugin:
         from .. import blocks
 

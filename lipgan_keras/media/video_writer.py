@@ -20,6 +20,8 @@ from . import clock, container, converter, demux
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_FRAME = 1024
 _CLOCK = 90000  # ticks a second of the written video track
+# x264's. Mouths come out as near to what was made as with "fast" and 18, for half the work: docs/benchmarks.md
+PRESET, CRF = "veryfast", 16
 
 
 class VideoWriter:
@@ -57,7 +59,7 @@ class VideoWriter:
         max_seconds: float | None = None,
         sample_aspect_ratio: Fraction | float = 1,
         duration: float | None = None,
-        crf: float = 16,
+        crf: float = CRF,
         metadata: dict[str, str] | None = None,
     ):
         self.path = os.fspath(path)
@@ -83,8 +85,7 @@ class VideoWriter:
     def _open_streams(self, width, height, fps, crf, ratio):
         rate = Fraction(fps).limit_denominator(1001)
         # No B-frames: MP4 keeps durations in decoding order, so that with them the last frame's would be another's.
-        # At 16 mouths come out as near to what was made as with the preset `fast` at 18, for half the work.
-        options = {"crf": str(crf), "preset": "veryfast", "bf": "0"}
+        options = {"crf": str(crf), "preset": PRESET, "bf": "0"}
         self._video = self._container.add_stream("libx264", rate=rate, options=options)
         context = self._video.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=cli.at_least(1, cli.MOST_SECONDS), default=8.0, help="length of the sound")
     args = parser.parse_args()
     began = time.time()
-    detector.load_aside()
+    detector.start_process()
     demo(args.photo, args.outfile, args.seconds)
     print(
         f"It took {time.time() - began:.0f} s. With a sound of yours: python inference.py --face photo.jpg --audio "

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+# TensorFlow and OpenVINO read these when they are imported.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 _ends_amid_imports = False
 _tidied = 0  # blocks of `tidied` that are under way
 _tidied_lock = threading.Lock()
@@ -82,8 +84,7 @@ def start_worker(threads: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # If the parent is killed, end at once, rather than write into the folders of the run that takes over.
     threading.Thread(target=_follow_parent, daemon=True).start()
-    # Before TensorFlow and OpenVINO are imported, which is when they read it.
-    os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(threads))
+    os.environ |= dict.fromkeys(THREADS, str(threads))
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     import cv2
 
@@ -147,6 +148,9 @@ def signals_put_off() -> Iterator[None]:
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Put off Ctrl-C; processes started in here never see it: it is their parent's to handle."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

@@ -1,6 +1,8 @@
 """The detector on a photo and on images of mixed sizes, and which face is taken."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ import pytest
 
 from helpers.backends import without_tensorflow
 from helpers.faces import face
-from lipgan_keras.face import detector, mtcnn, mtcnn_process
+from lipgan_keras.face import detector, mtcnn_finder, mtcnn_process
 from lipgan_keras.utils.backend import keras
 
 
@@ -59,7 +61,7 @@ def test_openvino_finds_what_tensorflow_finds(photo, monkeypatch):
     expected = detector.detect(images)
     monkeypatch.setitem(detector._asked, "openvino", False)
     detector.expect_many()
-    stages = mtcnn.load(True).stages
+    stages = mtcnn_finder.load(True).stages
     assert len(stages) == 3 and not any(isinstance(stage.model, keras.Model) for stage in stages)
     for found, theirs in zip(detector.detect(images), expected, strict=True):
         assert len(found) == len(theirs)
@@ -71,18 +73,19 @@ def test_openvino_finds_what_tensorflow_finds(photo, monkeypatch):
 
 @pytest.mark.slow
 def test_a_process_of_its_own_finds_the_same_whatever_keras_runs_on(photo, script, tmp_path):
-    """It is started where Keras does not run on TensorFlow, and ends with its parent; OpenVINO runs there, too."""
+    """It is started where Keras does not run on TensorFlow, again if it was killed, and ends with its parent."""
     cv2.imwrite(str(tmp_path / "photo.png"), photo)
     code = """
 import sys, cv2, numpy as np
 from lipgan_keras.face import detector
 image, found = cv2.imread("photo.png"), []
 found += detector.detect([image, image[::2, ::2]])
+detector._started[0]._process.kill()
 detector.expect_many()
 found += detector.detect([image])
 assert "tensorflow" not in sys.modules
 np.save("found.npy", [face.landmarks for faces in found for face in faces])
-print(detector._aside[0]._process.pid)
+print(detector._started[0]._process.pid)
 """
     result = script("-c", code, env={"KERAS_BACKEND": "numpy"})
     assert result.returncode == 0, result.stderr
@@ -99,20 +102,46 @@ def running(pid):
     return status.exists() and "(zombie)" not in status.read_text()
 
 
-def test_this_process_goes_on_where_the_other_was_killed(photo, monkeypatch):
+@pytest.fixture
+def started(monkeypatch):
+    """A process that finds faces for this one."""
     process = mtcnn_process.MtcnnProcess()
+    monkeypatch.setattr(detector, "_started", [process])
+    yield process
     process._process.kill()
-    monkeypatch.setattr(detector, "_aside", [process])
-    assert len(detector.detect([photo])[0]) == 1 and not detector._aside
+
+
+def test_this_process_goes_on_where_the_other_was_killed(photo, started):
+    """Two threads see it: one waits for the other's answer."""
+    threading.Timer(0.5, started._process.kill).start()  # amid its imports
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(detector.detect, [[photo], [photo]]))
+    assert [len(faces) for (faces,) in found] == [1, 1] and not detector._started
+
+
+def test_after_ctrl_c_faces_are_found_again(photo, started, monkeypatch):
+    def interrupted(stream):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mtcnn_process, "_read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            detector.detect([photo])
+    assert len(detector.detect([photo])[0]) == 1 and not detector._started
 
 
 @pytest.mark.slow
 def test_detection_without_tensorflow_says_what_to_do(script, tmp_path):
-    code = (
-        "import numpy as np; from lipgan_keras.face import detector; detector.detect([np.zeros((99, 99, 3), np.uint8)])"
-    )
+    code = """
+import numpy as np
+from lipgan_keras.evaluation.metrics import position, register
+from lipgan_keras.face import detector
+print(register.METRICS["lmd_5"].missing())
+detector.detect([np.zeros((99, 99, 3), np.uint8)])
+"""
     result = script("-c", code, env=without_tensorflow(tmp_path) | {"KERAS_BACKEND": "numpy"})
-    assert "UserError" in result.stderr and "pip install mtcnn tensorflow" in result.stderr
+    for said in (result.stdout, result.stderr):
+        assert "face detection needs mtcnn; run: pip install mtcnn tensorflow" in said
 
 
 def test_select_takes_the_largest():

@@ -362,6 +362,27 @@ def run(capfd, *arguments):
     return synthetic.call("inference.py", *arguments, capfd=capfd)
 
 
+@pytest.mark.parametrize(
+    "face, flags, expected",
+    [
+        ("face.png", [], [False]),
+        ("face.mp4", [], [True]),
+        ("face.mp4", ["--box", 0, 9, 0, 9], []),
+        ("face.mp4", ["--engine", "keras"], []),
+    ],
+)
+def test_the_detector_loads_beside(tmp_path, media, quick, capfd, monkeypatch, face, flags, expected):
+    """With OpenVINO for a video; not where no face is looked for, or this process loads TensorFlow itself."""
+    started = []
+    monkeypatch.setattr(detector, "start_process", lambda openvino: started.append(openvino))
+    monkeypatch.setattr(inference_engine, "GPU_DEVICES", ())
+    run(capfd, "--checkpoint_path", tmp_path / "none", "--face", media / face, "--audio", media / "speech.wav", *flags)
+    assert started == []  # what is wrong with a flag is said first
+    out = ["--outfile", tmp_path / "none" / "a.txt"]
+    run(capfd, "--checkpoint_path", __file__, "--face", media / face, "--audio", media / "speech.wav", *out, *flags)
+    assert started == expected
+
+
 def test_default_name_and_messages(tmp_path, media, quick, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     face, sound = media / "face.mp4", media / "speech.wav"

@@ -40,7 +40,7 @@ def test_it_is_small_and_holds_both_networks():
 
 
 def darkness_of(path, points):
-    """How dark the middle of the mouth is in each frame of a photo's video: a dark that teeth, too, let be seen."""
+    """How dark the middle of the mouth is in each frame of a photo's video; below the upper teeth it is dark, too."""
     (left, y), (right, other_y) = points[3:]
     width, middle = right - left, (y + other_y) / 2
     rows = slice(round(middle + 0.04 * width), round(middle + 0.51 * width))

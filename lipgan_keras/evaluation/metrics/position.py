@@ -30,6 +30,12 @@ def _no_68() -> str | None:
     return landmarks68.available()
 
 
+def _no_five() -> str | None:
+    from ...face import mtcnn_finder
+
+    return mtcnn_finder.missing()
+
+
 _LMD = "Chen et al. 2018, mean distance of the mouth's points (dlib's 48 to 67), not aligned first"
 _LMD_5 = "as LMD with MTCNN's two mouth corners; not comparable with LMD"
 
@@ -54,7 +60,7 @@ def lmd_normalised(frames: Frames) -> np.ndarray:
     return lmd(frames) / face_width(frames.landmarks)
 
 
-@register("lmd_5", "LMD (mouth corners)", "px", "lower", (0, None), _LMD_5)
+@register("lmd_5", "LMD (mouth corners)", "px", "lower", (0, None), _LMD_5, missing=_no_five)
 def lmd_5(frames: Frames) -> np.ndarray:
     """Mean distance of the two mouth corners that MTCNN finds in generated and true crops: (n,) crop pixels.
 
@@ -63,7 +69,7 @@ def lmd_5(frames: Frames) -> np.ndarray:
     return frames.once("lmd_5", _lmd_5)
 
 
-@register("lmd_5_normalised", "LMD (mouth corners) / face width", "", "lower", (0, None), _LMD_5)
+@register("lmd_5_normalised", "LMD (mouth corners) / face width", "", "lower", (0, None), _LMD_5, missing=_no_five)
 def lmd_5_normalised(frames: Frames) -> np.ndarray:
     """`lmd_5` over `face_width` of the true frame: (n,)."""
     return lmd_5(frames) / face_width(frames.landmarks)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from ..utils.files import quiet_stderr
 from ..utils.processes import signals_put_off
 from . import mtcnn_openvino
 
-INSTALL = "pip install mtcnn tensorflow"
+NEEDED = ("mtcnn", "tensorflow")
+INSTALL = f"pip install {' '.join(NEEDED)}"
 
 
 def find(images: Sequence[np.ndarray], openvino: bool) -> np.ndarray:
@@ -38,25 +40,16 @@ def find(images: Sequence[np.ndarray], openvino: bool) -> np.ndarray:
     return np.asarray(rows, np.float32).reshape(-1, 16)
 
 
-def backend() -> str:
-    """What Keras runs on in this process."""
-    from ..utils import backend
-
-    return backend.BACKEND
-
-
 @functools.cache
-def load(openvino: bool = False) -> Any:
-    """An `mtcnn.MTCNN`.
+def load(openvino: bool) -> Any:
+    """An `mtcnn.MTCNN`. Keras has to run on TensorFlow in this process.
+
+    Args:
+        openvino: whether OpenVINO runs the networks, if it can.
 
     Raises:
-        UserError: mtcnn or TensorFlow is not installed, or Keras does not run on TensorFlow.
+        UserError: mtcnn or TensorFlow is not installed.
     """
-    if backend() != "tensorflow":
-        raise UserError(
-            f"face detection cannot start TensorFlow in a process of its own; run: {INSTALL}, or set "
-            "KERAS_BACKEND=tensorflow for this step"
-        )
     try:
         with signals_put_off(), quiet_stderr():
             import mtcnn
@@ -67,3 +60,13 @@ def load(openvino: bool = False) -> Any:
             return mtcnn.MTCNN()
     except ImportError as error:
         raise UserError(f"face detection needs {error.name}; run: {INSTALL}") from error
+
+
+def missing() -> str | None:
+    """What keeps faces from being found, in words; None: nothing that is known."""
+    for name in NEEDED:
+        with contextlib.suppress(ImportError):
+            if importlib.util.find_spec(name):
+                continue
+        return f"face detection needs {name}; run: {INSTALL}"
+    return None
