@@ -79,8 +79,9 @@ def load(
 
     Args:
         engine: "openvino"; "keras", on any backend; "auto": "keras" where that sees a GPU, else "openvino" if it is
-            installed. OpenVINO computes in bfloat16 where the CPU can and where that is within 0.01 of float32 on a
-            fixed probe (single pixels of real faces have then differed by up to 0.014, the mean pixel by 0.0015).
+            installed. OpenVINO computes in bfloat16 where the CPU can, where that is within 0.02 of float32 on a fixed
+            probe, and where it is the faster one (single pixels of strangers then differ by up to 0.010 with what
+            ships, the mean pixel by 0.0005; encoding the video changes the mean pixel by more).
             With "auto", Keras runs a generator with a layer that the graph cannot have, and a line on stderr names it.
         batch_size: faces in one run; more than about 8 gains little on a CPU.
         audio_offset_ms: overrides the checkpoint's.
