@@ -133,9 +133,10 @@ def _rows(images):
             return rows
         with _starting, contextlib.suppress(ValueError):  # another thread may have seen it, too
             _started.remove(process)
+    if lack := mtcnn_finder.missing():
+        raise UserError(lack)
     raise UserError(
-        mtcnn_finder.missing()
-        or "face detection: its process, which runs TensorFlow, has died twice; free memory, or set "
+        "face detection: its process, which runs TensorFlow, has died twice; free memory, or set "
         "KERAS_BACKEND=tensorflow to see why"
     )
 
