@@ -445,7 +445,8 @@ logs["start"], files["start"] = trained("start", steps=START)
 GOES_ON = dict(resume_gen=str(files["start"]), lr_schedule="cosine")
 logs["L1"], files["L1"] = trained("l1", **GOES_ON)
 logs["Lips"], files["Lips"] = trained("lips", lip_weight=LIP_WEIGHT, **GOES_ON)
-DISCRIMINATORS = dict(disc_weight=0.01, quality_weight=0.01, quality_start=0)
+# At half the rate: networks that learn against each other swing.
+DISCRIMINATORS = dict(disc_weight=0.01, quality_weight=0.005, quality_start=0, lr=1e-3)
 logs["GAN"], files["GAN"] = trained("gan", lip_weight=LIP_WEIGHT, **DISCRIMINATORS, **GOES_ON)
 
 # %% [markdown]
@@ -672,8 +673,8 @@ share = lips[:, 3:7].sum() / lips.sum()
 print(f"{'lip-sync':11} {share:.0%} of the map lies in the third of the mouth crop that has the lips")
 
 # %% [markdown]
-# - The **contrastive** discriminator looks at the edges of the picture: hair, collar, background. It calls hardly more
-#   pairs right than a guess would. It has learned nothing of sync yet, so its map means nothing. It sees one frame at a
+# - The **contrastive** discriminator calls hardly more pairs right than a guess would. It has learned nothing of sync
+#   yet, so its map means nothing, wherever it lies: on another computer it may lie elsewhere. It sees one frame at a
 #   time, and needs a far longer training.
 # - The **quality** discriminator looks at the skin of the half that was painted. There it can tell. It is not there for
 #   sync.

@@ -101,8 +101,7 @@ def test_the_discriminators_know_what_the_text_says(said):
     assert numbers(said, r"sync +tells sound in time .* in (\S+)% of")[0] > 75
     assert numbers(said, r"discriminator +tells sound in time .* in (\S+)% of")[0] < 65  # the text: hardly a guess
     assert numbers(said, r"quality +tells a true frame .* in (\S+)% of")[0] > 75
-    edges, painted = (numbers(said, rf"{name} +(\d+)% of the map")[0] for name in ("contrastive", "quality"))
-    assert edges < 50 < painted
+    assert numbers(said, r"quality +(\d+)% of the map")[0] > 50  # the half that is painted
 
 
 def test_the_mouth_speaks_at_the_end(said):
