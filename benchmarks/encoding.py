@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 from puppet_ablation import machine, table
 
@@ -89,8 +90,7 @@ def encoded(frames, preset, crf) -> tuple[float, int, list[np.ndarray]]:
 
 def psnr(frames, again, part) -> float:
     """dB, over all frames."""
-    errors = [np.square(np.subtract(a[part], b[part], dtype=float)).mean() for a, b in zip(frames, again, strict=True)]
-    return 10 * np.log10(255**2 / np.mean(errors))
+    return cv2.PSNR(*(np.concatenate([image[part] for image in images]) for images in (frames, again)))
 
 
 if __name__ == "__main__":

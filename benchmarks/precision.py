@@ -11,6 +11,7 @@ largest and the mean difference, and the error in the lips. `inference.py` takes
 difference is at most TOLERANCE and it is at least FASTER times as fast (`inference.openvino_graph`).
 """
 
+import importlib.util
 import statistics
 import tempfile
 import time
@@ -41,11 +42,13 @@ def main():
     parser.add_argument("--int8", action="store_true", help="INT8, too; it needs nncf")
     parser.add_argument("--runs", type=cli.integer(1), default=9, help="of each graph in turn")
     args = parser.parse_args()
+    if args.int8 and not importlib.util.find_spec("nncf"):
+        raise UserError("INT8 needs nncf; run: pip install nncf")
     with tempfile.TemporaryDirectory() as folder:
         roots = [Path(folder) / name for name in ("calibration", "test")]
-        needed = [*roots[: int(args.int8)], *([] if args.data_root else roots[1:])]
-        for seed, root in enumerate(needed):
-            make_clips(root, CLIPS, seed=seed, seconds=SECONDS, crops=True, clear=True)
+        for seed, needed in enumerate((args.int8, not args.data_root)):
+            if needed:
+                make_clips(roots[seed], CLIPS, seed=seed, seconds=SECONDS, crops=True, clear=True)
         full = ModelConfig("residual")
         rows = []
         for name, (generator, config) in {
@@ -64,15 +67,9 @@ def main():
 
 
 def of_integers(graph, known: list[dict]):
-    """The graph in 8-bit integers, calibrated on these frames.
+    """The graph in 8-bit integers, calibrated on these frames."""
+    import nncf
 
-    Raises:
-        UserError: nncf is not installed.
-    """
-    try:
-        import nncf
-    except ImportError as error:
-        raise UserError("INT8 needs nncf; run: pip install nncf") from error
     data = nncf.Dataset([[one["faces"], one["audio"]] for one in known], lambda inputs: inputs)
     return nncf.quantize(graph, data, preset=nncf.QuantizationPreset.MIXED, subset_size=CALIBRATION)
 

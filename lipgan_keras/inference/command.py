@@ -41,7 +41,7 @@ def _run(name):
     cli.set_defaults(parser, Options)
     args = parser.parse_args()
     _check(parser, args)
-    flags.start_detector(args)
+    flags.start_detector(args.face, args.engine, args.box)
 
     from ..lipsync import LipSync
     from . import batch

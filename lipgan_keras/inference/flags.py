@@ -1,10 +1,12 @@
-"""Flags that inference.py and `lipgan_keras.live` share."""
+"""Flags that inference.py and `lipgan_keras.live` share, and what both do first."""
 
 import argparse
-
-import cv2
+import contextlib
+import os
+from collections.abc import Sequence
 
 from ..utils.cli import MOST_PIXELS, add_plugin_flag, at_least, integer, limited
+from ..utils.errors import UserError
 from .blend import DEFAULT_REGION, REGIONS
 from .options import ENGINES
 
@@ -59,11 +61,12 @@ def add_face_flags(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def start_detector(args: argparse.Namespace) -> None:
+def start_detector(face: str | os.PathLike | None, engine: str = "auto", box: Sequence[int] | None = None) -> None:
     """Begin to load the detector beside, if faces will be looked for and Keras need not be loaded here."""
     from ..face import detector
-    from . import engine
+    from ..media import probe
+    from .engine import loads_keras
 
-    if args.box is None and not engine.loads_keras(args.engine):
-        is_video = bool(args.face) and not cv2.haveImageReader(args.face)
-        detector.start_process(openvino=is_video)
+    if box is None and not loads_keras(engine):
+        with contextlib.suppress(UserError):  # of a file that is refused later, after what is wrong elsewhere
+            detector.start_process(openvino=face is not None and probe.file_kind(face) != "still")

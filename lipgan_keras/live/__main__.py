@@ -30,7 +30,7 @@ def main() -> None:
     )
     flags.add_face_flags(parser)
     args = parser.parse_args()
-    flags.start_detector(args)
+    flags.start_detector(args.face, args.engine, args.box)
     if args.plugin:
         from .. import blocks
 

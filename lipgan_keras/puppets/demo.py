@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from ..config import SAMPLE_RATE
-from ..face import detector
 from ..utils import cli, files
 from ..utils.cli import ArgumentParser
 from ..utils.errors import UserError
@@ -29,7 +28,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=cli.at_least(1, cli.MOST_SECONDS), default=8.0, help="length of the sound")
     args = parser.parse_args()
     began = time.time()
-    detector.start_process()
     demo(args.photo, args.outfile, args.seconds)
     print(
         f"It took {time.time() - began:.0f} s. With a sound of yours: python inference.py --face photo.jpg --audio "
@@ -45,6 +43,7 @@ def demo(photo: str | None, outfile: str, seconds: float) -> None:
     """
     from .. import LipSync
     from ..face import photos
+    from ..inference import flags
     from ..media import audio_file
     from . import speech
 
@@ -54,6 +53,7 @@ def demo(photo: str | None, outfile: str, seconds: float) -> None:
     files.check_outfile(outfile, photo)
     sound = Path(outfile).with_name(f"{Path(outfile).stem}_sound.wav")
     files.check_outfile(sound, photo, suffix=".wav", mark=_is_sound)
+    flags.start_detector(photo)
     wave, opening, _ = speech.synthesise_speech(seconds, np.random.default_rng(SOUND_SEED))
     audio_file.save_wav(sound, wave)
     command = ["python", "inference.py", "--face", str(photo), "--audio", str(sound), "--outfile", str(outfile)]

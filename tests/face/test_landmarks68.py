@@ -47,8 +47,9 @@ def test_no_mouth_corners_without_tensorflow(monkeypatch):
     """It has to be installed; whatever Keras runs on, a process finds them with it."""
     from lipgan_keras.utils import backend
 
-    monkeypatch.setattr(backend, "BACKEND", "jax")
-    assert register.METRICS["lmd_5"].missing() is None
+    for name in ("tensorflow", "jax"):
+        monkeypatch.setattr(backend, "BACKEND", name)
+        assert register.METRICS["lmd_5"].missing() is None
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     for name in ("lmd_5", "lmd_5_normalised"):
         assert register.METRICS[name].missing() == "face detection needs tensorflow; run: pip install mtcnn tensorflow"
