@@ -31,6 +31,7 @@ from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
 from .inference.source import OutputFrame, Source
+from .inference.teeth import OwnTeeth
 from .media import video_reader
 from .utils import files
 from .utils.errors import UserError
@@ -189,7 +190,8 @@ class LipSync:
         nothing_passes = options.box or options.region == "face" or source.is_still
         occlusion = None if nothing_passes else OcclusionDetector()
         composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
-        return stages.run("paste", _paste(spoken, composer, occlusion, options.label), source.ahead, stop)
+        teeth = OwnTeeth() if source.is_still and options.region != "face" else None
+        return stages.run("paste", _paste(spoken, composer, occlusion, options.label, teeth), source.ahead, stop)
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
         """Shots, each with the generated crops of its faces, and how pixels were moved for them."""
@@ -237,12 +239,14 @@ def _writer(path, source, audio):
     )
 
 
-def _paste(spoken, composer, occlusion, label) -> Iterator[tuple[OutputFrame, np.ndarray]]:
+def _paste(spoken, composer, occlusion, label, teeth) -> Iterator[tuple[OutputFrame, np.ndarray]]:
     cut = Latest(detail.large_and_small)
     for shot, made in spoken:
         image = shot.frame.image
         for one, (crop, moves) in zip(shot.faces, made, strict=True):
             crop = detail.crop_of(shot.frame.image, one, crop, moves, cut)
+            if teeth:
+                crop = teeth(shot.frame.image, one, crop, moves)
             if occlusion:
                 one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)

@@ -1,0 +1,76 @@
+"""Does a smile keep its teeth? python benchmarks/own_teeth.py PICTURE [PHOTO ...]
+
+Each photo (default: scikit-image's astronaut) says eight seconds that the generator never heard, once as the generator
+makes it and once with the photo's own teeth (inference/teeth.py). Of the frames in which the mouth is to be widest
+open, a tenth of all, the table has the pixels of the upper teeth: how light they are, and how far from the photo's.
+PICTURE shows mouths, four in turn and the four widest: above without, below with its own teeth.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import cv2
+import numpy as np
+
+from lipgan_keras import LipSync, lipsync
+from lipgan_keras.face import cropping, photos, tracking
+from lipgan_keras.inference import flags, teeth
+from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.puppets import demo, speech
+from lipgan_keras.utils import cli
+
+SECONDS, SIZE, TIMES = 8.0, 96, 4
+EVERY, COLUMNS = 12, 4  # frames; pictures of a row, and as many of the widest
+
+
+def main(out: str, *given: str) -> None:
+    faces = [Path(cli.existing(path)) for path in given or [photos.shipped_photos()["astronaut"]]]
+    flags.start_detector(faces[0])
+    wave, opening, _ = speech.synthesise_speech(SECONDS, np.random.default_rng(demo.SOUND_SEED))
+    wide = np.argsort(-opening)[: len(opening) // 10]
+    rows = []
+    print("| photo | teeth | lightness | error |\n| --- | --- | --- | --- |")
+    for path in faces:
+        frame = next(video_reader.read_frames(path))
+        one = next(tracking.track(iter([frame]), "lipgan_keras", (0, 0, 0, 0))).faces[0]
+        found = teeth.seen(frame.image, one, TIMES, SIZE)
+        if found is None:
+            print(f"| {path.stem} | none seen | | |")
+            continue
+        true, sure = found.pixels.astype(np.float32), found.weight > 0.9
+        for words, kept in (("generated", False), ("its own", True)):
+            crops = speak(path, wave, one, kept)
+            seen = crops[wide][:, found.rows, found.columns].astype(np.float32)
+            light, error = seen[:, sure].mean() / true[sure].mean(), np.abs(seen - true)[:, sure].mean()
+            print(f"| {path.stem} | {words} | {light:.2f} | {error:.1f} |", flush=True)
+            shown = [*range(0, EVERY * COLUMNS, EVERY), *wide[:COLUMNS]]
+            rows.append(np.concatenate([mouth(crops[i], one) for i in shown], axis=1))
+    cv2.imwrite(out, np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+
+
+def speak(path, wave, one, kept) -> np.ndarray:
+    """(n,384,384,3) uint8: the photo's face, frame by frame."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound, video = Path(folder) / "a.wav", Path(folder) / "a.mp4"
+        audio_file.save_wav(sound, wave)
+        off = mock.patch.object(lipsync, "OwnTeeth", lambda: None)
+        with off if not kept else mock.patch.object(lipsync, "OwnTeeth", teeth.OwnTeeth):
+            LipSync().run(path, sound, video)
+        frames = video_reader.read_frames(video)
+        return np.stack([cropping.extract(frame.image, one.box, SIZE * TIMES, one.angle) for frame in frames])
+
+
+def mouth(crop, one):
+    points = cropping.to_crop(one.face.landmarks, one.box, SIZE * TIMES, one.angle)
+    left, right = sorted(points[3:5], key=lambda point: point[0])
+    width, middle = np.hypot(*(right - left)), (left + right) / 2
+    reach = np.array([0.8, 0.6]) * width
+    box = np.concatenate([middle - reach + (0, 0.1 * width), middle + reach + (0, 0.1 * width)])
+    x1, y1, x2, y2 = np.clip(np.rint(box), 0, len(crop)).astype(int)
+    return cv2.resize(crop[y1:y2, x1:x2], (180, 135), interpolation=cv2.INTER_CUBIC)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(*sys.argv[1:]))
