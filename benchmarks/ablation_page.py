@@ -137,7 +137,7 @@ def lips_sooner(runs):
 
 def parts(runs):
     """The ends of all rows: a dot for each seed, a bar for the interval."""
-    shown = [row for row in runs if row != "sync" and row not in LEARNT_FROM]
+    shown = [row for row in runs if row != "sync" and ROWS[row].data == "people"]
     columns = ("wrong", "lip_mae", "opening_correlation", "sharpness_ratio")
     from matplotlib.figure import Figure
 
@@ -263,9 +263,8 @@ def flags(runs):
     lines = []
     for row, seeds in runs.items():
         run = next(iter(seeds.values()))
-        lines.append(
-            [f"`{row}`", f"`{' '.join(run['flags'])}`", ", ".join(sorted({r["commit"] for r in seeds.values()}))]
-        )
+        commits = sorted({commit for kept in seeds.values() for commit in kept["commit"].split(", ")})
+        lines.append([f"`{row}`", f"`{' '.join(run['flags'])}`", ", ".join(commits)])
     yield "\n".join(table(["row", "flags of the first seed", "commit"], lines))
     yield "Machines: " + "; ".join(sorted({run["machine"] for seeds in runs.values() for run in seeds.values()})) + "."
     yield "</details>"

@@ -106,6 +106,11 @@ def test_live_speaks_with_it(tmp_path):
     face = photos.shipped_photos()["astronaut"]
     summary = show.live(None, face, tmp_path / "a.wav", tmp_path / "a.mp4")
     assert summary.shown > 10
+    photo = next(iter(video_reader.read_frames(face))).image
+    points = detector.detect([photo])[0][0].landmarks
+    widest = int(np.argmax(darkness_of(tmp_path / "a.mp4", points)))
+    images = [frame.image for frame in video_reader.read_frames(tmp_path / "a.mp4")]
+    assert upper_teeth(images[widest], points) > 0.85 * upper_teeth(photo, points)
 
 
 @pytest.mark.real
