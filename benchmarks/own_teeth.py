@@ -6,7 +6,7 @@ open, a tenth of all, the table has the pixels of the upper teeth: how light the
 PICTURE shows mouths, four in turn and the four widest: above without, below with its own teeth.
 """
 
-import sys
+import contextlib
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -17,37 +17,58 @@ import numpy as np
 from lipgan_keras import LipSync, lipsync
 from lipgan_keras.face import cropping, photos, tracking
 from lipgan_keras.inference import flags, teeth
-from lipgan_keras.media import audio_file, video_reader
+from lipgan_keras.media import audio_file, image_file, video_reader
 from lipgan_keras.puppets import demo, speech
-from lipgan_keras.utils import cli
+from lipgan_keras.utils import cli, files
+from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
-SECONDS, SIZE, TIMES = 8.0, 96, 4
+SECONDS, SIZE, TIMES, LARGEST = 8.0, 96, 4, 1280
 EVERY, COLUMNS = 12, 4  # frames; pictures of a row, and as many of the widest
 
 
-def main(out: str, *given: str) -> None:
-    faces = [Path(cli.existing(path)) for path in given or [photos.shipped_photos()["astronaut"]]]
+def main():
+    parser = ArgumentParser(description="Teeth of photos that speak, with and without their own.")
+    parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
+    parser.add_argument("photos", type=cli.existing, nargs="*", help="(default: the astronaut of scikit-image)")
+    args = parser.parse_args()
+    faces = [Path(path) for path in args.photos or [photos.shipped_photos()["astronaut"]]]
     flags.start_detector(faces[0])
-    wave, opening, _ = speech.synthesise_speech(SECONDS, np.random.default_rng(demo.SOUND_SEED))
-    wide = np.argsort(-opening)[: len(opening) // 10]
     rows = []
     print("| photo | teeth | lightness | error |\n| --- | --- | --- | --- |")
-    for path in faces:
-        frame = next(video_reader.read_frames(path))
-        one = next(tracking.track(iter([frame]), "lipgan_keras", (0, 0, 0, 0))).faces[0]
-        found = teeth.seen(frame.image, one, TIMES, SIZE)
-        if found is None:
-            print(f"| {path.stem} | none seen | | |")
-            continue
-        true, sure = found.pixels.astype(np.float32), found.weight > 0.9
-        for words, kept in (("generated", False), ("its own", True)):
-            crops = speak(path, wave, one, kept)
-            seen = crops[wide][:, found.rows, found.columns].astype(np.float32)
-            light, error = seen[:, sure].mean() / true[sure].mean(), np.abs(seen - true)[:, sure].mean()
-            print(f"| {path.stem} | {words} | {light:.2f} | {error:.1f} |", flush=True)
-            shown = [*range(0, EVERY * COLUMNS, EVERY), *wide[:COLUMNS]]
-            rows.append(np.concatenate([mouth(crops[i], one) for i in shown], axis=1))
-    cv2.imwrite(out, np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    with tempfile.TemporaryDirectory() as folder:
+        for path in faces:
+            rows += of_photo(path, Path(folder))
+    if not rows:
+        raise UserError(f"{faces[0]}: shows no upper teeth; give a photo of a face that smiles, in white light")
+    with files.replacing(Path(args.picture)) as temporary:
+        cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+
+
+def of_photo(path: Path, folder: Path) -> list[np.ndarray]:
+    """Print the lines of a photo; the rows of its picture."""
+    photo = folder / "photo.png"
+    cv2.imwrite(str(photo), image_file.fitted(next(video_reader.read_frames(path)).image, LARGEST))
+    frame = next(video_reader.read_frames(photo))
+    tracked = next(tracking.track(iter([frame]), "lipgan_keras", (0, 0, 0, 0), upright=True))
+    if not tracked.faces:
+        raise UserError(f"{path}: no face found; give a photo of a face")
+    one = tracked.faces[0]
+    found = teeth.seen(frame.image, one, TIMES, SIZE)
+    if found is None:
+        print(f"| {path.stem} | none seen | | |")
+        return []
+    wave, opening, _ = speech.synthesise_speech(SECONDS, np.random.default_rng(demo.SOUND_SEED))
+    wide = np.argsort(-opening)[: len(opening) // 10]
+    true, sure, rows = found.pixels.astype(np.float32), found.weight > 0.9, []
+    for words, kept in (("generated", False), ("its own", True)):
+        crops = speak(photo, wave, one, kept)
+        seen = crops[wide][:, found.rows, found.columns].astype(np.float32)
+        light, error = seen[:, sure].mean() / true[sure].mean(), np.abs(seen - true)[:, sure].mean()
+        print(f"| {path.stem} | {words} | {light:.2f} | {error:.1f} |", flush=True)
+        shown = [*range(0, EVERY * COLUMNS, EVERY), *wide[:COLUMNS]]
+        rows.append(np.concatenate([mouth(crops[i], one) for i in shown], axis=1))
+    return rows
 
 
 def speak(path, wave, one, kept) -> np.ndarray:
@@ -55,8 +76,8 @@ def speak(path, wave, one, kept) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         sound, video = Path(folder) / "a.wav", Path(folder) / "a.mp4"
         audio_file.save_wav(sound, wave)
-        off = mock.patch.object(lipsync, "OwnTeeth", lambda: None)
-        with off if not kept else mock.patch.object(lipsync, "OwnTeeth", teeth.OwnTeeth):
+        without = mock.patch.object(lipsync, "OwnTeeth", lambda: None)
+        with contextlib.nullcontext() if kept else without:
             LipSync().run(path, sound, video)
         frames = video_reader.read_frames(video)
         return np.stack([cropping.extract(frame.image, one.box, SIZE * TIMES, one.angle) for frame in frames])
@@ -73,4 +94,4 @@ def mouth(crop, one):
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(*sys.argv[1:]))
+    cli.run(main)

@@ -11,6 +11,11 @@ def ramp(x: np.ndarray | float) -> np.ndarray:
     return x * x * (3 - 2 * x)
 
 
+def between(value: np.ndarray | float, bounds: tuple[float, float]) -> np.ndarray:
+    """Of the way from the first bound to the second, 0..1, as `ramp` goes."""
+    return ramp((value - bounds[0]) / (bounds[1] - bounds[0]))
+
+
 def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     """A soft mask of the lips, closed or open.
 

@@ -2,7 +2,7 @@
 
 A generator with the decoder `warp` moves pixels of the identity frame, which is the frame itself. What it moved in 96
 or 192 pixels is moved again at the size at which the face is seen: skin, beard and lips stay as sharp as they were.
-What it painted, such as teeth, stays as it is.
+What it painted stays as it is; of teeth see `teeth`.
 """
 
 import math

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..face.cropping import extract
-from ..face.regions import ramp
+from ..face.regions import between
 from . import blend
 from .blend import face_axes
 
@@ -72,7 +72,7 @@ class OcclusionDetector:
         left = float(np.linalg.norm(mark)) / strength if clear else 1.0
         skin, eyes = (float(changed[part].mean()) for part in (self._still, self._eyes))
         skin -= eyes  # a flash changes all of the face
-        return look.update(patch, mark, time, changed, _between(skin, SKIN), _between(left, MARK))
+        return look.update(patch, mark, time, changed, float(between(skin, SKIN)), float(between(left, MARK)))
 
     def _mark(self, patch):
         """Redness and brightness of the lips' pixels, less those of the skin."""
@@ -101,8 +101,3 @@ class _MouthAppearance:
         slow = min(self.seconds, RELEARN) if lips > 0.5 else FORGET
         self.mark = self.mark + passed / max(slow, passed, 1e-6) * (mark - self.mark)
         return self.answer
-
-
-def _between(value, bounds) -> float:
-    """Of the way from the first bound to the second, 0..1, smoothly."""
-    return float(ramp((value - bounds[0]) / (bounds[1] - bounds[0])))

@@ -1,8 +1,8 @@
 """The teeth of a photo that smiles: its own stay where they are while the mouth opens below them.
 
 Upper teeth do not move with the jaw, and a crop hangs on eyes and nose, so that they have one place in it. A generator
-has them grey where the lip that it moves leaves them. Where it painted the inside of a mouth, or moved a tooth to,
-and the photo shows a tooth, the photo's own pixels stay.
+has them grey where the lip that it moves leaves them. So the photo's own pixels stay where it shows an upper tooth, and
+the generator painted, or moved a tooth to. Lips it moves.
 
 Of a video this is not done: its mouth moves itself, and so teeth would come and go with what it said.
 """
@@ -15,22 +15,32 @@ import cv2
 import numpy as np
 
 from ..face import cropping
+from ..face.regions import between
 from .latest import Latest
 
 # Of the distance of the mouth's corners
 ABOVE, BELOW = 0.25, 0.5  # where teeth are looked for, from the line between the corners
-WIDTH = 0.35  # of a row of teeth at least: the shine on a lip is narrower
+WIDTH, HEIGHT = 0.35, 0.055  # of a row of teeth at least: the shine on a lip is smaller
+ASIDE = 0.12  # to both sides of the middle it reaches at least as far; a cigarette does not
+LOWEST = 0.2  # below the line between the corners: a row begins above
+ROW = 0.26  # the upper row is no higher; below it may be the lower one, which goes with the jaw
 GAP = 0.06  # between two teeth, and into shadows
-ROW = 0.26  # height of the upper row; below it may be the lower one, which goes with the jaw
+LIP = 0.12  # so far above and below a row of teeth a lip is looked for
+CORNER = 0.22  # so far beside it the dark of the mouth is
 
-# Logarithms of ratios to the middle colour about the mouth. Teeth are less red than skin and lips, whatever the
-# light's colour, and hardly darker.
+# Logarithms of ratios to the middle colour about the mouth. Teeth are less red than that, and hardly darker.
 PALE = 0.45  # blue to red, as a share of the palest pixels'
 BRIGHT = -0.18  # green
-WHITE = -0.45  # blue to red itself; below it may be the shine on a lip, or the light of a yellow lamp
-REDDER, DARKER, LIP = 0.12, 0.2, 0.12  # the lip above them, and as far as it is asked
+# The lip above them is redder, and darker, but not as dark as the mouth above lower teeth.
+REDDER = 0.12
+DARKER = 0.2, 1.3
+DARK = -0.25, -0.06  # green, of a tenth of the corners; than the lip below: beside the shine on a lip is the lip
+DARKEST_LIP = -0.6  # green
+# Of the colour itself: blue to red. Below it may be the shine on a lip, or the light of a yellow lamp.
+WHITE = -0.45
 
-# Shares of a pixel: none of it, and surely, inside of the mouth. Lips that meet leave the edge of a moved tooth.
+# How much of a pixel is painted, or a moved tooth: up to the first the generator's stays, from the second on the
+# photo's. Lips that meet leave the edge of a moved tooth.
 PAINTED = 0.4, 0.6
 MOVED = 0.55, 0.75
 
@@ -47,8 +57,7 @@ class Teeth(NamedTuple):
 class OwnTeeth:
     """OwnTeeth()(image, face, crop, motion): a generated crop with the face's own upper teeth, for stills.
 
-    Where the generator painted the inside of the mouth, or moved a tooth to, and the image shows an upper tooth, the
-    image's pixel stays.
+    Where the image shows an upper tooth, and the generator painted, or moved a tooth to, the image's pixel stays.
 
     Args:
         image: (H,W,3) uint8, the frame; the same object again and again.
@@ -70,8 +79,8 @@ class OwnTeeth:
         if teeth is None:
             return crop
         result, at = crop.copy(), (teeth.rows, teeth.columns)
-        motion = cv2.resize(motion, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)[at]
-        inside = np.maximum(_ramp(1 - motion[..., 2], PAINTED), _ramp(_moved(teeth.weight, motion, len(crop)), MOVED))
+        motion = _enlarged(motion, len(crop) // len(motion), teeth)
+        inside = np.maximum(between(1 - motion[..., 2], PAINTED), between(_moved(teeth, motion, len(crop)), MOVED))
         weight = (teeth.weight * inside)[..., None]
         result[at] = np.rint(crop[at] + weight * (teeth.pixels.astype(np.float32) - crop[at]))
         return result
@@ -93,7 +102,7 @@ def seen(image: np.ndarray, face, times: int, size: int) -> Teeth | None:
     middle = (left[1] + right[1]) / 2
     rows = _span(middle - ABOVE * width, middle + BELOW * width, size)
     columns = _span(left[0], right[0], size)
-    pixels = crop[rows, columns]
+    pixels = crop[rows, columns].copy()
     if width < 8 or not pixels.size:
         return None
     blue, green, red = np.moveaxis(np.log(np.maximum(pixels, 1, dtype=np.float32)), -1, 0)
@@ -102,57 +111,85 @@ def seen(image: np.ndarray, face, times: int, size: int) -> Teeth | None:
     pale -= np.median(pale)
     palest = np.percentile(pale, 98)
     likely = white & (pale > PALE * palest) & (bright > BRIGHT)
-    weight = _upper_row(likely, pale, bright, width)
+    weight = _upper_row(likely, pale, bright, width, (left[0] + right[0]) / 2 - columns.start)
     return None if weight is None else Teeth(pixels, weight, rows, columns)
 
 
-def _moved(weight, motion, size):
+def _enlarged(motion, times, teeth):
+    """The motion at the place of the teeth, in the crop that is `times` as large."""
+    height, width = teeth.weight.shape
+    offset = (1 / times - 1) / 2  # pixel centres lie on centres
+    matrix = np.array([[1, 0, teeth.columns.start], [0, 1, teeth.rows.start]]) / times + [[0, 0, offset]]
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(motion, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _moved(teeth, motion, size):
     """How far each pixel shows a tooth that the generator moved there."""
-    y, x = np.indices(weight.shape, dtype=np.float32)
+    y, x = np.indices(teeth.weight.shape, dtype=np.float32)
     x += motion[..., 0] * np.float32(size / 8)
     y += motion[..., 1] * np.float32(size / 8)
-    return motion[..., 2] * cv2.remap(weight, x, y, cv2.INTER_LINEAR)
+    return motion[..., 2] * cv2.remap(teeth.weight, x, y, cv2.INTER_LINEAR)
 
 
-def _upper_row(likely, pale, bright, width):
-    """(h,w) float32 in 0..1: of the pieces that may be teeth the widest one below a lip, and of it the upper row; None
-    where there is none.
+def _upper_row(likely, pale, bright, width, middle):
+    """(h,w) float32 in 0..1: the topmost of the pieces that may be a row of teeth below a lip; None where there is
+    none.
     """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8), connectivity=8)
-    for number in sorted(range(1, count), key=lambda n: -boxes[n, cv2.CC_STAT_WIDTH]):
+    for number in sorted(range(1, count), key=lambda n: boxes[n, cv2.CC_STAT_TOP]):
         left, top, wide, high, _ = boxes[number]
         piece = labels == number
         # What touches an edge is a beard, or skin.
         inside = 0 < left < piece.shape[1] - wide and 0 < top < len(piece) - high
-        if inside and wide >= WIDTH * width and _below_a_lip(piece, pale, bright, width):
-            gap = 2 * round(GAP * width / 2) + 1
-            whole = cv2.morphologyEx(piece.astype(np.float32), cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))
-            first = np.where(piece.any(axis=0), piece.argmax(axis=0), len(piece))
-            # The shine on a lip may hang on a tooth.
-            reach = min(ROW * width, 1.4 * float(np.median(piece.sum(axis=0)[piece.any(axis=0)])))
-            depth = (np.arange(len(piece))[:, None] - first) / reach
-            soft = cv2.GaussianBlur(whole, (0, 0), max(0.5, width / 60))
-            return soft * np.clip(4 - 4 * depth, 0, 1).astype(np.float32)
+        across = left < middle - ASIDE * width and middle + ASIDE * width < left + wide
+        if not (inside and across and wide >= WIDTH * width and top < (ABOVE + LOWEST) * width):
+            continue
+        if not (_below_a_lip(piece, pale, bright, width) and _between_corners(piece, bright, width)):
+            continue
+        heights = piece.sum(axis=0)
+        height = float(np.median(heights[heights > 0]))
+        if height < HEIGHT * width:
+            continue
+        gap = 2 * round(GAP * width / 2) + 1
+        whole = cv2.morphologyEx(piece.astype(np.float32), cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8))
+        first = np.where(piece.any(axis=0), piece.argmax(axis=0), len(piece))
+        # The shine on a lip may hang on a tooth.
+        depth = (np.arange(len(piece))[:, None] - first) / min(ROW * width, 1.4 * height)
+        soft = cv2.GaussianBlur(whole, (0, 0), max(0.5, width / 60))
+        return soft * np.clip(4 - 4 * depth, 0, 1).astype(np.float32)
     return None
 
 
 def _below_a_lip(piece, pale, bright, width):
     """Whether what lies above is redder and darker by as much as a lip or its shadow is; skin is not."""
-    above = np.zeros_like(piece)
+    above = _next_to(piece[::-1], width)[::-1]
+    redder, darker = (np.median(values[piece]) - np.median(values[above]) for values in (pale, bright))
+    return redder > REDDER and DARKER[0] < darker < DARKER[1]
+
+
+def _between_corners(piece, bright, width):
+    """Whether the mouth is dark on both sides of the piece, at the height of its ends: darker than the lip below."""
+    reach, columns = round(CORNER * width), np.flatnonzero(piece.any(axis=0))
+    lip = max(float(np.median(bright[_next_to(piece, width)])), DARKEST_LIP)  # or the dark of the mouth
+    dark = min(DARK[0], lip + DARK[1])
+    for end, beside in (
+        (columns[:5], slice(max(0, columns[0] - reach), columns[0])),
+        (columns[-5:], slice(columns[-1] + 1, columns[-1] + 1 + reach)),
+    ):
+        rows = np.flatnonzero(piece[:, end].any(axis=1))
+        if np.percentile(bright[rows[0] : rows[-1] + 1, beside], 10) > dark:
+            return False
+    return True
+
+
+def _next_to(piece, width):
+    """(h,w) bool: what lies so far below a piece as a lip is looked for."""
+    below = np.zeros_like(piece)
     for rows in range(1, max(2, round(LIP * width)) + 1):
-        above[:-rows] |= piece[rows:]
-    above &= ~piece
-    return all(
-        np.median(values[piece]) - np.median(values[above]) > least
-        for values, least in ((pale, REDDER), (bright, DARKER))
-    )
+        below[rows:] |= piece[:-rows]
+    return below & ~piece
 
 
 def _span(first, last, size):
     return slice(int(np.clip(round(first), 0, size)), int(np.clip(round(last), 0, size)))
-
-
-def _ramp(value, limits):
-    low, high = limits
-    x = np.clip((value - low) / (high - low), 0, 1)
-    return (x * x * (3 - 2 * x)).astype(np.float32)

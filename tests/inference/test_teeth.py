@@ -14,13 +14,15 @@ SKIN, LIP, DARK, TOOTH = (140, 165, 210), (110, 105, 190), (30, 25, 60), (225, 2
 POINTS = np.float32([[38, 35], [82, 35], [60, 60], [42, 80], [78, 80]]) * 3
 
 
-def picture(teeth=(), lips=True, colour=TOOTH, light=(1, 1, 1)):
-    """A face of 300 pixels with a mouth from x 126 to 234 about y 240; `teeth` are boxes x1, y1, x2, y2."""
+def picture(teeth=(), lips=True, colour=TOOTH, light=(1, 1, 1), shine=None):
+    """A face of 300 pixels with a mouth from x 126 to 234 about y 240. It is open where it has `teeth`; these and
+    `shine` are boxes x1, y1, x2, y2.
+    """
     image = np.full((380, 380, 3), SKIN, np.uint8)
     if lips:
         cv2.ellipse(image, (180, 244), (52, 28), 0, 0, 360, LIP, -1)
         cv2.ellipse(image, (180, 244), (44, 16), 0, 0, 360, DARK if teeth else LIP, -1)
-    for x1, y1, x2, y2 in teeth:
+    for x1, y1, x2, y2 in [*teeth, *([shine] if shine else [])]:
         image[y1:y2, x1:x2] = colour
     image = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
     image += np.random.default_rng(0).normal(0, 2, image.shape)
@@ -92,7 +94,12 @@ def test_a_turned_crop():
     [
         {"lips": False},
         {},
-        {"teeth": [(172, 252, 190, 260)]},  # the shine on a lip
+        {"shine": (172, 252, 190, 260)},
+        {"shine": (158, 250, 202, 259)},
+        {"shine": (150, 250, 210, 259)},
+        {"shine": (175, 240, 250, 250)},  # a cigarette
+        {"shine": (150, 272, 210, 290)},  # a beard below the lip
+        {"teeth": [(150, 250, 210, 259)]},  # the lower row, which goes with the jaw
         {"teeth": ROW, "light": (0.45, 0.75, 1)},  # a yellow lamp: skin and teeth are hardly told apart
         {"teeth": [(100, 222, 260, 330)], "lips": False},  # a white beard
         {"teeth": [(140, 236, 220, 246)], "lips": False, "colour": (175, 190, 215)},  # a pale scar: there is no lip
@@ -102,11 +109,10 @@ def test_what_is_no_row_of_teeth(what):
     assert kept(picture(**what))[0].max() == 0
 
 
-def test_a_lower_row_goes_with_the_jaw():
-    upper = [(150, 226, 210, 242)]
-    lower = [(150, 246, 210, 262)]
-    share, _ = kept(picture([*upper, (150, 242, 210, 246), *lower]))
-    assert share[in_crop((154, 230, 206, 240))].mean() > 0.9 and share[in_crop((154, 258, 206, 262))].max() < 0.2
+@pytest.mark.parametrize(("between", "first"), [([(150, 242, 210, 246)], 258), ([], 250)])
+def test_a_lower_row_goes_with_the_jaw(between, first):
+    share, _ = kept(picture([(150, 228, 210, 242), *between, (148, 246, 212, 262)]))
+    assert share[in_crop((154, 232, 206, 240))].mean() > 0.9 and share[in_crop((154, first, 206, 262))].max() < 0.2
 
 
 def test_a_generator_that_moves_nothing_keeps_its_crop():
@@ -116,7 +122,22 @@ def test_a_generator_that_moves_nothing_keeps_its_crop():
 
 def test_a_mouth_at_the_edge_of_its_crop():
     one = face()
-    one.box = np.array([170.0, 230, 250, 310])
-    kept(picture(ROW), one=one)
-    one.box = np.array([0.0, 0, 90, 90])
-    assert kept(picture(ROW), one=one)[0].max() == 0
+    for box in ([0, 0, 90, 90], [-2000, -2000, 4000, 4000], [300, 300, 340, 340]):
+        one.box = np.array(box, float)
+        assert kept(picture(ROW), one=one)[0].max() == 0
+
+
+def test_grey_pictures_show_no_teeth():
+    grey = cv2.cvtColor(picture(ROW), cv2.COLOR_BGR2GRAY)
+    assert kept(cv2.merge([grey] * 3))[0].max() == 0
+
+
+@pytest.mark.parametrize(("size", "times"), [(96, 1), (192, 1), (192, 2)])
+def test_other_sizes(size, times):
+    side, motion = size * times, np.zeros((size, size, 3), np.float32)
+    result = OwnTeeth()(picture(ROW), face(), np.zeros((side, side, 3), np.uint8), motion)
+    scale = side / 288
+    rows, columns = (
+        slice(round(part.start * scale), round(part.stop * scale)) for part in in_crop((154, 238, 206, 245))
+    )
+    assert result[rows, columns].mean() > 0.85 * np.mean(TOOTH) and result.mean() < 10
