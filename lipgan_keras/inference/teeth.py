@@ -1,8 +1,8 @@
 """The teeth of a photo that smiles: its own stay where they are while the mouth opens below them.
 
 Upper teeth do not move with the jaw, and a crop hangs on eyes and nose, so that they have one place in it. A generator
-has them grey where the lip that it moves leaves them. So the photo's own pixels stay where it shows an upper tooth, and
-the generator painted, or moved a tooth to. Lips it moves.
+has them grey where the lip that it moves leaves them. So a pixel of the photo stays if it shows an upper tooth, and if
+the generator painted it or moved a tooth there. Lips that the generator moves over teeth hide them.
 
 Of a video this is not done: its mouth moves itself, and so teeth would come and go with what it said.
 """
@@ -17,6 +17,8 @@ import numpy as np
 from ..face import cropping
 from ..face.regions import between
 from .latest import Latest
+
+FINE = 384  # side of the crop in which teeth are looked for: the same for all faces, so that all are judged alike
 
 # Of the distance of the mouth's corners
 ABOVE, BELOW = 0.25, 0.5  # where teeth are looked for, from the line between the corners
@@ -39,8 +41,8 @@ DARKEST_LIP = -0.6  # green
 # Of the colour itself: blue to red. Below it may be the shine on a lip, or the light of a yellow lamp.
 WHITE = -0.45
 
-# How much of a pixel is painted, or a moved tooth: up to the first the generator's stays, from the second on the
-# photo's. Lips that meet leave the edge of a moved tooth.
+# How much of a pixel is painted, or a moved tooth: up to the first share the generator's pixel stays, from the second
+# on the photo's. MOVED is higher, as lips that meet leave the edge of a tooth.
 PAINTED = 0.4, 0.6
 MOVED = 0.55, 0.75
 
@@ -57,7 +59,7 @@ class Teeth(NamedTuple):
 class OwnTeeth:
     """OwnTeeth()(image, face, crop, motion): a generated crop with the face's own upper teeth, for stills.
 
-    Where the image shows an upper tooth, and the generator painted, or moved a tooth to, the image's pixel stays.
+    A pixel of the image stays if it shows an upper tooth, and if the generator painted it or moved a tooth there.
 
     Args:
         image: (H,W,3) uint8, the frame; the same object again and again.
@@ -94,25 +96,39 @@ def seen(image: np.ndarray, face, times: int, size: int) -> Teeth | None:
         face: a `tracking.TrackedFace`: landmarks, box and angle are used.
         times, size: the crop is `times` as large as `size`, the generator's.
     """
+    found = _weight(
+        cropping.extract(image, face.box, FINE, face.angle),
+        cropping.to_crop(face.face.landmarks[3:5], face.box, FINE, face.angle),
+    )
+    if found is None:
+        return None
     size *= times
-    crop = cropping.extract(image, face.box, size, face.angle)
-    points = cropping.to_crop(face.face.landmarks, face.box, size, face.angle)
-    left, right = sorted(points[3:5], key=lambda point: point[0])
-    width = float(np.hypot(*(right - left)))
-    middle = (left[1] + right[1]) / 2
-    rows = _span(middle - ABOVE * width, middle + BELOW * width, size)
-    columns = _span(left[0], right[0], size)
-    pixels = crop[rows, columns].copy()
-    if width < 8 or not pixels.size:
+    weight = cv2.resize(found, (size, size), interpolation=cv2.INTER_AREA)
+    rows, columns = (np.flatnonzero(weight.any(axis=axis)) for axis in (1, 0))
+    at = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return Teeth(cropping.extract(image, face.box, size, face.angle)[at].copy(), weight[at], *at)
+
+
+def _weight(crop, corners):
+    """(FINE,FINE) float32 in 0..1: how surely each pixel is an upper tooth's; None where none are seen."""
+    left, right = sorted(corners, key=lambda point: point[0])
+    width, middle = float(np.hypot(*(right - left))), (left + right) / 2
+    rows = _span(middle[1] - ABOVE * width, middle[1] + BELOW * width)
+    columns = _span(left[0], right[0])
+    pixels = crop[rows, columns]
+    if not pixels.size:
         return None
     blue, green, red = np.moveaxis(np.log(np.maximum(pixels, 1, dtype=np.float32)), -1, 0)
     pale, bright = blue - red, green - np.median(green)
     white = pale > WHITE
     pale -= np.median(pale)
-    palest = np.percentile(pale, 98)
-    likely = white & (pale > PALE * palest) & (bright > BRIGHT)
-    weight = _upper_row(likely, pale, bright, width, (left[0] + right[0]) / 2 - columns.start)
-    return None if weight is None else Teeth(pixels, weight, rows, columns)
+    likely = white & (pale > PALE * np.percentile(pale, 98)) & (bright > BRIGHT)
+    row = _upper_row(likely, pale, bright, width, middle[0] - columns.start)
+    if row is None:
+        return None
+    weight = np.zeros((FINE, FINE), np.float32)
+    weight[rows, columns] = row
+    return weight
 
 
 def _enlarged(motion, times, teeth):
@@ -191,5 +207,5 @@ def _next_to(piece, width):
     return below & ~piece
 
 
-def _span(first, last, size):
-    return slice(int(np.clip(round(first), 0, size)), int(np.clip(round(last), 0, size)))
+def _span(first, last):
+    return slice(*np.clip(np.rint([first, last]), 0, FINE).astype(int))
