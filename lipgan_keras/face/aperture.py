@@ -10,7 +10,7 @@ from . import cropping
 _MOUTH = 48  # pixels of a side of the mouth patch
 
 
-def mouth_aperture(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def mouth_aperture(crops: np.ndarray, landmarks: np.ndarray, below_teeth: bool = False) -> np.ndarray:
     """How far the mouth is open, judged by how dark the darkest fifth of the mouth region is.
 
     Red tells best, since lips are red and the inside of a mouth is not. It has no unit and depends on the face: use it
@@ -19,6 +19,8 @@ def mouth_aperture(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Args:
         crops: (n,H,W,3) uint8 BGR.
         landmarks: (n,5,2) in crop pixels.
+        below_teeth: judge by the darkest twentieth below the upper teeth. A smile has teeth where the mouth opens; the
+            dark is a narrow band below them.
 
     Returns:
         (n,) floats; larger is wider open, 0 where the mouth region is as light as the face.
@@ -41,12 +43,14 @@ def mouth_aperture(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
             borderMode=cv2.BORDER_REPLICATE,
         )
         red = patch[..., 2].astype("float64")
-        mouth = np.sort(red[8:36, 10:38], axis=None)
-        openings.append(1 - mouth[: len(mouth) // 5].mean() / max(float(np.median(red)), 1.0))
+        mouth = np.sort(red[14 if below_teeth else 8 : 36, 10:38], axis=None)
+        darkest = len(mouth) // (20 if below_teeth else 5)
+        openings.append(1 - mouth[:darkest].mean() / max(float(np.median(red)), 1.0))
     return np.array(openings)
 
 
-def mouth_apertures_seen(seen: Sequence[tuple]) -> np.ndarray:
+def mouth_apertures_seen(seen: Sequence[tuple], below_teeth: bool = False) -> np.ndarray:
     """(n,) `mouth_aperture` of what `tracking.follow` gives: frames, and the face in each."""
     crops = np.stack([cropping.extract(frame.image, one.box) for frame, one in seen])
-    return mouth_aperture(crops, np.stack([cropping.to_crop(one.face.landmarks, one.box) for _, one in seen]))
+    landmarks = np.stack([cropping.to_crop(one.face.landmarks, one.box) for _, one in seen])
+    return mouth_aperture(crops, landmarks, below_teeth)

@@ -78,11 +78,11 @@ def _is_sound(path):
 
 
 def correlation(path: str, opening: np.ndarray) -> float:
-    """Pearson correlation of the mouth aperture in a 25 fps video with the true one."""
+    """Pearson correlation of the mouth aperture in a 25 fps video of a still, which may smile, with the true one."""
     from ..face import aperture, tracking
     from ..media import video_reader
 
     seen = list(tracking.follow(video_reader.read_frames(path)))
     index = np.array([round(frame.time * 25) for frame, _ in seen])
     known = index < len(opening)
-    return float(np.corrcoef(aperture.mouth_apertures_seen(seen)[known], opening[index[known]])[0, 1])
+    return float(np.corrcoef(aperture.mouth_apertures_seen(seen, below_teeth=True)[known], opening[index[known]])[0, 1])
