@@ -14,7 +14,7 @@ from unittest import mock
 import cv2
 import numpy as np
 
-from lipgan_keras import LipSync, lipsync
+from lipgan_keras import LipSync
 from lipgan_keras.face import cropping, photos, tracking
 from lipgan_keras.inference import flags, teeth
 from lipgan_keras.media import audio_file, image_file, video_reader
@@ -34,18 +34,18 @@ def main():
     args = parser.parse_args()
     faces = [Path(path) for path in args.photos or [photos.shipped_photos()["astronaut"]]]
     flags.start_detector(faces[0])
-    rows = []
+    lipsync, rows = LipSync(), []
     print("| photo | teeth | lightness | error |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for path in faces:
-            rows += of_photo(path, Path(folder))
+            rows += of_photo(lipsync, path, Path(folder))
     if not rows:
         raise UserError(f"{faces[0]}: shows no upper teeth; give a photo of a face that smiles, in white light")
     with files.replacing(Path(args.picture)) as temporary:
         cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
-def of_photo(path: Path, folder: Path) -> list[np.ndarray]:
+def of_photo(lipsync: LipSync, path: Path, folder: Path) -> list[np.ndarray]:
     """Print the lines of a photo; the rows of its picture."""
     photo = folder / "photo.png"
     cv2.imwrite(str(photo), image_file.fitted(next(video_reader.read_frames(path)).image, LARGEST))
@@ -60,10 +60,11 @@ def of_photo(path: Path, folder: Path) -> list[np.ndarray]:
         return []
     wave, opening, _ = speech.synthesise_speech(SECONDS, np.random.default_rng(demo.SOUND_SEED))
     wide = np.argsort(-opening)[: len(opening) // 10]
-    true, sure, rows = found.pixels.astype(np.float32), found.weight > 0.9, []
+    at = found.rows, found.columns
+    true, sure, rows = found.crop[at].astype(np.float32), found.weight[at] > 0.9, []
     for words, kept in (("generated", False), ("its own", True)):
-        crops = speak(photo, wave, one, kept)
-        seen = crops[wide][:, found.rows, found.columns].astype(np.float32)
+        crops = speak(lipsync, photo, wave, one, kept)
+        seen = crops[wide][(slice(None), *at)].astype(np.float32)
         light, error = seen[:, sure].mean() / true[sure].mean(), np.abs(seen - true)[:, sure].mean()
         print(f"| {path.stem} | {words} | {light:.2f} | {error:.1f} |", flush=True)
         shown = [*range(0, EVERY * COLUMNS, EVERY), *wide[:COLUMNS]]
@@ -71,14 +72,14 @@ def of_photo(path: Path, folder: Path) -> list[np.ndarray]:
     return rows
 
 
-def speak(path, wave, one, kept) -> np.ndarray:
+def speak(lipsync, path, wave, one, kept) -> np.ndarray:
     """(n,384,384,3) uint8: the photo's face, frame by frame."""
     with tempfile.TemporaryDirectory() as folder:
         sound, video = Path(folder) / "a.wav", Path(folder) / "a.mp4"
         audio_file.save_wav(sound, wave)
-        without = mock.patch.object(lipsync, "OwnTeeth", lambda: None)
+        without = mock.patch.object(teeth, "seen", lambda *_: None)
         with contextlib.nullcontext() if kept else without:
-            LipSync().run(path, sound, video)
+            lipsync.run(path, sound, video)
         frames = video_reader.read_frames(video)
         return np.stack([cropping.extract(frame.image, one.box, SIZE * TIMES, one.angle) for frame in frames])
 

@@ -24,6 +24,7 @@ from .inference import detail, motion
 from .inference import engine as inference_engine
 from .inference import output as inference_output
 from .inference import source as inference_source
+from .inference import teeth as inference_teeth
 from .inference.blend import Composer
 from .inference.latest import Latest
 from .inference.occlusion import OcclusionDetector
@@ -31,7 +32,6 @@ from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
 from .inference.source import OutputFrame, Source
-from .inference.teeth import OwnTeeth
 from .media import video_reader
 from .utils import files
 from .utils.errors import UserError
@@ -190,7 +190,7 @@ class LipSync:
         nothing_passes = options.box or options.region == "face" or source.is_still
         occlusion = None if nothing_passes else OcclusionDetector()
         composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
-        teeth = OwnTeeth() if source.is_still and options.region != "face" else None
+        teeth = Latest(inference_teeth.seen) if source.is_still and options.region != "face" else None
         return stages.run("paste", _paste(spoken, composer, occlusion, options.label, teeth), source.ahead, stop)
 
     def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
@@ -244,9 +244,7 @@ def _paste(spoken, composer, occlusion, label, teeth) -> Iterator[tuple[OutputFr
     for shot, made in spoken:
         image = shot.frame.image
         for one, (crop, moves) in zip(shot.faces, made, strict=True):
-            crop = detail.crop_of(shot.frame.image, one, crop, moves, cut)
-            if teeth:
-                crop = teeth(shot.frame.image, one, crop, moves)
+            crop = detail.crop_of(shot.frame.image, one, crop, moves, cut, teeth)
             if occlusion:
                 one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
             image = composer(image, one, crop)

@@ -13,12 +13,18 @@ import numpy as np
 
 from ..config import lower_half
 from ..face import cropping
+from .motion import moved
 
 LARGEST = 8  # times the generator's side
 
 
 def crop_of(
-    image: np.ndarray, face, made: np.ndarray, motion: np.ndarray | None, cut: Callable | None = None
+    image: np.ndarray,
+    face,
+    made: np.ndarray,
+    motion: np.ndarray | None,
+    cut: Callable | None = None,
+    teeth: Callable | None = None,
 ) -> np.ndarray:
     """The generated crop, as large as the face where the generator says how it moved the face's pixels.
 
@@ -28,23 +34,27 @@ def crop_of(
         made: (S,S,3) float32 in 0..1, what the generator made of the crop at `box` and `angle`.
         motion: (S,S,3) float32, see `motion.with_motion`; or None.
         cut: in place of `large_and_small`, such as a `Latest` of it.
+        teeth: what finds the face's own teeth, such as a `Latest` of `teeth.seen`; None: they stay as generated.
 
     Returns:
         (kS,kS,3) uint8, k whole.
     """
     size = len(made)
-    made = made * np.float32(255)
-    times = min(LARGEST, math.ceil(float(np.max(face.box[2:] - face.box[:2])) / size - 0.1))
-    if motion is None or times < 2:
-        return np.clip(np.rint(made), 0, 255).astype(np.uint8)
-    large, small = (cut or large_and_small)(image, face, times, size)
-    first = lower_half(size) - 2  # above the lower half nothing is generated
-    grown = _enlarged(motion[first:], times, cv2.INTER_LINEAR)
-    own = _moved(large, grown, times * first)
-    own -= _enlarged(_moved(small, motion[first:], first), times, cv2.INTER_CUBIC)
-    own *= cv2.merge([grown[..., 2]] * 3)  # numpy is slow with a last axis of 3 that is spread
-    result = _enlarged(made, times, cv2.INTER_CUBIC)
-    result[times * (first + 2) :] += own[times * 2 :]
+    result = made * np.float32(255)
+    if motion is not None:
+        times = max(1, min(LARGEST, math.ceil(float(np.max(face.box[2:] - face.box[:2])) / size - 0.1)))
+        first = lower_half(size) - 2  # above the lower half nothing is generated
+        grown = motion[first:]
+        if times > 1:
+            large, small = (cut or large_and_small)(image, face, times, size)
+            grown = _enlarged(motion[first:], times, cv2.INTER_LINEAR)
+            own = moved(large, grown, times * first)
+            own -= _enlarged(moved(small, motion[first:], first), times, cv2.INTER_CUBIC)
+            own *= cv2.merge([grown[..., 2]] * 3)  # numpy is slow with a last axis of 3 that is spread
+            result = _enlarged(result, times, cv2.INTER_CUBIC)
+            result[times * (first + 2) :] += own[times * 2 :]
+        if teeth and (seen := teeth(image, face, times, size)):
+            seen.keep(result, grown, times * first)
     return np.clip(np.rint(result, out=result), 0, 255, out=result).astype(np.uint8)
 
 
@@ -56,12 +66,3 @@ def large_and_small(image: np.ndarray, face, times: int, size: int) -> tuple[np.
 
 def _enlarged(image, times, how):
     return cv2.resize(image, None, fx=times, fy=times, interpolation=how)
-
-
-def _moved(image, motion, first):
-    """As `layers.Warp` moves pixels, to the rows from `first` on, for which `motion` is: float32."""
-    side = np.arange(len(image), dtype=np.float32)
-    x, y = (motion[..., i] * np.float32(len(image) / 8) for i in range(2))
-    x += side
-    y += side[first:, None]
-    return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)

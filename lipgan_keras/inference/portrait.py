@@ -31,12 +31,11 @@ class Head:
         from .. import checkpoints
         from ..face import cropping
         from ..face.regions import assemble
-        from . import detail
+        from . import detail, teeth
         from . import engine as inference_engine
         from . import output as inference_output
         from .blend import Composer
         from .latest import Latest
-        from .teeth import OwnTeeth
 
         probe.probe(face)  # what can be said before anything is loaded
         checkpoint_path = checkpoints.or_shipped(checkpoint_path)
@@ -46,7 +45,7 @@ class Head:
         self.config, self.name = self._engine.config, self._engine.name
         self._composer = Composer(region, sharpen, still=True)
         self._cut = Latest(detail.large_and_small)
-        self._teeth = OwnTeeth() if region != "face" else None
+        self._teeth = Latest(teeth.seen) if region != "face" else None
         crop = cropping.extract(self.image, self._face.box, self.config.img_size, self._face.angle)
         self._input = assemble(crop, crop)[0][None]
         self._photo = self.image
@@ -64,9 +63,7 @@ class Head:
 
         images, moves = motion.generated(self._engine, self._input, window)
         move = None if moves is None else moves[0]
-        crop = detail.crop_of(self._photo, self._face, images[0], move, self._cut)
-        if self._teeth:
-            crop = self._teeth(self._photo, self._face, crop, move)
+        crop = detail.crop_of(self._photo, self._face, images[0], move, self._cut, self._teeth)
         return self._composer(self.image, self._face, crop)
 
 

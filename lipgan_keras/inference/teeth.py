@@ -16,7 +16,7 @@ import numpy as np
 
 from ..face import cropping
 from ..face.regions import between
-from .latest import Latest
+from .motion import moved
 
 FINE = 384  # side of the crop in which teeth are looked for: the same for all faces, so that all are judged alike
 
@@ -48,44 +48,34 @@ MOVED = 0.55, 0.75
 
 
 class Teeth(NamedTuple):
-    """Upper teeth in a crop: (h,w,3) uint8 pixels, how surely each is a tooth, (h,w) float32 in 0..1, and where."""
+    """The upper teeth in a crop.
 
-    pixels: np.ndarray
+    Attributes:
+        crop: (kS,kS,3) uint8, the face's own.
+        weight: (kS,kS) float32 in 0..1, how surely each pixel is a tooth's.
+        rows, columns: where it is not 0.
+    """
+
+    crop: np.ndarray
     weight: np.ndarray
     rows: slice
     columns: slice
 
+    def keep(self, made: np.ndarray, motion: np.ndarray, top: int) -> None:
+        """Put the teeth into a generated crop: where the generator painted a tooth's pixel or moved a tooth there.
 
-class OwnTeeth:
-    """OwnTeeth()(image, face, crop, motion): a generated crop with the face's own upper teeth, for stills.
-
-    A pixel of the image stays if it shows an upper tooth, and if the generator painted it or moved a tooth there.
-
-    Args:
-        image: (H,W,3) uint8, the frame; the same object again and again.
-        face: a `tracking.TrackedFace`; the same object again and again.
-        crop: (kS,kS,3) uint8, k whole, what was generated at the face's box and angle.
-        motion: (S,S,3) float32, see `motion.with_motion`; None: nothing is done.
-
-    Returns:
-        (kS,kS,3) uint8, a new array where something is done.
-    """
-
-    def __init__(self):
-        self._seen = Latest(seen)
-
-    def __call__(self, image: np.ndarray, face, crop: np.ndarray, motion: np.ndarray | None) -> np.ndarray:
-        if motion is None:
-            return crop
-        teeth = self._seen(image, face, len(crop) // len(motion), len(motion))
-        if teeth is None:
-            return crop
-        result, at = crop.copy(), (teeth.rows, teeth.columns)
-        motion = _enlarged(motion, len(crop) // len(motion), teeth)
-        inside = np.maximum(between(1 - motion[..., 2], PAINTED), between(_moved(teeth, motion, len(crop)), MOVED))
-        weight = (teeth.weight * inside)[..., None]
-        result[at] = np.rint(crop[at] + weight * (teeth.pixels.astype(np.float32) - crop[at]))
-        return result
+        Args:
+            made: (kS,kS,3) float32 in 0..255, changed in place.
+            motion: (kS-top,kS,3) float32, see `motion.with_motion`, of the rows from `top` on.
+        """
+        first = max(top, self.rows.start)
+        if first >= self.rows.stop:
+            return
+        at = slice(first, self.rows.stop), self.columns
+        motion = motion[first - top : self.rows.stop - top, self.columns]
+        here = moved(self.weight, motion, first, self.columns.start, cv2.INTER_LINEAR) * motion[..., 2]
+        inside = np.maximum(between(1 - motion[..., 2], PAINTED), between(here, MOVED))
+        made[at] += (self.weight[at] * inside)[..., None] * (self.crop[at] - made[at])
 
 
 def seen(image: np.ndarray, face, times: int, size: int) -> Teeth | None:
@@ -104,9 +94,9 @@ def seen(image: np.ndarray, face, times: int, size: int) -> Teeth | None:
         return None
     size *= times
     weight = cv2.resize(found, (size, size), interpolation=cv2.INTER_AREA)
-    rows, columns = (np.flatnonzero(weight.any(axis=axis)) for axis in (1, 0))
-    at = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    return Teeth(cropping.extract(image, face.box, size, face.angle)[at].copy(), weight[at], *at)
+    seen_at = (np.flatnonzero(weight.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(int(at[0]), int(at[-1]) + 1) for at in seen_at)
+    return Teeth(cropping.extract(image, face.box, size, face.angle), weight, rows, columns)
 
 
 def _weight(crop, corners):
@@ -129,23 +119,6 @@ def _weight(crop, corners):
     weight = np.zeros((FINE, FINE), np.float32)
     weight[rows, columns] = row
     return weight
-
-
-def _enlarged(motion, times, teeth):
-    """The motion at the place of the teeth, in the crop that is `times` as large."""
-    height, width = teeth.weight.shape
-    offset = (1 / times - 1) / 2  # pixel centres lie on centres
-    matrix = np.array([[1, 0, teeth.columns.start], [0, 1, teeth.rows.start]]) / times + [[0, 0, offset]]
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(motion, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _moved(teeth, motion, size):
-    """How far each pixel shows a tooth that the generator moved there."""
-    y, x = np.indices(teeth.weight.shape, dtype=np.float32)
-    x += motion[..., 0] * np.float32(size / 8)
-    y += motion[..., 1] * np.float32(size / 8)
-    return motion[..., 2] * cv2.remap(teeth.weight, x, y, cv2.INTER_LINEAR)
 
 
 def _upper_row(likely, pale, bright, width, middle):
@@ -201,10 +174,9 @@ def _between_corners(piece, bright, width):
 
 def _next_to(piece, width):
     """(h,w) bool: what lies so far below a piece as a lip is looked for."""
-    below = np.zeros_like(piece)
-    for rows in range(1, max(2, round(LIP * width)) + 1):
-        below[rows:] |= piece[:-rows]
-    return below & ~piece
+    rows = max(2, round(LIP * width))
+    grown = cv2.dilate(piece.astype(np.uint8), np.ones((rows + 1, 1), np.uint8), anchor=(0, rows))
+    return (grown > 0) & ~piece
 
 
 def _span(first, last):

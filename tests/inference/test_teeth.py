@@ -7,7 +7,7 @@ import pytest
 from lipgan_keras.face import cropping
 from lipgan_keras.face.detector import Face
 from lipgan_keras.face.tracking import TrackedFace
-from lipgan_keras.inference.teeth import OwnTeeth
+from lipgan_keras.inference import detail, teeth
 
 SIZE, TIMES = 96, 3
 SKIN, LIP, DARK, TOOTH = (140, 165, 210), (110, 105, 190), (30, 25, 60), (225, 232, 238)
@@ -41,10 +41,11 @@ def kept(image, painted=1.0, one=None, down=0):
     and the image's crop.
     """
     one = one or face()
-    motion = np.zeros((SIZE, SIZE, 3), np.float32)
+    motion = np.zeros((SIZE * TIMES, SIZE * TIMES, 3), np.float32)
     motion[..., 1], motion[..., 2] = -8 * down / (SIZE * TIMES), 1 - painted
-    black = np.zeros((SIZE * TIMES, SIZE * TIMES, 3), np.uint8)
-    result = OwnTeeth()(image, one, black, motion)
+    result = np.zeros((SIZE * TIMES, SIZE * TIMES, 3), np.float32)
+    if found := teeth.seen(image, one, TIMES, SIZE):
+        found.keep(result, motion, 0)
     own = cropping.extract(image, one.box, SIZE * TIMES, one.angle)
     return result.max(axis=-1) / own.max(axis=-1), own
 
@@ -117,7 +118,15 @@ def test_a_lower_row_goes_with_the_jaw(between, first):
 
 def test_a_generator_that_moves_nothing_keeps_its_crop():
     made = np.random.default_rng(1).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
-    assert OwnTeeth()(picture(ROW), face(), made, None) is made
+    result = detail.crop_of(picture(ROW), face(), made / np.float32(255), None, teeth=teeth.seen)
+    np.testing.assert_array_equal(result, made)
+
+
+def test_they_are_in_the_crop_of_a_still():
+    black = np.zeros((SIZE, SIZE, 3), np.float32)
+    result, without = (detail.crop_of(picture(ROW), face(), black, black, teeth=found) for found in (teeth.seen, None))
+    assert result[in_crop((154, 238, 206, 245))].mean() > 0.85 * np.mean(TOOTH) and result.mean() < 10
+    assert without.max() == 0
 
 
 def test_a_mouth_at_the_edge_of_its_crop():
@@ -134,9 +143,9 @@ def test_grey_pictures_show_no_teeth():
 
 @pytest.mark.parametrize(("size", "times"), [(96, 1), (192, 1), (192, 2)])
 def test_other_sizes(size, times):
-    side, motion = size * times, np.zeros((size, size, 3), np.float32)
-    result = OwnTeeth()(picture(ROW), face(), np.zeros((side, side, 3), np.uint8), motion)
-    scale = side / 288
+    side, scale = size * times, size * times / 288
+    result, motion = np.zeros((side, side, 3), np.float32), np.zeros((side, side, 3), np.float32)
+    teeth.seen(picture(ROW), face(), times, size).keep(result, motion, 0)
     rows, columns = (
         slice(round(part.start * scale), round(part.stop * scale)) for part in in_crop((154, 238, 206, 245))
     )

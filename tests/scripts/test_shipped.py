@@ -14,7 +14,7 @@ from lipgan_keras.data import preprocess, scoring
 from lipgan_keras.data.clip_folder import Clip
 from lipgan_keras.evaluation.generated_clips import ClipGenerator
 from lipgan_keras.evaluation.tally import Openings
-from lipgan_keras.face import detector, photos, regions
+from lipgan_keras.face import aperture, detector, photos, regions
 from lipgan_keras.inference import engine, models
 from lipgan_keras.live import show
 from lipgan_keras.media import audio_file, video_reader
@@ -39,14 +39,10 @@ def test_it_is_small_and_holds_both_networks():
     assert set(models.load_discriminators(str(checkpoints.SHIPPED))[0]) == {"sync"}
 
 
-def darkness_of(path, points):
-    """How dark the middle of the mouth is in each frame of a photo's video; below the upper teeth it is dark, too."""
-    (left, y), (right, other_y) = points[3:]
-    width, middle = right - left, (y + other_y) / 2
-    rows = slice(round(middle + 0.04 * width), round(middle + 0.51 * width))
-    columns = slice(round(left + 0.25 * width), round(right - 0.25 * width))
-    images = [frame.image for frame in video_reader.read_frames(path)]
-    return np.array([-cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[rows, columns].mean() for image in images])
+def opening_of(path, points):
+    """How far the mouth seems to be open in each frame of a photo's video."""
+    images = np.stack([frame.image for frame in video_reader.read_frames(path)])
+    return aperture.mouth_aperture(images, np.broadcast_to(points, (len(images), 5, 2)), below_teeth=True)
 
 
 @pytest.mark.slow
@@ -63,7 +59,7 @@ def test_a_photo_speaks_and_is_silent(tmp_path):
     for name, sound in (("speech", wave), ("hush", hush)):
         audio_file.save_wav(tmp_path / "a.wav", sound)
         LipSync().run(photo, tmp_path / "a.wav", tmp_path / f"{name}.mp4")
-        seen[name] = darkness_of(tmp_path / f"{name}.mp4", points)
+        seen[name] = opening_of(tmp_path / f"{name}.mp4", points)
     frames = min(len(seen["speech"]), len(opening))
     assert np.corrcoef(seen["speech"][:frames], opening[:frames])[0, 1] > 0.8
     assert np.corrcoef(seen["speech"][:frames], np.roll(opening[:frames], 12))[0, 1] < 0.4  # a wrong one's
@@ -108,7 +104,7 @@ def test_live_speaks_with_it(tmp_path):
     assert summary.shown > 10
     photo = next(iter(video_reader.read_frames(face))).image
     points = detector.detect([photo])[0][0].landmarks
-    widest = int(np.argmax(darkness_of(tmp_path / "a.mp4", points)))
+    widest = int(np.argmax(opening_of(tmp_path / "a.mp4", points)))
     images = [frame.image for frame in video_reader.read_frames(tmp_path / "a.mp4")]
     assert upper_teeth(images[widest], points) > 0.85 * upper_teeth(photo, points)
 
