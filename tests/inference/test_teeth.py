@@ -95,7 +95,7 @@ def test_a_turned_crop():
     [
         {"lips": False},
         {},
-        {"teeth": [(164, 236, 196, 248)]},  # narrower than a third of the mouth
+        {"teeth": [(164, 229, 196, 243)]},  # narrower than a third of the mouth
         {"shine": (172, 252, 190, 260)},
         {"shine": (158, 250, 202, 259)},
         {"shine": (150, 250, 210, 259)},
