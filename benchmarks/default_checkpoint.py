@@ -115,6 +115,9 @@ LAST = {"flat": ("flat", 700, [*OPENING, "--seed", "301"]), "shut": ("shut", 500
 # So many speakers each kind of puppet counts as where speakers are drawn equally often
 SHARES = {"smiles": 6, "heads": 2, "synth": 5, "shut_flat": 4, "shut_heads": 3}
 SHUT_FLAT, SHUT_HEADS = 90, 56
+# The convolution whose output, after a sigmoid, is the mask of the decoder `warp`. Where it is not sure, the mean of a
+# moved and a painted pixel shows, which is soft. So its logits are made larger in the end.
+MASK, SURER = "conv2d_28", 2.5
 # The layers of the basic audio encoder
 AUDIO_ENCODER = frozenset(f"{kind}_{number}" for kind in ("conv2d", "batch_normalization") for number in range(9, 23))
 SPEAKER_RUNS = [
@@ -375,7 +378,7 @@ def link(clip: Path, place: Path) -> None:
 
 def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str, rest: Path | None = None) -> None:
     """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'. `rest`: where
-    the generator's weights come from, but for its audio encoder.
+    the generator's weights come from, but for its audio encoder; its mask is made surer then.
     """
     with files.replacing(out) as temporary:
         run("-m", "lipgan_keras.checkpoints", "export", checkpoint, temporary, "--sync", *flags)
@@ -383,6 +386,14 @@ def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags:
             average(network, paths, temporary)
         if rest:
             average("generator", [rest], temporary, but=AUDIO_ENCODER)
+            make_mask_surer(temporary)
+
+
+def make_mask_surer(out: Path) -> None:
+    """Multiply the logits of the generator's mask by SURER."""
+    with h5py.File(out, "r+") as file:
+        for weights in file["generator"][MASK].values():
+            weights[...] = weights[...] * SURER
 
 
 def average(network: str, paths: list[Path], out: Path, but: frozenset[str] = frozenset()) -> None:
