@@ -392,6 +392,7 @@ def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags:
 def make_mask_surer(out: Path) -> None:
     """Multiply the logits of the generator's mask by SURER."""
     with h5py.File(out, "r+") as file:
+        assert file["generator"][MASK]["kernel"].shape[-1] == 1, "the mask's convolution has another name now"
         for weights in file["generator"][MASK].values():
             weights[...] = weights[...] * SURER
 

@@ -25,7 +25,8 @@ COMMAND = "from lipgan_keras.inference import command; command.script()"
 WITHIN = "from lipgan_keras.face import detector; detector.start_process = lambda openvino: None; " + COMMAND
 WHOLE = (
     "from lipgan_keras.face import mtcnn_process as one; "
-    "one.START = one.START.replace('; mtcnn_process', '; mtcnn_process.UNUSED = (); mtcnn_process'); " + COMMAND
+    "one.START = one.START.replace('mtcnn_process.serve', 'mtcnn_process.UNUSED = (); mtcnn_process.serve'); "
+    "assert 'UNUSED' in one.START; " + COMMAND
 )
 WAYS = {"detector beside": COMMAND, "with all imports": WHOLE, "within": WITHIN}
 ONE_FRAME = "0.04"  # seconds

@@ -1,10 +1,11 @@
-"""Are the teeth of a video that speaks as pale as its own? python benchmarks/video_teeth.py SPEAKERS PICTURE
+"""Are the teeth of a video that speaks like its own? python benchmarks/video_teeth.py SPEAKERS PICTURE
 
 SPEAKERS is a folder of `<speaker>/<clip>`. Each clip says its own sound, so that each frame has one to be compared
-with. The tenth of its frames with the mouth widest open is looked at. Teeth are taken to be a tenth of the pixels about
-the mouth: of the lighter half those that are least red. The table has their colour in CIE L*a*b*, of the clip and of
-what was made: L* is lightness from 0 to 100, and a* is redness, 0 that of grey. PICTURE shows the widest mouths of each
-speaker's first clip: above its own, below what was made.
+with. The tenth of its frames with the mouth widest open is looked at. A pixel about the mouth is taken for a tooth if
+it is less red than the skin (a* at most 0.8 of the skin's) and not in the dark (L* at least 0.7 of the skin's). The
+table has how many of the pixels are teeth, and their colour in CIE L*a*b*: L* is lightness from 0 to 100, and a* is
+redness, 0 that of grey. PICTURE shows the widest mouths of each speaker's first clip: above its own, below what was
+made.
 """
 
 from __future__ import annotations
@@ -17,59 +18,83 @@ import numpy as np
 import strip
 
 from lipgan_keras import LipSync
-from lipgan_keras.evaluation import statistics
+from lipgan_keras.data.preprocess import VIDEO_SUFFIXES
 from lipgan_keras.inference import flags
 from lipgan_keras.media import video_reader
 from lipgan_keras.utils import cli, files
 from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
-SHARE = 10  # one of so many frames, and of so many pixels
+WIDEST = 10  # one of so many frames
+REDNESS, LIGHTNESS = 0.8, 0.7  # of a tooth, as shares of the skin's: at most, and at least
 COLUMNS, APART = 6, 3  # pictures of a row, and frames between them at least
 # Of the distance of the mouth's corners, from the middle between them: left, up, right, down
 TEETH, SKIN, MOUTH = (0.35, 0.2, 0.35, 0.35), (0.35, 0.5, 0.35, -0.3), (0.9, 0.6, 0.9, 0.8)
+SIDES = 180, 140  # pixels of a picture
 
 
 def main():
-    parser = ArgumentParser(description="The colour of teeth in videos that speak.")
+    parser = ArgumentParser(description="The teeth of videos that speak, and their own.")
     parser.add_argument("speakers", type=cli.existing, help="folder of <speaker>/<clip>")
     parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
     parser.add_argument("--clips", type=cli.integer(1), default=4, help="of a speaker, at most")
     args = parser.parse_args()
-    folders = sorted(path for path in Path(args.speakers).iterdir() if path.is_dir())
-    flags.start_detector(min(folders[0].iterdir()))
-    lipsync, rows, found = LipSync(), [], []
-    print("| speaker | clips | skin: L*, a* | own teeth | made |\n| --- | --- | --- | --- | --- |")
-    for folder in folders:
-        clips = sorted(folder.iterdir())[: args.clips]
+    speakers = {}
+    for clip in sorted(Path(args.speakers).glob("*/*")):
+        if clip.suffix.lower() in VIDEO_SUFFIXES:
+            speakers.setdefault(clip.parent.name, []).append(clip)
+    if not speakers:
+        raise UserError(f"{args.speakers}: holds no <speaker>/<clip>; give a folder that does")
+    flags.start_detector(next(iter(speakers.values()))[0])
+    lipsync, rows = LipSync(), []
+    print("| speaker | clips | skin: L*, a* | own teeth: share, L*, a* | made |\n| --- | --- | --- | --- | --- |")
+    for speaker, clips in speakers.items():
+        clips = clips[: args.clips]
         pairs = [frames_of(lipsync, clip) for clip in clips]
-        rows += picture(*pairs[0])
-        found.append(np.mean([colours(*pair) for pair in pairs], axis=0))
-        print(f"| {folder.name} | {len(clips)} | {' | '.join(words(one) for one in found[-1])} |", flush=True)
-    print(f"| mean | | {' | '.join(words(one) for one in np.mean(found, axis=0))} |")
-    for name, differences in zip(("L*", "a*"), np.transpose([of[2] - of[1] for of in found]), strict=True):
-        low, high = statistics.bootstrap_interval(differences)
-        print(f"{name}, made less own: {differences.mean():.1f} [{low:.1f}, {high:.1f}]")
+        rows += picture(pairs[0])
+        skin, own, made = (np.nanmean(values, axis=0) for values in zip(*map(colours, pairs), strict=True))
+        cells = [speaker, str(len(clips)), f"{skin[0]:.0f}, {skin[1]:.0f}", words(own), words(made)]
+        print(f"| {' | '.join(cells)} |", flush=True)
     with files.replacing(Path(args.picture)) as temporary:
         cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
-def frames_of(lipsync: LipSync, clip: Path) -> tuple[list, np.ndarray, list[np.ndarray]]:
-    """The frames of a clip and the faces in them, how open each mouth is, and the same frames as they were made."""
-    seen, opening = strip.look(clip)
+def frames_of(lipsync: LipSync, clip: Path) -> list[tuple]:
+    """Widest mouth first: the clip's frame, the face in it, what was made of the frame, and its place in the clip.
+
+    Raises:
+        UserError: the clip cannot be used, or has no face.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made.mp4"
-        lipsync.run(clip, clip, made)
-        return seen, opening, [frame.image for frame in video_reader.read_frames(made)][: len(seen)]
+        out = Path(folder) / "made.mp4"
+        lipsync.run(clip, clip, out)
+        made = list(video_reader.read_frames(out))
+    seen, opening = strip.look(clip)
+    times = np.array([frame.time for frame in made])
+    order = np.argsort(-opening)
+    return [(seen[i][0].image, seen[i][1], made[np.abs(times - seen[i][0].time).argmin()].image, int(i)) for i in order]
 
 
-def colours(seen, opening, made) -> np.ndarray:
-    """(3,2): lightness and redness of skin, own teeth and made ones, means over the widest frames."""
+def colours(frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the widest frames: L* and a* of the skin; share of teeth, their L* and a*, of the clip and as it was made."""
     found = []
-    for i in np.argsort(-opening[: len(made)])[: len(made) // SHARE]:
-        frame, one = seen[i]
-        skin = np.median(lab(frame.image, one, SKIN), axis=0)
-        found.append([skin, *(palest(lab(image, one, TEETH)) for image in (frame.image, made[i]))])
-    return np.mean(found, axis=0)
+    for image, one, made, _ in frames[: max(1, len(frames) // WIDEST)]:
+        skin = np.median(lab(image, one, SKIN), axis=0)
+        found.append((skin, teeth(lab(image, one, TEETH), skin), teeth(lab(made, one, TEETH), skin)))
+    skins, own, made = (np.array(values) for values in zip(*found, strict=True))
+    return skins.mean(axis=0), mean_teeth(own), mean_teeth(made)
+
+
+def teeth(pixels, skin) -> np.ndarray:
+    """Share of the pixels that are teeth, and the sums of their L* and a* over the number of all pixels."""
+    are = (pixels[:, 1] <= REDNESS * skin[1]) & (pixels[:, 0] >= LIGHTNESS * skin[0])
+    return np.append(are.mean(), (pixels * are[:, None]).mean(axis=0))
+
+
+def mean_teeth(found) -> np.ndarray:
+    """Share, L* and a*; NaN for the colour of no teeth."""
+    share, *sums = found.mean(axis=0)
+    return np.array([share, *(total / share if share else np.nan for total in sums)])
 
 
 def lab(image, one, reach) -> np.ndarray:
@@ -78,38 +103,34 @@ def lab(image, one, reach) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB).reshape(-1, 3)[:, :2]
 
 
-def palest(pixels) -> np.ndarray:
-    """The mean colour of a tenth of the pixels: of the lighter half, as the dark of a mouth is not red either."""
-    light = pixels[pixels[:, 0] >= np.median(pixels[:, 0])]
-    return light[np.argsort(light[:, 1])[: max(1, len(pixels) // SHARE)]].mean(axis=0)
-
-
 def about(image, one, reach) -> np.ndarray:
     left, right = one.face.landmarks[3:5]
     reach = np.float32(reach) * np.hypot(*(right - left))
-    box = np.concatenate([(left + right) / 2] * 2) + reach * (-1, -1, 1, 1)
+    x1, y1, x2, y2 = np.rint(np.concatenate([(left + right) / 2] * 2) + reach * (-1, -1, 1, 1)).astype(int)
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = np.clip(np.rint(box), 0, [width, height, width, height]).astype(int)
-    return image[y1:y2, x1:x2]
+    rows, columns = (np.clip(np.arange(*ends), 0, side - 1) for ends, side in (((y1, y2), height), ((x1, x2), width)))
+    return image[np.ix_(rows, columns)]
 
 
-def picture(seen, opening, made) -> list[np.ndarray]:
-    chosen: list[int] = []
-    for i in np.argsort(-opening[: len(made)]):
-        if all(abs(i - other) >= APART for other in chosen):
-            chosen.append(int(i))
-    chosen = sorted(chosen[:COLUMNS])
-    return [
-        np.concatenate(
-            [cv2.resize(about(image, one, MOUTH), (180, 140), interpolation=cv2.INTER_CUBIC) for image, one in row],
-            axis=1,
-        )
-        for row in ([(seen[i][0].image, seen[i][1]) for i in chosen], [(made[i], seen[i][1]) for i in chosen])
-    ]
+def picture(frames) -> list[np.ndarray]:
+    """Two rows: mouths of the clip, and below them as they were made."""
+    chosen: list[tuple] = []
+    for frame in frames:
+        if all(abs(frame[-1] - other[-1]) >= APART for other in chosen):
+            chosen.append(frame)
+    chosen = sorted(chosen[:COLUMNS], key=lambda frame: frame[-1])
+    chosen += chosen[-1:] * (COLUMNS - len(chosen))  # of a short clip
+    rows = [(image, one) for image, one, _, _ in chosen], [(made, one) for _, one, made, _ in chosen]
+    return [np.concatenate([enlarged(about(image, one, MOUTH)) for image, one in row], axis=1) for row in rows]
 
 
-def words(one) -> str:
-    return f"{one[0]:.0f}, {one[1]:.0f}"
+def enlarged(image) -> np.ndarray:
+    return cv2.resize(image, SIDES, interpolation=cv2.INTER_CUBIC)
+
+
+def words(found) -> str:
+    share, light, red = found
+    return f"{100 * share:.0f} %, {light:.0f}, {red:.0f}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from . import mtcnn_finder
 # The child gets our sys.path, as lipgan_keras may be found in the script's folder alone.
 START = "import sys; sys.path[:] = sys.argv[2:]; from lipgan_keras.face import mtcnn_process; mtcnn_process.serve()"
 LENGTH = struct.Struct("<Q")
-# What Keras and TensorFlow import where it is installed, and MTCNN has no use for: two fifths of the time to load it.
+# Keras and TensorFlow import these where they are installed; MTCNN does not use them. See docs/benchmarks.md.
 UNUSED = ("sklearn", "pandas", "jax", "matplotlib", "IPython")
 
 
@@ -86,7 +86,7 @@ def serve() -> None:
             os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    sys.modules.update(dict.fromkeys(UNUSED))  # as if they were not installed
+    leave_out()
     try:
         mtcnn_finder.load(sys.argv[1] == "1")
         while True:
@@ -94,6 +94,12 @@ def serve() -> None:
             _write(answers, mtcnn_finder.find(list(images), openvino))
     finally:
         os._exit(1)
+
+
+def leave_out() -> None:
+    """Let imports of UNUSED fail, as if they were not installed."""
+    for name in UNUSED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def _write(stream: BinaryIO, *arrays: np.ndarray) -> None:
