@@ -225,9 +225,16 @@ def _later(speaker, shift):
 
 def first_clips(speakers: str | None) -> list[Path]:
     """The first video of each folder in `speakers`; None: nobody's."""
-    folders = sorted(path for path in Path(speakers).iterdir() if path.is_dir()) if speakers else []
-    videos = [sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) for folder in folders]
-    return [found[0] for found in videos if found]
+    return [clips[0] for clips in clips_of(speakers).values()] if speakers else []
+
+
+def clips_of(speakers: str) -> dict[str, list[Path]]:
+    """The videos of a folder of `<speaker>/<clip>`, by speaker."""
+    found: dict[str, list[Path]] = {}
+    for clip in sorted(Path(speakers).glob("*/*")):
+        if clip.suffix.lower() in VIDEO_SUFFIXES:
+            found.setdefault(clip.parent.name, []).append(clip)
+    return found
 
 
 def sheet(checkpoint: Path, work: Path, strangers: str | None = None) -> np.ndarray:

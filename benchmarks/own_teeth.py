@@ -13,6 +13,7 @@ from unittest import mock
 
 import cv2
 import numpy as np
+import strip
 
 from lipgan_keras import LipSync
 from lipgan_keras.face import cropping, photos, tracking
@@ -25,6 +26,7 @@ from lipgan_keras.utils.errors import UserError
 
 SECONDS, SIZE, TIMES, LARGEST = 8.0, 96, 4, 1280
 EVERY, COLUMNS = 12, 4  # frames; pictures of a row, and as many of the widest
+MOUTH = 0.8, 0.5, 0.8, 0.7  # what they show, see `strip.about_mouth`
 
 
 def main():
@@ -86,12 +88,8 @@ def speak(lipsync, path, wave, one, kept) -> np.ndarray:
 
 def mouth(crop, one):
     points = cropping.to_crop(one.face.landmarks, one.box, SIZE * TIMES, one.angle)
-    left, right = sorted(points[3:5], key=lambda point: point[0])
-    width, middle = np.hypot(*(right - left)), (left + right) / 2
-    reach = np.array([0.8, 0.6]) * width
-    box = np.concatenate([middle - reach + (0, 0.1 * width), middle + reach + (0, 0.1 * width)])
-    x1, y1, x2, y2 = np.clip(np.rint(box), 0, len(crop)).astype(int)
-    return cv2.resize(crop[y1:y2, x1:x2], (180, 135), interpolation=cv2.INTER_CUBIC)
+    corners = sorted(points[3:5], key=lambda point: point[0])
+    return cv2.resize(strip.about_mouth(crop, corners, MOUTH), (180, 135), interpolation=cv2.INTER_CUBIC)
 
 
 if __name__ == "__main__":

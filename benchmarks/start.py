@@ -48,7 +48,10 @@ def main():
                 if run >= 0:
                     seconds[way].append(spent)
         medians = [statistics.median(values) for values in seconds.values()]
-        cells = [f"{statistics.median(v):.1f} ({min(v):.1f} to {max(v):.1f})" for v in seconds.values()]
+        cells = [
+            f"{median:.1f} ({min(values):.1f} to {max(values):.1f})"
+            for median, values in zip(medians, seconds.values(), strict=True)
+        ]
         rows.append([face.name, *cells, ", ".join(f"{medians[0] / other:.2f}" for other in medians[1:])])
     print(machine())
     print(*table(["face", *(f"{way}: s" for way in WAYS), "the first / the others"], rows), sep="\n")

@@ -37,6 +37,21 @@ def row(chosen) -> np.ndarray:
     return np.concatenate([cropping.extract(frame.image, one.box + grow, SIZE) for frame, one in chosen], axis=1)
 
 
+def about_mouth(image, corners, reach) -> np.ndarray:
+    """The part of an image about a mouth; beyond its edge the edge goes on.
+
+    Args:
+        corners: (2,2) pixels, the mouth's left and right one in the image.
+        reach: from the middle between them to the left, up, to the right and down, in distances between them.
+    """
+    left, right = corners
+    reach = np.float32(reach) * np.hypot(*(right - left))
+    x1, y1, x2, y2 = np.rint(np.concatenate([(left + right) / 2] * 2) + reach * (-1, -1, 1, 1)).astype(int)
+    height, width = image.shape[:2]
+    rows, columns = (np.clip(np.arange(*ends), 0, side - 1) for ends, side in (((y1, y2), height), ((x1, x2), width)))
+    return image[np.ix_(rows, columns)]
+
+
 def main(source, out):
     seen, opening = look(source)
     chosen = [seen[i] for i in extremes(opening)]

@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import strip
+from model_card import clips_of
 
 from lipgan_keras import LipSync
-from lipgan_keras.data.preprocess import VIDEO_SUFFIXES
 from lipgan_keras.inference import flags
 from lipgan_keras.media import video_reader
 from lipgan_keras.utils import cli, files
@@ -39,10 +39,7 @@ def main():
     parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
     parser.add_argument("--clips", type=cli.integer(1), default=4, help="of a speaker, at most")
     args = parser.parse_args()
-    speakers = {}
-    for clip in sorted(Path(args.speakers).glob("*/*")):
-        if clip.suffix.lower() in VIDEO_SUFFIXES:
-            speakers.setdefault(clip.parent.name, []).append(clip)
+    speakers = clips_of(args.speakers)
     if not speakers:
         raise UserError(f"{args.speakers}: holds no <speaker>/<clip>; give a folder that does")
     flags.start_detector(next(iter(speakers.values()))[0])
@@ -99,17 +96,8 @@ def mean_teeth(found) -> np.ndarray:
 
 def lab(image, one, reach) -> np.ndarray:
     """(pixels,2) float32: L* and a* about the mouth of a tracked face."""
-    pixels = about(image, one, reach).astype(np.float32) / 255
+    pixels = strip.about_mouth(image, one.face.landmarks[3:5], reach).astype(np.float32) / 255
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB).reshape(-1, 3)[:, :2]
-
-
-def about(image, one, reach) -> np.ndarray:
-    left, right = one.face.landmarks[3:5]
-    reach = np.float32(reach) * np.hypot(*(right - left))
-    x1, y1, x2, y2 = np.rint(np.concatenate([(left + right) / 2] * 2) + reach * (-1, -1, 1, 1)).astype(int)
-    height, width = image.shape[:2]
-    rows, columns = (np.clip(np.arange(*ends), 0, side - 1) for ends, side in (((y1, y2), height), ((x1, x2), width)))
-    return image[np.ix_(rows, columns)]
 
 
 def picture(frames) -> list[np.ndarray]:
@@ -121,11 +109,12 @@ def picture(frames) -> list[np.ndarray]:
     chosen = sorted(chosen[:COLUMNS], key=lambda frame: frame[-1])
     chosen += chosen[-1:] * (COLUMNS - len(chosen))  # of a short clip
     rows = [(image, one) for image, one, _, _ in chosen], [(made, one) for _, one, made, _ in chosen]
-    return [np.concatenate([enlarged(about(image, one, MOUTH)) for image, one in row], axis=1) for row in rows]
+    return [np.concatenate([mouth(image, one) for image, one in row], axis=1) for row in rows]
 
 
-def enlarged(image) -> np.ndarray:
-    return cv2.resize(image, SIDES, interpolation=cv2.INTER_CUBIC)
+def mouth(image, one) -> np.ndarray:
+    pixels = strip.about_mouth(image, one.face.landmarks[3:5], MOUTH)
+    return cv2.resize(pixels, SIDES, interpolation=cv2.INTER_CUBIC)
 
 
 def words(found) -> str:

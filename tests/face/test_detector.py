@@ -133,10 +133,10 @@ def test_after_ctrl_c_faces_are_found_again(photo, started, monkeypatch):
 @pytest.mark.slow
 def test_openvino_runs_the_networks_where_unused_imports_are_left_out(script):
     code = """
+import sys
 from lipgan_keras.face import mtcnn_finder, mtcnn_process
 mtcnn_process.leave_out()
 print([type(stage.model).__name__ for stage in mtcnn_finder.load(True).stages])
-import sys
 print([name for name in mtcnn_process.UNUSED if sys.modules[name]])
 """
     result = script("-c", code, env={"KERAS_BACKEND": "tensorflow"})
