@@ -116,8 +116,9 @@ LAST = {"flat": ("flat", 700, [*OPENING, "--seed", "301"]), "shut": ("shut", 500
 SHARES = {"smiles": 6, "heads": 2, "synth": 5, "shut_flat": 4, "shut_heads": 3}
 SHUT_FLAT, SHUT_HEADS = 90, 56
 # The convolution whose output, after a sigmoid, is the mask of the decoder `warp`. Where it is not sure, the mean of a
-# moved and a painted pixel shows, which is soft. So its logits are made larger in the end.
-MASK, SURER = "conv2d_28", 2.5
+# moved and a painted pixel shows, which is soft. So its logits are made larger in the end, and then less by PAINTED:
+# where lips part, teeth that were painted show rather than the lip that is moved there.
+MASK, SURER, PAINTED = "conv2d_28", 3.75, 1.0
 # The layers of the basic audio encoder
 AUDIO_ENCODER = frozenset(f"{kind}_{number}" for kind in ("conv2d", "batch_normalization") for number in range(9, 23))
 SPEAKER_RUNS = [
@@ -390,11 +391,12 @@ def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags:
 
 
 def make_mask_surer(out: Path) -> None:
-    """Multiply the logits of the generator's mask by SURER."""
+    """Multiply the logits of the generator's mask by SURER, and take PAINTED from them."""
     with h5py.File(out, "r+") as file:
-        assert file["generator"][MASK]["kernel"].shape[-1] == 1, "the mask's convolution has another name now"
-        for weights in file["generator"][MASK].values():
-            weights[...] = weights[...] * SURER
+        mask = file["generator"][MASK]
+        assert mask["kernel"].shape[-1] == 1, "the mask's convolution has another name now"
+        mask["kernel"][...] = mask["kernel"][...] * SURER
+        mask["bias"][...] = mask["bias"][...] * SURER - PAINTED
 
 
 def average(network: str, paths: list[Path], out: Path, but: frozenset[str] = frozenset()) -> None:

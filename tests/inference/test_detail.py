@@ -38,11 +38,11 @@ def crop(image, one, side=SIZE):
 
 @pytest.mark.parametrize("side", [50, 96, 104])
 def test_small_faces_have_no_more_detail(image, side):
-    made = np.random.default_rng(1).random((SIZE, SIZE, 3), np.float32)
-    for motion in (None, still(1)):
+    own = crop(image, face(side)).astype(np.float32) / 255
+    for made, motion in ((np.random.default_rng(1).random(own.shape, np.float32), None), (own, still(1))):
         found = detail.crop_of(image, face(side), made, motion)
         np.testing.assert_array_equal(found, np.rint(made * 255).astype(np.uint8))
-    assert len(detail.crop_of(image, face(400), made, None)) == SIZE
+    assert len(detail.crop_of(image, face(400), own, None)) == SIZE
 
 
 @pytest.mark.parametrize(("side", "times"), [(110, 2), (192, 2), (300, 4), (900, 8)])
@@ -71,3 +71,21 @@ def test_what_is_painted_stays(image):
     found = detail.crop_of(image, face(300), made, still(0))
     grown = cv2.resize(made * np.float32(255), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     assert np.abs(found - np.clip(grown, 0, 255)).max() <= 1
+
+
+@pytest.mark.parametrize("side", [90, 400])
+@pytest.mark.parametrize("roll", [0, 20])
+def test_the_corners_of_a_mouth_are_not_painted(image, side, roll):
+    points = np.float32([[32, 40], [64, 40], [48, 56], [34, 72], [62, 72]]) - 48
+    turn = np.radians(roll)
+    points = points @ np.float32([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 48
+    box = np.array([20.0, 10, 20 + side, 10 + side])
+    one = TrackedFace(0, 0, Face(np.zeros(4, np.float32), points * (side / SIZE) + box[:2], 1.0), box)
+    found = detail.crop_of(image, one, np.zeros((SIZE, SIZE, 3), np.float32), still(0))
+    own, times = crop(image, one, len(found)), len(found) / SIZE
+    middle = points[3:].mean(0)
+    middle, *corners = np.stack([middle, *(points[3:] + 0.15 * (points[3:] - middle))]) * times
+    around = [np.s_[y - 1 : y + 2, x - 1 : x + 2] for x, y in np.int32([middle, *corners])]
+    assert not found[around[0]].any() and not found[-2:, len(found) // 2].any()
+    for at in around[1:]:
+        assert np.abs(found[at].astype(int) - own[at]).max() <= 12
