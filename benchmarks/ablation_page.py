@@ -136,8 +136,17 @@ def lips_sooner(runs):
 
 
 def parts(runs):
-    """The ends of all rows: a dot for each seed, a bar for the interval."""
-    shown = [row for row in runs if row != "sync" and ROWS[row].data == "people"]
+    """The ends of all rows that learned from the same people."""
+    return ends(runs, {row: row for row in runs if row != "sync" and ROWS[row].data == "people"})
+
+
+def growth(runs):
+    """The ends of a recipe's rows, by the people learned from."""
+    return ends(runs, {row: DATA[ROWS[row].data] for row in LEARNT_FROM if row in runs})
+
+
+def ends(runs, shown):
+    """What rows end with: a dot for each seed, a bar for the interval. `shown`: {row: its name in the picture}."""
     columns = ("wrong", "lip_mae", "opening_correlation", "sharpness_ratio")
     from matplotlib.figure import Figure
 
@@ -154,7 +163,7 @@ def parts(runs):
         axis.spines[["top", "right"]].set_visible(False)
         if column in METRICS and (floor := frozen(runs, column)) is not None:
             axis.axvline(floor, color="grey", linestyle=":")
-    axes[0].set_yticks(range(len(shown)), shown)
+    axes[0].set_yticks(range(len(shown)), list(shown.values()))
     axes[0].invert_yaxis()
     return picture
 
@@ -172,19 +181,6 @@ def sync(runs):
         axis.text(value, 1.01, words, fontsize=7, color="grey", **place)
     axis.set_yticks(range(len(rows)), [f"{row}, {ASKED[name]}" for row, name in rows], fontsize=8)
     axis.set(xlabel="share of strangers' pairs called right", xlim=(0.45, 1), ylim=(len(rows) - 0.5, -0.5))
-    return picture
-
-
-def growth(runs):
-    """How the lip error falls with the people learned from."""
-    picture, axis = drawing(5.6, 3.2)
-    shown = [row for row in LEARNT_FROM if row in runs]
-    for place, row in enumerate(shown):
-        values = marks(runs[row], "wrong")
-        axis.plot([place] * 2, mean_opinion.interval(values), color="tab:blue", linewidth=3, alpha=0.35)
-        axis.plot([place] * len(values), np.nanmean(values, axis=1), ".", color="tab:blue")
-    axis.set_xticks(range(len(shown)), [DATA[ROWS[row].data] for row in shown], fontsize=8)
-    axis.set(ylabel="strangers' lip error,\nwrong sound / right")
     return picture
 
 
@@ -223,7 +219,8 @@ def sections(runs):
         )
     if "data" in plots(runs):
         yield "## How does it grow with the data?"
-        yield "![Lip error under a wrong sound, by the people learned from](results_data.png)"
+        yield "![Figures of `lipsync`, by the people learned from](results_data.png)"
+        yield "*The same recipe for the same steps, on more and other data; dots, bars and dotted lines as at the top.*"
     yield "## The table"
     yield (
         f"{len(first['clips'])} clips of {len(speakers)} strangers ({', '.join(speakers)}); the generator sees the "

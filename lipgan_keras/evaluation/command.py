@@ -158,6 +158,10 @@ def _check(parser, args):
         for name in OF_CLIPS:
             if getattr(args, name):
                 parser.error(f"--{name}: --filelist says what is measured; leave one of the two away")
+    if args.order != ORDERS[0] and not args.filelist:
+        parser.error(f"--order {args.order}: is for the columns of --filelist; give that, or leave it away")
+    if args.whole_frames and args.data_root and not args.filelist:
+        parser.error("--whole_frames: is for videos, and preprocessed clips are crops of faces; leave it away")
 
 
 def script() -> None:

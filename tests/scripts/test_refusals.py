@@ -56,6 +56,8 @@ def test_before_keras_is_loaded(files):
         ("inference", "--face", bad, "--audio", bad): "is not a picture or a video",
         ("inference", "--face", files / "bad.jpg", "--audio", bad, "--checkpoint_path", bad): "is not an HDF5 file",
         ("evaluate", "--checkpoint", bad, "--data_root", clips): "is not an HDF5 file",
+        ("evaluate", "--checkpoint", bad, "--data_root", clips, "--order", "face_sound"): "columns of --filelist",
+        ("evaluate", "--checkpoint", bad, "--data_root", clips, "--whole_frames"): "are crops of faces",
         ("lipgan_keras.sync_accuracy", "--checkpoint", bad, "--data_root", clips): "is not an HDF5 file",
         ("lipgan_keras.syncnet", "score", "--weights", bad, bad): "is not an HDF5 file",
         ("lipgan_keras.exports.command", "info", bad): "is not an HDF5 file",
