@@ -116,9 +116,9 @@ LAST = {"flat": ("flat", 700, [*OPENING, "--seed", "301"]), "shut": ("shut", 500
 SHARES = {"smiles": 6, "heads": 2, "synth": 5, "shut_flat": 4, "shut_heads": 3}
 SHUT_FLAT, SHUT_HEADS = 90, 56
 # The convolution whose output, after a sigmoid, is the mask of the decoder `warp`. Where it is not sure, the mean of a
-# moved and a painted pixel shows, which is soft. So its logits are made larger in the end, and then less by PAINTED:
-# where lips part, teeth that were painted show rather than the lip that is moved there.
-MASK, SURER, PAINTED = "conv2d_28", 3.75, 1.0
+# moved and a painted pixel shows, which is soft. So in the end its logits are scaled, and the mask is surer; and they
+# are shifted, so that it paints sooner: where lips part, painted teeth show rather than a moved lip.
+MASK, MASK_SCALE, MASK_SHIFT = "conv2d_28", 3.75, -1.0
 # The layers of the basic audio encoder
 AUDIO_ENCODER = frozenset(f"{kind}_{number}" for kind in ("conv2d", "batch_normalization") for number in range(9, 23))
 SPEAKER_RUNS = [
@@ -379,7 +379,7 @@ def link(clip: Path, place: Path) -> None:
 
 def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags: str, rest: Path | None = None) -> None:
     """The two networks that ship of a checkpoint; those that `averaged` names are means of other files'. `rest`: where
-    the generator's weights come from, but for its audio encoder; its mask is made surer then.
+    the generator's weights come from, but for its audio encoder; its mask is sharpened then.
     """
     with files.replacing(out) as temporary:
         run("-m", "lipgan_keras.checkpoints", "export", checkpoint, temporary, "--sync", *flags)
@@ -387,16 +387,16 @@ def export(checkpoint: Path, averaged: dict[str, list[Path]], out: Path, *flags:
             average(network, paths, temporary)
         if rest:
             average("generator", [rest], temporary, but=AUDIO_ENCODER)
-            make_mask_surer(temporary)
+            sharpen_mask(temporary)
 
 
-def make_mask_surer(out: Path) -> None:
-    """Multiply the logits of the generator's mask by SURER, and take PAINTED from them."""
+def sharpen_mask(out: Path) -> None:
+    """Scale the logits of the generator's mask by MASK_SCALE, and shift them by MASK_SHIFT."""
     with h5py.File(out, "r+") as file:
         mask = file["generator"][MASK]
         assert mask["kernel"].shape[-1] == 1, "the mask's convolution has another name now"
-        mask["kernel"][...] = mask["kernel"][...] * SURER
-        mask["bias"][...] = mask["bias"][...] * SURER - PAINTED
+        mask["kernel"][...] = mask["kernel"][...] * MASK_SCALE
+        mask["bias"][...] = mask["bias"][...] * MASK_SCALE + MASK_SHIFT
 
 
 def average(network: str, paths: list[Path], out: Path, but: frozenset[str] = frozenset()) -> None:

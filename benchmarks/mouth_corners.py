@@ -16,7 +16,7 @@ import numpy as np
 import strip
 
 from lipgan_keras import LipSync
-from lipgan_keras.face import tracking
+from lipgan_keras.face import cropping, tracking
 from lipgan_keras.inference import detail, flags
 from lipgan_keras.media import video_reader
 from lipgan_keras.utils import cli, files
@@ -60,22 +60,19 @@ def speak(lipsync, face, sound, kept) -> list[tuple]:
         with contextlib.nullcontext() if kept else all_painted:
             lipsync.run(face, sound, out)
         made = [frame.image for frame in video_reader.read_frames(out)]
-    # A photo is one frame, and a clip may be shorter than the sound: the frames up to there.
-    seen = list(tracking.follow(video_reader.read_frames(face)))
+    # A photo is one frame, and a clip may be shorter than the sound: the frames up to there that show a face.
+    seen = list(tracking.track(video_reader.read_frames(face)))
     seen = seen * len(made) if len(seen) == 1 else seen
-    return [(image, frame.image, one.face.landmarks[3:5]) for image, (frame, one) in zip(made, seen, strict=False)]
+    pairs = [(image, tracked) for image, tracked in zip(made, seen, strict=False) if tracked.faces]
+    return [(image, tracked.frame.image, tracked.faces[0].face.landmarks[3:5]) for image, tracked in pairs]
 
 
 def light(image, corners) -> float:
-    """Mean L* about both corners."""
-    pixels = np.concatenate([strip.about_mouth(image, corners, reach).reshape(-1, 3) for reach in reaches()])
-    return float(cv2.cvtColor(pixels[None].astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[..., 0].mean())
-
-
-def reaches():
-    """Squares about the two corners, a little inside, as `strip.about_mouth` takes them."""
-    for x in (-0.42, 0.42):
-        yield CORNER - x, CORNER, CORNER + x, CORNER
+    """Mean L* about both corners, a little inside."""
+    middle, side = corners.mean(0), CORNER * np.hypot(*(corners[1] - corners[0]))
+    inside = middle + (1 - 2 * CORNER) * (corners - middle)
+    pixels = np.stack([cropping.extract(image, [*(at - side), *(at + side)], 8) for at in inside])
+    return float(cv2.cvtColor(np.concatenate(pixels).astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[..., 0].mean())
 
 
 def mouth(made) -> np.ndarray:

@@ -5,6 +5,7 @@ does not grow with the length of the video.
 """
 
 import dataclasses
+import functools
 import itertools
 import os
 import time
@@ -31,6 +32,7 @@ from .inference.occlusion import OcclusionDetector
 from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
+from .inference.reference import References
 from .inference.source import OutputFrame, Source
 from .media import video_reader
 from .utils import files
@@ -185,35 +187,50 @@ class LipSync:
         """All stages but the last: frames with their new mouths, ready to be written."""
         options = source.options
         shots = stages.run("find faces", source.shots(stages), source.ahead)
-        spoken = stages.run("generate", self._speak(self.engine, shots, source), source.ahead)
         # A box that the user gives may hold anything, and the original pastes over whatever is before the mouth.
-        nothing_passes = options.box or options.region == "face" or source.is_still
-        occlusion = None if nothing_passes else OcclusionDetector()
+        plain = options.box or options.region == "face" or source.is_still
+        references = None if plain or self.config.decoder != "warp" else References()
+        occlusion = None if plain else OcclusionDetector()
+        spoken = stages.run("generate", self._speak(self.engine, shots, source, occlusion, references), source.ahead)
         composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
-        teeth = Latest(inference_teeth.seen) if source.is_still and options.region != "face" else None
-        return stages.run("paste", _paste(spoken, composer, occlusion, options.label, teeth), source.ahead, stop)
+        fitted = options.region != "face"  # the original pastes what the generator made
+        crop_of = functools.partial(
+            detail.crop_of,
+            cut=Latest(detail.large_and_small),
+            teeth=Latest(inference_teeth.seen) if fitted and source.is_still else None,
+            corners=fitted and not options.box,  # nobody looked for a mouth in the box
+        )
+        return stages.run("paste", _paste(spoken, composer, options.label, crop_of), source.ahead, stop)
 
-    def _speak(self, generator, shots, source) -> Iterator[tuple[OutputFrame, list]]:
-        """Shots, each with the generated crops of its faces, and how pixels were moved for them."""
+    def _speak(self, generator, shots, source, occlusion, references) -> Iterator[tuple[OutputFrame, list]]:
+        """Shots, each with the generated crops of its faces, how pixels were moved for them, and from which image and
+        face.
+        """
         input_of = Latest(self._input_of)
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
-            inputs, heard = [], []
+            if occlusion:
+                batch = [_uncovered(shot, occlusion, references) for shot in batch]
+            inputs, heard, origins = [], [], []
             for shot in batch:
                 for one in shot.faces:
-                    inputs.append(input_of(shot.frame.image, one))
+                    own = shot.frame.image, one
+                    origins.append(references(*own) if references else own)
+                    inputs.append(input_of(*own, *origins[-1]))
                     heard.append((shot.time, shot.time + shot.duration))
             made: Iterator = iter(())
             if inputs:
                 windows = WindowClock.of(self.config).windows_of(source.wave, *np.transpose(heard))
                 images, moves = motion.generated(generator, np.stack(inputs), windows)
-                made = zip(images, itertools.repeat(None) if moves is None else moves, strict=False)
+                made = zip(images, itertools.repeat(None) if moves is None else moves, origins, strict=False)
             for shot in batch:
                 yield shot, [next(made) for _ in shot.faces]
 
-    def _input_of(self, image, face):
-        crop = cropping.extract(image, face.box, self.config.img_size, face.angle)
-        # As in the original, the identity frame is the frame itself, unmasked.
-        return assemble(crop, crop)[0]
+    def _input_of(self, image, face, identity, face_there):
+        size = self.config.img_size
+        crop = cropping.extract(image, face.box, size, face.angle)
+        if identity is image:  # as in the original: the frame itself, unmasked
+            return assemble(crop, crop)[0]
+        return assemble(cropping.extract(identity, face_there.box, size, face_there.angle), crop)[0]
 
 
 def _check_made(summary, source):
@@ -239,13 +256,20 @@ def _writer(path, source, audio):
     )
 
 
-def _paste(spoken, composer, occlusion, label, teeth) -> Iterator[tuple[OutputFrame, np.ndarray]]:
-    cut = Latest(detail.large_and_small)
+def _uncovered(shot, occlusion, references) -> OutputFrame:
+    """A shot whose covered mouths show less of the new one. The others may become references."""
+    faces = []
+    for one in shot.faces:
+        free = occlusion(shot.frame.image, one, shot.time)
+        if references and free == 1:
+            references.look(shot.frame.image, one)
+        faces.append(dataclasses.replace(one, strength=one.strength * free))
+    return dataclasses.replace(shot, faces=faces)
+
+
+def _paste(spoken, composer, label, crop_of) -> Iterator[tuple[OutputFrame, np.ndarray]]:
     for shot, made in spoken:
         image = shot.frame.image
-        for one, (crop, moves) in zip(shot.faces, made, strict=True):
-            crop = detail.crop_of(shot.frame.image, one, crop, moves, cut, teeth)
-            if occlusion:
-                one = dataclasses.replace(one, strength=one.strength * occlusion(shot.frame.image, one, shot.time))
-            image = composer(image, one, crop)
+        for one, (crop, moves, origin) in zip(shot.faces, made, strict=True):
+            image = composer(image, one, crop_of(*origin, crop, moves))
         yield shot, labelled(image) if label else image

@@ -2,8 +2,8 @@
 
 A generator with the decoder `warp` moves pixels of the identity frame, which is the frame itself. What it moved in 96
 or 192 pixels is moved again at the size at which the face is seen: skin, beard and lips stay as sharp as they were.
-What it painted stays as it is, but for the corners of the mouth, where paint is dark and the lips that meet there are
-the face's; of teeth see `teeth`.
+What it painted stays as it is. But at the corners of the mouth paint is too dark, so moved pixels take its place there.
+Teeth of its own are in `teeth`.
 """
 
 import math
@@ -15,14 +15,16 @@ import numpy as np
 from ..config import lower_half
 from ..face import cropping
 from ..face.regions import between
+from .blend import face_axes
 from .motion import moved
 
 LARGEST = 8  # times the generator's side
 
-# In halves of the mouth's width, from its middle: along the line of the corners what is painted stays up to the first,
-# and is moved in its place from the second on. Away from the line this ends between these two.
+# Distances from the middle of the mouth, in halves of its width. Across the face paint shows in full up to the first of
+# CORNERS, and not at all from the second on. Down the face this rule holds in full up to the first of BELOW, and not at
+# all from the second on.
 CORNERS = 0.6, 1.0
-ASIDE = 0.7, 1.2
+BELOW = 0.7, 1.2
 
 
 def crop_of(
@@ -32,6 +34,7 @@ def crop_of(
     motion: np.ndarray | None,
     cut: Callable | None = None,
     teeth: Callable | None = None,
+    corners: bool = True,
 ) -> np.ndarray:
     """The generated crop, as large as the face where the generator says how it moved the face's pixels.
 
@@ -42,6 +45,7 @@ def crop_of(
         motion: (S,S,3) float32, see `motion.with_motion`; or None.
         cut: in place of `large_and_small`, such as a `Latest` of it.
         teeth: what finds the face's own teeth, such as a `Latest` of `teeth.seen`; None: they stay as generated.
+        corners: the corners of the mouth are moved pixels, also where the generator painted them.
 
     Returns:
         (kS,kS,3) uint8, k whole.
@@ -54,7 +58,7 @@ def crop_of(
         first = below - 2  # above the lower half nothing is generated
         large, small = (cut or large_and_small)(image, face, times, size)
         grown, small = motion[first:], moved(small, motion[first:], first)
-        stays = _stays_painted(face, size)[first:]
+        stays = _stays_painted(face, size)[first:] if corners else np.ones((size - first, size), np.float32)
         stays[: below - first] = 1
         result[first:] = small + stays[..., None] * (result[first:] - small)
         if times > 1:
@@ -78,14 +82,14 @@ def large_and_small(image: np.ndarray, face, times: int, size: int) -> tuple[np.
 
 def _stays_painted(face, size):
     """(S,S) float32 in 0..1: how much of what is painted stays; 0 at the corners of the mouth."""
-    nose, left, right = cropping.to_crop(face.face.landmarks[2:], face.box, size, face.angle)
-    middle, apart = (left + right) / 2, max(float(np.hypot(*(right - left))), 1.0)
-    half = max(apart, float(np.hypot(*(middle - nose)))) / 2  # as in `lip_mask`
-    at = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    landmarks = cropping.to_crop(face.face.landmarks, face.box, size, face.angle)
+    _, middle, across, down, _ = face_axes(landmarks)
+    apart = np.abs((landmarks[4] - landmarks[3]) @ across)
+    half = max(apart, np.hypot(*(middle - landmarks[2])), 1.0) / 2  # the mouth's width as in `lip_mask`
+    at = np.arange(size) + 0.5
     x, y = at - middle[0], (at - middle[1])[:, None]
-    along, below = (right - left) / apart, (left - right)[::-1] * (1, -1) / apart
-    corner = between(np.abs(x * along[0] + y * along[1]) / half, CORNERS)
-    return np.float32(1 - corner * between(np.abs(x * below[0] + y * below[1]) / half, ASIDE[::-1]))
+    beside = between(np.abs(x * across[0] + y * across[1]) / half, CORNERS)
+    return np.float32(1 - beside * between(np.abs(x * down[0] + y * down[1]) / half, BELOW[::-1]))
 
 
 def _enlarged(image, times, how):

@@ -1,5 +1,6 @@
 """A photo, or the first frame of a video with a face, that speaks window by window."""
 
+import functools
 import itertools
 import time
 
@@ -44,8 +45,12 @@ class Head:
         self._engine = loaded or inference_engine.load(checkpoint_path, engine, 1, audio_offset_ms)
         self.config, self.name = self._engine.config, self._engine.name
         self._composer = Composer(region, sharpen, still=True)
-        self._cut = Latest(detail.large_and_small)
-        self._teeth = Latest(teeth.seen) if region != "face" else None
+        self._crop_of = functools.partial(
+            detail.crop_of,
+            cut=Latest(detail.large_and_small),
+            teeth=Latest(teeth.seen) if region != "face" else None,
+            corners=region != "face" and box is None,
+        )
         crop = cropping.extract(self.image, self._face.box, self.config.img_size, self._face.angle)
         self._input = assemble(crop, crop)[0][None]
         self._photo = self.image
@@ -59,11 +64,11 @@ class Head:
 
     def __call__(self, window: np.ndarray) -> np.ndarray:
         """The photo as it says a window (1, 80, 27, 1) or (1, 12, 35, 1)."""
-        from . import detail, motion
+        from . import motion
 
         images, moves = motion.generated(self._engine, self._input, window)
         move = None if moves is None else moves[0]
-        crop = detail.crop_of(self._photo, self._face, images[0], move, self._cut, self._teeth)
+        crop = self._crop_of(self._photo, self._face, images[0], move)
         return self._composer(self.image, self._face, crop)
 
 

@@ -73,19 +73,45 @@ def test_what_is_painted_stays(image):
     assert np.abs(found - np.clip(grown, 0, 255)).max() <= 1
 
 
-@pytest.mark.parametrize("side", [90, 400])
-@pytest.mark.parametrize("roll", [0, 20])
-def test_the_corners_of_a_mouth_are_not_painted(image, side, roll):
+def with_mouth(side, roll=0.0, angle=0.0, yaw=0.0):
+    """A face in a crop that is turned by `angle`. Its mouth is 28 of 96 pixels wide, or less where it looks aside."""
     points = np.float32([[32, 40], [64, 40], [48, 56], [34, 72], [62, 72]]) - 48
-    turn = np.radians(roll)
-    points = points @ np.float32([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 48
+    points[:, 0] *= np.cos(np.radians(yaw))
+    points = points @ rotation(roll).T + 48
     box = np.array([20.0, 10, 20 + side, 10 + side])
-    one = TrackedFace(0, 0, Face(np.zeros(4, np.float32), points * (side / SIZE) + box[:2], 1.0), box)
-    found = detail.crop_of(image, one, np.zeros((SIZE, SIZE, 3), np.float32), still(0))
-    own, times = crop(image, one, len(found)), len(found) / SIZE
-    middle = points[3:].mean(0)
-    middle, *corners = np.stack([middle, *(points[3:] + 0.15 * (points[3:] - middle))]) * times
-    around = [np.s_[y - 1 : y + 2, x - 1 : x + 2] for x, y in np.int32([middle, *corners])]
-    assert not found[around[0]].any() and not found[-2:, len(found) // 2].any()
-    for at in around[1:]:
+    middle, scale = (box[:2] + box[2:]) / 2, side / SIZE
+    seen = middle + ((points - 48) * scale) @ rotation(angle).T
+    return points, TrackedFace(0, 0, Face(np.zeros(4, np.float32), np.float32(seen), 1.0), box, np.radians(angle))
+
+
+def rotation(degrees):
+    turn = np.radians(degrees)
+    return np.float32([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+
+
+def around(point, times):
+    x, y = np.int32(np.rint(point * times))
+    return np.s_[y - 1 : y + 2, x - 1 : x + 2]
+
+
+@pytest.mark.parametrize("side", [90, 400])
+@pytest.mark.parametrize(("roll", "angle"), [(0, 0), (20, 0), (0, 25)])
+def test_the_corners_of_a_mouth_are_not_painted(image, side, roll, angle):
+    points, one = with_mouth(side, roll, angle)
+    black = np.zeros((SIZE, SIZE, 3), np.float32)
+    found = detail.crop_of(image, one, black, still(0))
+    own, times, middle = crop(image, one, len(found)), len(found) / SIZE, points[3:].mean(0)
+    for corner in points[3:]:
+        at = around(middle + 1.15 * (corner - middle), times)
         assert np.abs(found[at].astype(int) - own[at]).max() <= 12
+        assert not found[around(middle + 0.4 * (corner - middle), times)].any()
+    down = rotation(roll) @ np.float32([0, 20])
+    assert not found[around(middle + down, times)].any() and not found[around(points[3] + down, times)].any()
+    assert not detail.crop_of(image, one, black, still(0), corners=False)[SIZE:].any()
+
+
+def test_the_mouth_of_a_turned_face_is_not_taken_for_a_narrow_one(image):
+    points, one = with_mouth(90, yaw=70)
+    assert np.ptp(points[3:, 0]) < 10  # the mouth and the nose are 16 apart
+    found = detail.crop_of(image, one, np.zeros((SIZE, SIZE, 3), np.float32), still(0))
+    assert not found[around(points[3:].mean(0) + (2, 0), 1)].any()

@@ -21,6 +21,7 @@ from lipgan_keras.inference import output as inference_output
 from lipgan_keras.inference.blend import Composer
 from lipgan_keras.inference.occlusion import OcclusionDetector
 from lipgan_keras.inference.options import Summary
+from lipgan_keras.inference.reference import References
 from lipgan_keras.media import audio_file, video_reader
 from lipgan_keras.media import probe as media_probe
 from lipgan_keras.media.video_writer import VideoWriter
@@ -94,6 +95,41 @@ def test_a_covered_mouth_is_left_alone(tmp_path, media, painter, monkeypatch):
     source = itertools.islice(video_reader.read_frames(media / "face.mp4"), 20)
     for (image, time), frame in zip(asked, source, strict=True):  # in order, once each
         assert np.array_equal(image, frame.image) and time == pytest.approx(frame.time)
+
+
+# The identity frame
+
+
+class Moves:
+    """In place of an engine whose generator moves pixels: keeps what it is given."""
+
+    name = "moves"
+
+    def __init__(self, decoder):
+        self.config, self.given = ModelConfig("basic", "mel", 0.125, decoder=decoder), []
+
+    def generate(self, faces, sound):
+        self.given += list(faces)
+        motion = np.zeros((len(faces), 96, 96, 3), np.float32)
+        motion[..., 2] = 1
+        return faces[..., :3], motion
+
+
+@pytest.mark.parametrize("decoder", ["warp", ""])
+@pytest.mark.parametrize("options", [{}, {"region": "face"}, {"box": (20, 120, 10, 110)}])
+def test_a_video_is_given_a_mouth_that_rests(tmp_path, media, painter, monkeypatch, decoder, options):
+    """But in a box of the user's, with the original's rectangle, and by a generator that moves no pixels."""
+    looked_at, crops = [], []
+    monkeypatch.setattr(Composer, "__call__", lambda self, image, face, crop: crops.append(crop) or image)
+    monkeypatch.setattr(References, "look", lambda self, image, face: looked_at.append(image))
+    monkeypatch.setattr(References, "__call__", lambda self, image, face: (0 * image, face))
+    engine = Moves(decoder)
+    LipSync(engine).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", **options)
+    rests = decoder == "warp" and not options
+    assert len(engine.given) == 20 and len(looked_at) == 20 * rests
+    for faces in engine.given:
+        assert faces[:48, :, 3:].any() and faces[..., :3].any() != rests
+    assert len(crops) == 20 and all(crop[len(crop) // 2 + 2 :].any() != rests for crop in crops)  # so are pixels moved
 
 
 # Time

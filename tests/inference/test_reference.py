@@ -1,0 +1,65 @@
+"""The identity frame for a face in a video."""
+
+import numpy as np
+
+from lipgan_keras.face.detector import Face
+from lipgan_keras.face.tracking import TrackedFace
+from lipgan_keras.inference.reference import MOST, References
+
+SIDE = 96
+
+
+def frame(open_by, x=40, nose=0, track=0, shade=200):
+    """An image with a mouth that is dark for so many rows, and the face in it; `nose` turns it."""
+    image = np.full((220, 260, 3), shade, np.uint8)
+    image[110 + 72 - open_by // 2 : 110 + 72 + (open_by + 1) // 2, x + 34 : x + 62] = 20
+    points = np.float32([[32, 40], [64, 40], [48 + nose, 56], [34, 72], [62, 72]]) + (x, 110)
+    box = np.array([x, 110.0, x + SIDE, 110 + SIDE])
+    return image, TrackedFace(track, 0, Face(box.astype(np.float32), points, 1.0), box)
+
+
+def looked_at(*frames):
+    references = References()
+    for one in frames:
+        references.look(*one)
+    return references
+
+
+def mouth_of(image, face):
+    x, y = face.face.landmarks[3:].mean(0).astype(int)
+    return image[y - 12 : y + 12, x - 10 : x + 10]
+
+
+def test_the_mouth_that_rests_is_taken_wherever_the_head_is():
+    shut, wide = frame(2), frame(20, x=120)
+    for references in (looked_at(shut, wide), looked_at(wide, shut)):
+        image, face = references(*wide)
+        np.testing.assert_array_equal(mouth_of(image, face), mouth_of(*shut))
+        assert image.size < shut[0].size  # a part of it
+        np.testing.assert_allclose(face.face.landmarks - face.box[:2], shut[1].face.landmarks - shut[1].box[:2])
+
+
+def test_a_face_that_is_turned_is_none_of_them():
+    wide = frame(20, nose=12)
+    image, face = looked_at(frame(2))(*wide)
+    assert image is wide[0] and face is wide[1]
+
+
+def test_nobody_gets_another_persons_mouth():
+    wide = frame(20, track=1)
+    assert looked_at(frame(2, track=0), wide)(*wide)[0] is not None
+    np.testing.assert_array_equal(mouth_of(*looked_at(frame(2, track=0), wide)(*wide)), mouth_of(*wide))
+
+
+def test_it_stays_with_a_frame_until_one_is_clearly_better():
+    references = looked_at(frame(6, shade=200))
+    first, _ = references(*frame(20))
+    references.look(*frame(6, shade=201))
+    assert references(*frame(20))[0] is first
+    references.look(*frame(0, shade=202))
+    assert references(*frame(20))[0].max() == 202
+
+
+def test_it_keeps_few():
+    references = looked_at(*(frame(2, nose=nose) for nose in range(-30, 31, 4)))
+    assert len(references._people[0]) == MOST
