@@ -263,7 +263,7 @@ def _uncovered(shot, occlusion, references) -> OutputFrame:
         free = occlusion(shot.frame.image, one, shot.time)
         if references and free == 1:
             references.look(shot.frame.image, one)
-        faces.append(dataclasses.replace(one, strength=one.strength * free))
+        faces.append(one if free == 1 else dataclasses.replace(one, strength=one.strength * free))
     return dataclasses.replace(shot, faces=faces)
 
 
@@ -271,5 +271,5 @@ def _paste(spoken, composer, label, crop_of) -> Iterator[tuple[OutputFrame, np.n
     for shot, made in spoken:
         image = shot.frame.image
         for one, (crop, moves, origin) in zip(shot.faces, made, strict=True):
-            image = composer(image, one, crop_of(*origin, crop, moves))
+            image = composer(image, one, crop_of(shot.frame.image, one, crop, moves, origin=origin))
         yield shot, labelled(image) if label else image

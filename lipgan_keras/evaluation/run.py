@@ -33,7 +33,7 @@ SYNCNET_HELP = (
 )
 IDENTITY = {
     "generated": "not known here: results.json says nothing of how the videos were made",
-    "filelist": "each frame itself, unmasked, as in inference.py: its mouth says something else",
+    "filelist": "as in inference.py: each frame itself, or with the decoder warp one whose mouth rests",
 }
 
 

@@ -1,7 +1,7 @@
 """The face's own detail for a generated crop, from the image that it was cut out of.
 
-A generator with the decoder `warp` moves pixels of the identity frame, which is the frame itself. What it moved in 96
-or 192 pixels is moved again at the size at which the face is seen: skin, beard and lips stay as sharp as they were.
+A generator with the decoder `warp` moves pixels of the identity frame. What it moved in 96 or 192 pixels is moved again
+at the size at which the face is seen: skin, beard and lips stay as sharp as they were.
 What it painted stays as it is. But at the corners of the mouth paint is too dark, so moved pixels take its place there.
 Teeth of its own are in `teeth`.
 """
@@ -35,6 +35,7 @@ def crop_of(
     cut: Callable | None = None,
     teeth: Callable | None = None,
     corners: bool = True,
+    origin: tuple | None = None,
 ) -> np.ndarray:
     """The generated crop, as large as the face where the generator says how it moved the face's pixels.
 
@@ -46,6 +47,7 @@ def crop_of(
         cut: in place of `large_and_small`, such as a `Latest` of it.
         teeth: what finds the face's own teeth, such as a `Latest` of `teeth.seen`; None: they stay as generated.
         corners: the corners of the mouth are moved pixels, also where the generator painted them.
+        origin: the image and the face in it whose pixels are moved, see `reference`; None: the frame's own.
 
     Returns:
         (kS,kS,3) uint8, k whole.
@@ -56,7 +58,7 @@ def crop_of(
         times = max(1, min(LARGEST, math.ceil(float(np.max(face.box[2:] - face.box[:2])) / size - 0.1)))
         below = lower_half(size)
         first = below - 2  # above the lower half nothing is generated
-        large, small = (cut or large_and_small)(image, face, times, size)
+        large, small = (cut or large_and_small)(*(origin or (image, face)), times, size)
         grown, small = motion[first:], moved(small, motion[first:], first)
         stays = _stays_painted(face, size)[first:] if corners else np.ones((size - first, size), np.float32)
         stays[: below - first] = 1

@@ -8,20 +8,47 @@ identity frame is any other of the clip.
 import dataclasses
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
-from ..config import IMG_SIZE
+from ..config import IMG_SIZE, lower_half
 from ..face import cropping
 from ..face.aperture import mouth_aperture
+from ..face.tracking import TrackedFace
 
-MOST, MOST_PEOPLE = 6, 64  # frames of a person that are kept, and people
+MOST, MOST_TRACKS = 4, 8  # frames of a track that are kept, and tracks
 # How far eyes and nose are apart in two crops, as a share of the side: up to ALIKE it is the same pose, beyond FAR the
 # one frame is of no use for the other.
 ALIKE, FAR = 0.03, 0.08
+# Nor is it beyond these: the ratio of the sizes, and grey levels between the upper halves, which another person or
+# another light changes.
+SIZE, LIGHT = 1.25, 20.0
 # In units of `mouth_aperture`: what a pose as different as the whole side would cost; by how much a mouth must be more
 # shut for its frame to be taken in place of another that is used.
 POSE, BETTER = 2.0, 0.05
+BLURRED = 0.7  # of another frame's detail: less of it is a blur, in which a mouth looks shut
 MARGIN = 0.25  # of the box, that is kept around it
+
+
+class Look(NamedTuple):
+    """What a face looks like but for its mouth.
+
+    Attributes:
+        pose: (3,2) float32, eyes and nose as shares of the crop's side.
+        side: of the crop, pixels of the image.
+        upper: (h,w,3) float32, the upper half of the crop, small.
+    """
+
+    pose: np.ndarray
+    side: float
+    upper: np.ndarray
+
+    def apart(self, other: "Look") -> float:
+        """How far eyes and nose are apart; infinite where one is of no use for the other."""
+        ratio = max(self.side, other.side) / max(min(self.side, other.side), 1e-6)
+        if ratio > SIZE or np.abs(self.upper - other.upper).mean() > LIGHT:
+            return np.inf
+        return float(np.hypot(*(self.pose - other.pose).T).max())
 
 
 class Reference(NamedTuple):
@@ -29,69 +56,85 @@ class Reference(NamedTuple):
 
     Attributes:
         image: (h,w,3) uint8, the part of the frame about the face.
-        face: a `tracking.TrackedFace` in that part.
-        pose: (3,2) float32, eyes and nose as shares of the crop's side.
+        face: the face in that part.
+        look: of the face.
         opening: of the mouth, see `mouth_aperture`.
+        detail: of the face above the mouth.
     """
 
     image: np.ndarray
-    face: "object"
-    pose: np.ndarray
+    face: TrackedFace
+    look: Look
     opening: float
+    detail: float
 
 
 class References:
-    """Of each person some frames whose mouth rests, from those that were looked at."""
+    """Of each track some frames whose mouth rests, from those that were looked at."""
 
     def __init__(self):
-        self._people: dict[int, list[Reference]] = {}
-        self._used: dict[int, Reference] = {}
+        self._tracks: dict[int, list[Reference]] = {}  # the one that was used last comes last
 
-    def look(self, image: np.ndarray, face) -> None:
-        """Keep the frame if its mouth is more shut than in those that are kept of this pose.
+    def look(self, image: np.ndarray, face: TrackedFace) -> None:
+        """Keep the frame if its mouth is more shut than in those that are kept of this look, or sharper.
+
+        A face that comes in, or whose mouth is beyond the image's edge, is not kept.
 
         Args:
             image: (H,W,3) uint8.
-            face: a `tracking.TrackedFace`.
         """
-        pose = _pose(face)
-        kept = self._people.pop(face.track, [])
-        alike = [one for one in kept if _apart(one.pose, pose) <= ALIKE]
-        opening = _opening(image, face)
-        if all(opening < one.opening - BETTER for one in alike):
-            kept = [one for one in kept if all(one is not other for other in alike)][1 - MOST :]
-            kept.append(Reference(*_part(image, face), pose, opening))
-        self._people[face.track] = kept
-        for track in list(self._people)[:-MOST_PEOPLE]:
-            del self._people[track]
-            self._used.pop(track, None)
+        kept = self._tracks.pop(face.track, [])
+        crop, look = _look(image, face)
+        if face.strength == 1 and _inside(image, face):
+            opening, detail = _mouth(crop, face)
+            alike = [one for one in kept if one.look.apart(look) <= ALIKE]
+            shut = all(opening < one.opening - BETTER and detail >= BLURRED * one.detail for one in alike)
+            if shut or all(BLURRED * detail > one.detail for one in alike):  # a blur's opening tells nothing
+                others = [one for one in kept if one.look.apart(look) > ALIKE]
+                kept = [Reference(*_part(image, face), look, opening, detail), *others]
+                if len(kept) > MOST:
+                    del kept[1]  # longest unused
+        self._tracks[face.track] = kept
+        for track in list(self._tracks)[:-MOST_TRACKS]:
+            del self._tracks[track]
 
-    def __call__(self, image: np.ndarray, face) -> tuple[np.ndarray, object]:
+    def __call__(self, image: np.ndarray, face: TrackedFace) -> tuple[np.ndarray, TrackedFace]:
         """The image and the face in it that the generator is to move; the frame's own where no other is alike."""
-        pose, used = _pose(face), self._used.get(face.track)
-        fit = [one for one in self._people.get(face.track, []) if _apart(one.pose, pose) <= FAR]
+        kept, (_, look) = self._tracks.get(face.track, []), _look(image, face)
+        apart = {number: one.look.apart(look) for number, one in enumerate(kept)}
+        fit = [number for number in apart if apart[number] <= FAR]
         if not fit:
             return image, face
-        best = min(fit, key=lambda one: one.opening + POSE * _apart(one.pose, pose) + BETTER * (one is not used))
-        self._used[face.track] = best
-        return best.image, best.face
+        last = len(kept) - 1
+        best = min(fit, key=lambda n: kept[n].opening + POSE * apart[n] + BETTER * (n != last))
+        kept.append(kept.pop(best))
+        return kept[-1].image, kept[-1].face
 
 
-def _pose(face):
-    return cropping.to_crop(face.face.landmarks[:3], face.box, 1, face.angle)
-
-
-def _apart(one, other) -> float:
-    return float(np.hypot(*(one - other).T).max())
-
-
-def _opening(image, face) -> float:
+def _look(image, face) -> tuple[np.ndarray, Look]:
+    """The crop of a face, and its look."""
     crop = cropping.extract(image, face.box, IMG_SIZE, face.angle)
+    upper = cv2.resize(crop[: lower_half(IMG_SIZE)], (16, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
+    pose = cropping.to_crop(face.face.landmarks[:3], face.box, 1, face.angle)
+    return crop, Look(pose, float(np.max(face.box[2:] - face.box[:2])), upper)
+
+
+def _mouth(crop, face) -> tuple[float, float]:
+    """How open a mouth is, and how much detail the face has above it."""
     landmarks = cropping.to_crop(face.face.landmarks, face.box, IMG_SIZE, face.angle)
-    return float(mouth_aperture(crop[None], landmarks[None])[0])
+    upper = cv2.cvtColor(crop[: lower_half(IMG_SIZE)], cv2.COLOR_BGR2GRAY)  # an open mouth has detail of its own
+    return float(mouth_aperture(crop[None], landmarks[None])[0]), float(cv2.Laplacian(upper, cv2.CV_32F).std())
 
 
-def _part(image, face) -> tuple[np.ndarray, object]:
+def _inside(image, face) -> bool:
+    """Whether the face's mouth, and as much below it as it is wide, lies in the image."""
+    left, right = face.face.landmarks[3:]
+    reach = np.hypot(*(right - left))
+    middle, size = (left + right) / 2, np.array(image.shape[1::-1])
+    return bool((middle >= reach).all() and (middle <= size - reach).all())
+
+
+def _part(image, face) -> tuple[np.ndarray, TrackedFace]:
     """The part of an image about a face, and the face in it: a video's frames are too large to keep."""
     margin = MARGIN * (face.box[2:] - face.box[:2])
     size = np.array(image.shape[1::-1])

@@ -1,10 +1,13 @@
 """The identity frame for a face in a video."""
 
+import dataclasses
+
+import cv2
 import numpy as np
 
 from lipgan_keras.face.detector import Face
 from lipgan_keras.face.tracking import TrackedFace
-from lipgan_keras.inference.reference import MOST, References
+from lipgan_keras.inference.reference import MOST, MOST_TRACKS, References
 
 SIDE = 96
 
@@ -13,6 +16,8 @@ def frame(open_by, x=40, nose=0, track=0, shade=200):
     """An image with a mouth that is dark for so many rows, and the face in it; `nose` turns it."""
     image = np.full((220, 260, 3), shade, np.uint8)
     image[110 + 72 - open_by // 2 : 110 + 72 + (open_by + 1) // 2, x + 34 : x + 62] = 20
+    for eye in (x + 32, x + 64):
+        image[148:152, eye - 4 : eye + 4] = 60
     points = np.float32([[32, 40], [64, 40], [48 + nose, 56], [34, 72], [62, 72]]) + (x, 110)
     box = np.array([x, 110.0, x + SIDE, 110 + SIDE])
     return image, TrackedFace(track, 0, Face(box.astype(np.float32), points, 1.0), box)
@@ -47,7 +52,6 @@ def test_a_face_that_is_turned_is_none_of_them():
 
 def test_nobody_gets_another_persons_mouth():
     wide = frame(20, track=1)
-    assert looked_at(frame(2, track=0), wide)(*wide)[0] is not None
     np.testing.assert_array_equal(mouth_of(*looked_at(frame(2, track=0), wide)(*wide)), mouth_of(*wide))
 
 
@@ -60,6 +64,37 @@ def test_it_stays_with_a_frame_until_one_is_clearly_better():
     assert references(*frame(20))[0].max() == 202
 
 
-def test_it_keeps_few():
-    references = looked_at(*(frame(2, nose=nose) for nose in range(-30, 31, 4)))
-    assert len(references._people[0]) == MOST
+def test_it_keeps_few_and_those_that_are_used():
+    references = looked_at(frame(0, shade=201))
+    for nose in range(-30, 31, 4):
+        references.look(*frame(9, nose=nose))
+        assert references(*frame(20))[0].max() == 201
+    assert len(references._tracks[0]) == MOST
+    for track in range(1, 30):
+        references.look(*frame(2, track=track))
+    assert len(references._tracks) == MOST_TRACKS
+
+
+def test_what_only_looks_shut_is_not_taken():
+    shut, wide = frame(3), frame(20)
+    blurred = cv2.GaussianBlur(frame(20)[0], (0, 0), 9), frame(20)[1]
+    small = cv2.resize(frame(0)[0], None, fx=0.5, fy=0.5), scaled(frame(0)[1], 0.5)
+    beyond = frame(20)[0][:180], frame(20)[1]
+    dark = frame(0, shade=120)
+    coming = frame(0)[0], dataclasses.replace(frame(0)[1], strength=0.5)
+    for other in (blurred, small, beyond, dark, coming):
+        image, face = looked_at(shut, other)(*wide)
+        np.testing.assert_array_equal(mouth_of(image, face), mouth_of(*shut))
+        image, _ = looked_at(other)(*wide)
+        assert image is wide[0] or other is blurred
+
+
+def test_a_sharper_frame_takes_a_blurs_place():
+    shut = frame(3)
+    blurred = cv2.GaussianBlur(shut[0], (0, 0), 5), shut[1]
+    np.testing.assert_array_equal(mouth_of(*looked_at(blurred, shut)(*frame(20))), mouth_of(*shut))
+
+
+def scaled(face, times):
+    found = dataclasses.replace(face.face, landmarks=face.face.landmarks * np.float32(times))
+    return dataclasses.replace(face, face=found, box=face.box * times)
