@@ -37,8 +37,10 @@ from puppet_ablation import (
 from lipgan_keras import checkpoints
 from lipgan_keras.data.preprocess import VIDEO_SUFFIXES
 from lipgan_keras.evaluation import jobs
+from lipgan_keras.inference import flags
 from lipgan_keras.utils import cli, files
 from lipgan_keras.utils.cli import ArgumentParser
+from lipgan_keras.utils.errors import UserError
 
 BEGIN, END = "<!-- measured: written by benchmarks/model_card.py -->", "<!-- end of measured -->"
 SHIFTS = (-15, -12, -9, -7, -5, 5, 7, 9, 12, 15)  # frames by which a clip's own sound is wrong
@@ -234,6 +236,19 @@ def clips_of(speakers: str) -> dict[str, list[Path]]:
     for clip in sorted(Path(speakers).glob("*/*")):
         if clip.suffix.lower() in VIDEO_SUFFIXES:
             found.setdefault(clip.parent.name, []).append(clip)
+    return found
+
+
+def clips_to_judge(speakers: str, least: int = 1) -> dict[str, list[Path]]:
+    """`clips_of`, with the detector under way for them.
+
+    Raises:
+        UserError: there are fewer speakers.
+    """
+    found = clips_of(speakers)
+    if len(found) < least:
+        raise UserError(f"{speakers}: needs <speaker>/<clip> of {least} speakers or more; give a folder that has them")
+    flags.start_detector(next(iter(found.values()))[0])
     return found
 
 

@@ -19,10 +19,10 @@ from lipgan_keras import LipSync
 from lipgan_keras.face import cropping, tracking
 from lipgan_keras.inference import detail, flags
 from lipgan_keras.media import video_reader
-from lipgan_keras.utils import cli, files
+from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
 
-SHARE, COLUMNS, APART = 10, 6, 2  # one of so many frames; pictures of a row, and frames between them at least
+SHARE, COLUMNS, APART = 10, 6, 3  # one of so many frames; pictures of a row, and frames between them at least
 MOUTH, SIDES = (0.8, 0.5, 0.8, 0.7), (180, 135)  # see `strip.about_mouth`; pixels of a picture
 CORNER = 0.08  # of the distance of the corners: half the side of the square that is looked at
 
@@ -43,13 +43,9 @@ def main():
         most = order[: max(1, len(order) // SHARE)]
         lights = [[light(made[i][n], made[i][2]) for i in most] for made, n in ((painted, 1), (painted, 0), (moved, 0))]
         print(f"| {Path(face).stem} | {' | '.join(f'{np.mean(each):.0f}' for each in lights)} |", flush=True)
-        chosen: list[int] = []
-        for i in order:
-            if len(chosen) < COLUMNS and all(abs(i - other) > APART for other in chosen):
-                chosen.append(int(i))
-        rows += [np.concatenate([mouth(made[i]) for i in sorted(chosen)], axis=1) for made in (painted, moved)]
-    with files.replacing(Path(args.picture)) as temporary:
-        cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        chosen = strip.spread(order, COLUMNS, APART)
+        rows += [np.concatenate([mouth(made[i]) for i in chosen], axis=1) for made in (painted, moved)]
+    strip.save(args.picture, rows)
 
 
 def speak(lipsync, face, sound, kept) -> list[tuple]:
@@ -77,7 +73,7 @@ def light(image, corners) -> float:
 
 def mouth(made) -> np.ndarray:
     image, _, corners = made
-    return cv2.resize(strip.about_mouth(image, corners, MOUTH), SIDES, interpolation=cv2.INTER_CUBIC)
+    return strip.mouth(image, corners, MOUTH, SIDES)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from lipgan_keras.face import cropping, photos, tracking
 from lipgan_keras.inference import flags, teeth
 from lipgan_keras.media import audio_file, image_file, video_reader
 from lipgan_keras.puppets import demo, speech
-from lipgan_keras.utils import cli, files
+from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
 from lipgan_keras.utils.errors import UserError
 
@@ -43,8 +43,7 @@ def main():
             rows += of_photo(lipsync, path, Path(folder))
     if not rows:
         raise UserError(f"{faces[0]}: shows no upper teeth; give a photo of a face that smiles, in white light")
-    with files.replacing(Path(args.picture)) as temporary:
-        cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    strip.save(args.picture, rows)
 
 
 def of_photo(lipsync: LipSync, path: Path, folder: Path) -> list[np.ndarray]:
@@ -89,7 +88,7 @@ def speak(lipsync, path, wave, one, kept) -> np.ndarray:
 def mouth(crop, one):
     points = cropping.to_crop(one.face.landmarks, one.box, SIZE * TIMES, one.angle)
     corners = sorted(points[3:5], key=lambda point: point[0])
-    return cv2.resize(strip.about_mouth(crop, corners, MOUTH), (180, 135), interpolation=cv2.INTER_CUBIC)
+    return strip.mouth(crop, corners, MOUTH, (180, 135))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ closed and the one with it widest open.
 """
 
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from lipgan_keras.config import SAMPLE_RATE
 from lipgan_keras.face import aperture, cropping, tracking
 from lipgan_keras.media import audio_file, video_reader
-from lipgan_keras.utils import cli
+from lipgan_keras.utils import cli, files
 
 FRAMES, SIZE, HEIGHT = 8, 140, 50
 
@@ -50,6 +51,26 @@ def about_mouth(image, corners, reach) -> np.ndarray:
     height, width = image.shape[:2]
     rows, columns = (np.clip(np.arange(*ends), 0, side - 1) for ends, side in (((y1, y2), height), ((x1, x2), width)))
     return image[np.ix_(rows, columns)]
+
+
+def mouth(image, corners, reach, sides) -> np.ndarray:
+    """`about_mouth`, as large as `sides`: width and height in pixels."""
+    return cv2.resize(about_mouth(image, corners, reach), sides, interpolation=cv2.INTER_CUBIC)
+
+
+def spread(order, count, apart) -> list[int]:
+    """The first of `order`, `count` at most, that are so far apart; sorted."""
+    chosen: list[int] = []
+    for i in order:
+        if len(chosen) < count and all(abs(i - other) >= apart for other in chosen):
+            chosen.append(int(i))
+    return sorted(chosen)
+
+
+def save(path, rows) -> None:
+    """Rows of pixels as one picture, JPEG or PNG."""
+    with files.replacing(Path(path)) as temporary:
+        cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def main(source, out):

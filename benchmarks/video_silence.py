@@ -12,17 +12,15 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-import cv2
 import numpy as np
 import strip
-from model_card import clips_of
+from model_card import clips_to_judge
 
 from lipgan_keras import LipSync
-from lipgan_keras.inference import flags, reference
+from lipgan_keras.inference import reference
 from lipgan_keras.media import audio_file
-from lipgan_keras.utils import cli, files
+from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
-from lipgan_keras.utils.errors import UserError
 
 COLUMNS = 8
 MOUTH, SIDES = (0.9, 0.7, 0.9, 0.9), (135, 120)  # see `strip.about_mouth`; pixels of a picture
@@ -35,10 +33,7 @@ def main():
     parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
     parser.add_argument("--clips", type=cli.integer(1), default=3, help="of a speaker, at most")
     args = parser.parse_args()
-    speakers = clips_of(args.speakers)
-    if len(speakers) < 2:
-        raise UserError(f"{args.speakers}: holds under two <speaker>/<clip>; give a folder that does")
-    flags.start_detector(next(iter(speakers.values()))[0])
+    speakers = clips_to_judge(args.speakers, 2)
     lipsync, rows, means = LipSync(), [], []
     print("| speaker | clips | identity frame | moves in silence | under another sound | with that | with its own |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -52,8 +47,7 @@ def main():
         means.append(np.mean(found, axis=0))
         lines(f"{name} | {len(found)}", means[-1])
     lines("mean | ", np.mean(means, axis=0))
-    with files.replacing(Path(args.picture)) as temporary:
-        cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    strip.save(args.picture, rows)
 
 
 def lines(first, values):
@@ -69,7 +63,7 @@ def of_clip(lipsync, clip, other) -> tuple[np.ndarray, list[np.ndarray]]:
         silence, out = Path(folder) / "silence.wav", Path(folder) / "made.mp4"
         audio_file.save_wav(silence, 0 * audio_file.load_audio(clip))
         for rests in WAYS.values():
-            itself = mock.patch.object(reference.References, "__call__", lambda _, *frame: frame)
+            itself = mock.patch.object(reference.References, "__call__", lambda _, seen: seen)
             with contextlib.nullcontext() if rests else itself:
                 lipsync.run(clip, silence, out)
                 quiet, still = strip.look(out)
@@ -84,8 +78,7 @@ def of_clip(lipsync, clip, other) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def mouth(frame, one) -> np.ndarray:
-    pixels = strip.about_mouth(frame.image, one.face.landmarks[3:5], MOUTH)
-    return cv2.resize(pixels, SIDES, interpolation=cv2.INTER_CUBIC)
+    return strip.mouth(frame.image, one.face.landmarks[3:5], MOUTH, SIDES)
 
 
 if __name__ == "__main__":

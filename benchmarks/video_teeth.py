@@ -16,14 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import strip
-from model_card import clips_of
+from model_card import clips_to_judge
 
 from lipgan_keras import LipSync
-from lipgan_keras.inference import flags
 from lipgan_keras.media import video_reader
-from lipgan_keras.utils import cli, files
+from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
-from lipgan_keras.utils.errors import UserError
 
 WIDEST = 10  # one of so many frames
 REDNESS, LIGHTNESS = 0.8, 0.7  # of a tooth, as shares of the skin's: at most, and at least
@@ -39,10 +37,7 @@ def main():
     parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
     parser.add_argument("--clips", type=cli.integer(1), default=4, help="of a speaker, at most")
     args = parser.parse_args()
-    speakers = clips_of(args.speakers)
-    if not speakers:
-        raise UserError(f"{args.speakers}: holds no <speaker>/<clip>; give a folder that does")
-    flags.start_detector(next(iter(speakers.values()))[0])
+    speakers = clips_to_judge(args.speakers)
     lipsync, rows = LipSync(), []
     print("| speaker | clips | skin: L*, a* | own teeth: share, L*, a* | made |\n| --- | --- | --- | --- | --- |")
     for speaker, clips in speakers.items():
@@ -52,8 +47,7 @@ def main():
         skin, own, made = (np.nanmean(values, axis=0) for values in zip(*map(colours, pairs), strict=True))
         cells = [speaker, str(len(clips)), f"{skin[0]:.0f}, {skin[1]:.0f}", words(own), words(made)]
         print(f"| {' | '.join(cells)} |", flush=True)
-    with files.replacing(Path(args.picture)) as temporary:
-        cv2.imwrite(str(temporary), np.concatenate(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    strip.save(args.picture, rows)
 
 
 def frames_of(lipsync: LipSync, clip: Path) -> list[tuple]:
@@ -102,19 +96,15 @@ def lab(image, one, reach) -> np.ndarray:
 
 def picture(frames) -> list[np.ndarray]:
     """Two rows: mouths of the clip, and below them as they were made."""
-    chosen: list[tuple] = []
-    for frame in frames:
-        if all(abs(frame[-1] - other[-1]) >= APART for other in chosen):
-            chosen.append(frame)
-    chosen = sorted(chosen[:COLUMNS], key=lambda frame: frame[-1])
+    of = {frame[-1]: frame for frame in frames}
+    chosen = [of[i] for i in strip.spread(of, COLUMNS, APART)]
     chosen += chosen[-1:] * (COLUMNS - len(chosen))  # of a short clip
     rows = [(image, one) for image, one, _, _ in chosen], [(made, one) for _, one, made, _ in chosen]
     return [np.concatenate([mouth(image, one) for image, one in row], axis=1) for row in rows]
 
 
 def mouth(image, one) -> np.ndarray:
-    pixels = strip.about_mouth(image, one.face.landmarks[3:5], MOUTH)
-    return cv2.resize(pixels, SIDES, interpolation=cv2.INTER_CUBIC)
+    return strip.mouth(image, one.face.landmarks[3:5], MOUTH, SIDES)
 
 
 def words(found) -> str:

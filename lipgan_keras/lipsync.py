@@ -5,7 +5,6 @@ does not grow with the length of the video.
 """
 
 import dataclasses
-import functools
 import itertools
 import os
 import time
@@ -25,14 +24,13 @@ from .inference import detail, motion
 from .inference import engine as inference_engine
 from .inference import output as inference_output
 from .inference import source as inference_source
-from .inference import teeth as inference_teeth
 from .inference.blend import Composer
 from .inference.latest import Latest
 from .inference.occlusion import OcclusionDetector
 from .inference.options import BATCH_SIZE, Options, Summary
 from .inference.output import Preview, labelled
 from .inference.pipeline import Stages
-from .inference.reference import References
+from .inference.reference import References, Seen
 from .inference.source import OutputFrame, Source
 from .media import video_reader
 from .utils import files
@@ -193,44 +191,34 @@ class LipSync:
         occlusion = None if plain else OcclusionDetector()
         spoken = stages.run("generate", self._speak(self.engine, shots, source, occlusion, references), source.ahead)
         composer = Composer(options.region, options.sharpen, source.is_still, source.keep)
-        fitted = options.region != "face"  # the original pastes what the generator made
-        crop_of = functools.partial(
-            detail.crop_of,
-            cut=Latest(detail.large_and_small),
-            teeth=Latest(inference_teeth.seen) if fitted and source.is_still else None,
-            corners=fitted and not options.box,  # nobody looked for a mouth in the box
-        )
+        crop_of = detail.cropper(options.region, options.box, source.is_still)
         return stages.run("paste", _paste(spoken, composer, options.label, crop_of), source.ahead, stop)
 
     def _speak(self, generator, shots, source, occlusion, references) -> Iterator[tuple[OutputFrame, list]]:
-        """Shots, each with the generated crops of its faces, how pixels were moved for them, and from which image and
-        face.
-        """
-        input_of = Latest(self._input_of)
+        """Shots, each with the generated crops of its faces, how pixels were moved for them, and whose pixels."""
+        cut, input_of = Latest(cropping.extract), Latest(assemble)
         while batch := list(itertools.islice(shots, min(self.batch_size, source.batch))):
             if occlusion:
-                batch = [_uncovered(shot, occlusion, references) for shot in batch]
-            inputs, heard, origins = [], [], []
+                batch = [_uncovered(shot, occlusion) for shot in batch]
+            seen, heard = [], []
             for shot in batch:
                 for one in shot.faces:
-                    own = shot.frame.image, one
-                    origins.append(references(*own) if references else own)
-                    inputs.append(input_of(*own, *origins[-1]))
+                    crop = cut(shot.frame.image, one.box, self.config.img_size, one.angle)
+                    seen.append(Seen(shot.frame.image, one, crop))
                     heard.append((shot.time, shot.time + shot.duration))
+            origins = seen  # as in the original: the identity frame is the frame itself, unmasked
+            if references:
+                for one in seen:
+                    references.look(one)
+                origins = [references(one) for one in seen]
             made: Iterator = iter(())
-            if inputs:
+            if seen:
+                inputs = [input_of(origin.crop, one.crop)[0] for origin, one in zip(origins, seen, strict=True)]
                 windows = WindowClock.of(self.config).windows_of(source.wave, *np.transpose(heard))
                 images, moves = motion.generated(generator, np.stack(inputs), windows)
                 made = zip(images, itertools.repeat(None) if moves is None else moves, origins, strict=False)
             for shot in batch:
                 yield shot, [next(made) for _ in shot.faces]
-
-    def _input_of(self, image, face, identity, face_there):
-        size = self.config.img_size
-        crop = cropping.extract(image, face.box, size, face.angle)
-        if identity is image:  # as in the original: the frame itself, unmasked
-            return assemble(crop, crop)[0]
-        return assemble(cropping.extract(identity, face_there.box, size, face_there.angle), crop)[0]
 
 
 def _check_made(summary, source):
@@ -256,13 +244,11 @@ def _writer(path, source, audio):
     )
 
 
-def _uncovered(shot, occlusion, references) -> OutputFrame:
-    """A shot whose covered mouths show less of the new one. The others may become references."""
+def _uncovered(shot, occlusion) -> OutputFrame:
+    """A shot whose covered mouths show less of the new one."""
     faces = []
     for one in shot.faces:
         free = occlusion(shot.frame.image, one, shot.time)
-        if references and free == 1:
-            references.look(shot.frame.image, one)
         faces.append(one if free == 1 else dataclasses.replace(one, strength=one.strength * free))
     return dataclasses.replace(shot, faces=faces)
 
@@ -271,5 +257,5 @@ def _paste(spoken, composer, label, crop_of) -> Iterator[tuple[OutputFrame, np.n
     for shot, made in spoken:
         image = shot.frame.image
         for one, (crop, moves, origin) in zip(shot.faces, made, strict=True):
-            image = composer(image, one, crop_of(shot.frame.image, one, crop, moves, origin=origin))
+            image = composer(image, one, crop_of(shot.frame.image, one, crop, moves, origin=origin[:2]))
         yield shot, labelled(image) if label else image

@@ -6,8 +6,9 @@ What it painted stays as it is. But at the corners of the mouth paint is too dar
 Teeth of its own are in `teeth`.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -15,7 +16,9 @@ import numpy as np
 from ..config import lower_half
 from ..face import cropping
 from ..face.regions import between
+from . import teeth as own_teeth
 from .blend import face_axes
+from .latest import Latest
 from .motion import moved
 
 LARGEST = 8  # times the generator's side
@@ -25,6 +28,21 @@ LARGEST = 8  # times the generator's side
 # all from the second on.
 CORNERS = 0.6, 1.0
 BELOW = 0.7, 1.2
+
+
+def cropper(region: str, box: Sequence[float] | None, still: bool) -> Callable:
+    """`crop_of` for one run, with what it keeps from frame to frame.
+
+    With the region "face" what the generator made stays, as in the original. In a box that the user gives nobody looked
+    for a mouth. The teeth of a video would come and go.
+    """
+    fitted = region != "face"
+    return functools.partial(
+        crop_of,
+        cut=Latest(large_and_small),
+        teeth=Latest(own_teeth.seen) if fitted and still else None,
+        corners=fitted and not box,
+    )
 
 
 def crop_of(
@@ -60,9 +78,10 @@ def crop_of(
         first = below - 2  # above the lower half nothing is generated
         large, small = (cut or large_and_small)(*(origin or (image, face)), times, size)
         grown, small = motion[first:], moved(small, motion[first:], first)
-        stays = _stays_painted(face, size)[first:] if corners else np.ones((size - first, size), np.float32)
-        stays[: below - first] = 1
-        result[first:] = small + stays[..., None] * (result[first:] - small)
+        stays = np.ones(grown.shape[:2], np.float32)
+        if corners:
+            stays[below - first :] = _stays_painted(face, size)[below:]
+            result[first:] = small + stays[..., None] * (result[first:] - small)
         if times > 1:
             grown, stays = (_enlarged(part, times, cv2.INTER_LINEAR) for part in (grown, stays))
             own = moved(large, grown, times * first)

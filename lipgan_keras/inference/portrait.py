@@ -1,6 +1,5 @@
 """A photo, or the first frame of a video with a face, that speaks window by window."""
 
-import functools
 import itertools
 import time
 
@@ -32,11 +31,10 @@ class Head:
         from .. import checkpoints
         from ..face import cropping
         from ..face.regions import assemble
-        from . import detail, teeth
+        from . import detail
         from . import engine as inference_engine
         from . import output as inference_output
         from .blend import Composer
-        from .latest import Latest
 
         probe.probe(face)  # what can be said before anything is loaded
         checkpoint_path = checkpoints.or_shipped(checkpoint_path)
@@ -45,12 +43,7 @@ class Head:
         self._engine = loaded or inference_engine.load(checkpoint_path, engine, 1, audio_offset_ms)
         self.config, self.name = self._engine.config, self._engine.name
         self._composer = Composer(region, sharpen, still=True)
-        self._crop_of = functools.partial(
-            detail.crop_of,
-            cut=Latest(detail.large_and_small),
-            teeth=Latest(teeth.seen) if region != "face" else None,
-            corners=region != "face" and box is None,
-        )
+        self._crop_of = detail.cropper(region, box, still=True)
         crop = cropping.extract(self.image, self._face.box, self.config.img_size, self._face.angle)
         self._input = assemble(crop, crop)[0][None]
         self._photo = self.image

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..config import IMG_SIZE, lower_half
+from ..config import lower_half
 from ..face import cropping
 from ..face.aperture import mouth_aperture
 from ..face.tracking import TrackedFace
@@ -28,6 +28,20 @@ SIZE, LIGHT = 1.25, 20.0
 POSE, BETTER = 2.0, 0.05
 BLURRED = 0.7  # of another frame's detail: less of it is a blur, in which a mouth looks shut
 MARGIN = 0.25  # of the box, that is kept around it
+
+
+class Seen(NamedTuple):
+    """A face in a frame.
+
+    Attributes:
+        image: (H,W,3) uint8, the frame, or the part of it about the face.
+        face: where it is in the image.
+        crop: (S,S,3) uint8, of the face.
+    """
+
+    image: np.ndarray
+    face: TrackedFace
+    crop: np.ndarray
 
 
 class Look(NamedTuple):
@@ -55,15 +69,13 @@ class Reference(NamedTuple):
     """A frame that is kept.
 
     Attributes:
-        image: (h,w,3) uint8, the part of the frame about the face.
-        face: the face in that part.
+        seen: the face, in a part of the frame.
         look: of the face.
         opening: of the mouth, see `mouth_aperture`.
         detail: of the face above the mouth.
     """
 
-    image: np.ndarray
-    face: TrackedFace
+    seen: Seen
     look: Look
     opening: float
     detail: float
@@ -75,67 +87,64 @@ class References:
     def __init__(self):
         self._tracks: dict[int, list[Reference]] = {}  # the one that was used last comes last
 
-    def look(self, image: np.ndarray, face: TrackedFace) -> None:
+    def look(self, seen: Seen) -> None:
         """Keep the frame if its mouth is more shut than in those that are kept of this look, or sharper.
 
-        A face that comes in, or whose mouth is beyond the image's edge, is not kept.
-
-        Args:
-            image: (H,W,3) uint8.
+        A face that comes in or is covered, or whose mouth is beyond the image's edge, is not kept.
         """
-        kept = self._tracks.pop(face.track, [])
-        crop, look = _look(image, face)
-        if face.strength == 1 and _inside(image, face):
-            opening, detail = _mouth(crop, face)
+        kept, look = self._tracks.pop(seen.face.track, []), _look(seen)
+        if seen.face.strength == 1 and _inside(seen):
+            opening, detail = _mouth(seen)
             alike = [one for one in kept if one.look.apart(look) <= ALIKE]
             shut = all(opening < one.opening - BETTER and detail >= BLURRED * one.detail for one in alike)
             if shut or all(BLURRED * detail > one.detail for one in alike):  # a blur's opening tells nothing
                 others = [one for one in kept if one.look.apart(look) > ALIKE]
-                kept = [Reference(*_part(image, face), look, opening, detail), *others]
+                kept = [Reference(_part(seen), look, opening, detail), *others]
                 if len(kept) > MOST:
                     del kept[1]  # longest unused
-        self._tracks[face.track] = kept
+        self._tracks[seen.face.track] = kept
         for track in list(self._tracks)[:-MOST_TRACKS]:
             del self._tracks[track]
 
-    def __call__(self, image: np.ndarray, face: TrackedFace) -> tuple[np.ndarray, TrackedFace]:
-        """The image and the face in it that the generator is to move; the frame's own where no other is alike."""
-        kept, (_, look) = self._tracks.get(face.track, []), _look(image, face)
+    def __call__(self, seen: Seen) -> Seen:
+        """The face that the generator is to move; the frame's own where no other is alike."""
+        kept, look = self._tracks.get(seen.face.track, []), _look(seen)
         apart = {number: one.look.apart(look) for number, one in enumerate(kept)}
         fit = [number for number in apart if apart[number] <= FAR]
         if not fit:
-            return image, face
+            return seen
         last = len(kept) - 1
         best = min(fit, key=lambda n: kept[n].opening + POSE * apart[n] + BETTER * (n != last))
         kept.append(kept.pop(best))
-        return kept[-1].image, kept[-1].face
+        return kept[-1].seen
 
 
-def _look(image, face) -> tuple[np.ndarray, Look]:
-    """The crop of a face, and its look."""
-    crop = cropping.extract(image, face.box, IMG_SIZE, face.angle)
-    upper = cv2.resize(crop[: lower_half(IMG_SIZE)], (16, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
+def _look(seen) -> Look:
+    _, face, crop = seen
+    upper = cv2.resize(crop[: lower_half(len(crop))], (16, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
     pose = cropping.to_crop(face.face.landmarks[:3], face.box, 1, face.angle)
-    return crop, Look(pose, float(np.max(face.box[2:] - face.box[:2])), upper)
+    return Look(pose, float(np.max(face.box[2:] - face.box[:2])), upper)
 
 
-def _mouth(crop, face) -> tuple[float, float]:
+def _mouth(seen) -> tuple[float, float]:
     """How open a mouth is, and how much detail the face has above it."""
-    landmarks = cropping.to_crop(face.face.landmarks, face.box, IMG_SIZE, face.angle)
-    upper = cv2.cvtColor(crop[: lower_half(IMG_SIZE)], cv2.COLOR_BGR2GRAY)  # an open mouth has detail of its own
+    _, face, crop = seen
+    landmarks = cropping.to_crop(face.face.landmarks, face.box, len(crop), face.angle)
+    upper = cv2.cvtColor(crop[: lower_half(len(crop))], cv2.COLOR_BGR2GRAY)  # an open mouth has detail of its own
     return float(mouth_aperture(crop[None], landmarks[None])[0]), float(cv2.Laplacian(upper, cv2.CV_32F).std())
 
 
-def _inside(image, face) -> bool:
+def _inside(seen) -> bool:
     """Whether the face's mouth, and as much below it as it is wide, lies in the image."""
-    left, right = face.face.landmarks[3:]
+    left, right = seen.face.face.landmarks[3:]
     reach = np.hypot(*(right - left))
-    middle, size = (left + right) / 2, np.array(image.shape[1::-1])
+    middle, size = (left + right) / 2, np.array(seen.image.shape[1::-1])
     return bool((middle >= reach).all() and (middle <= size - reach).all())
 
 
-def _part(image, face) -> tuple[np.ndarray, TrackedFace]:
-    """The part of an image about a face, and the face in it: a video's frames are too large to keep."""
+def _part(seen) -> Seen:
+    """The face in the part of the image about it: a video's frames are too large to keep."""
+    image, face, _ = seen
     margin = MARGIN * (face.box[2:] - face.box[:2])
     size = np.array(image.shape[1::-1])
     first = np.clip(np.floor(face.box[:2] - margin), 0, size - 1).astype(int)
@@ -146,4 +155,4 @@ def _part(image, face) -> tuple[np.ndarray, TrackedFace]:
         landmarks=(face.face.landmarks - first).astype(np.float32),
     )
     part = image[first[1] : last[1], first[0] : last[0]].copy()
-    return part, dataclasses.replace(face, face=found, box=face.box - np.tile(first, 2))
+    return seen._replace(image=part, face=dataclasses.replace(face, face=found, box=face.box - np.tile(first, 2)))

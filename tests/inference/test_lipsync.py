@@ -21,7 +21,7 @@ from lipgan_keras.inference import output as inference_output
 from lipgan_keras.inference.blend import Composer
 from lipgan_keras.inference.occlusion import OcclusionDetector
 from lipgan_keras.inference.options import Summary
-from lipgan_keras.inference.reference import References
+from lipgan_keras.inference.reference import References, Seen
 from lipgan_keras.media import audio_file, video_reader
 from lipgan_keras.media import probe as media_probe
 from lipgan_keras.media.video_writer import VideoWriter
@@ -121,8 +121,8 @@ def test_a_video_is_given_a_mouth_that_rests(tmp_path, media, painter, monkeypat
     """But in a box of the user's, with the original's rectangle, and by a generator that moves no pixels."""
     looked_at, crops = [], []
     monkeypatch.setattr(Composer, "__call__", lambda self, image, face, crop: crops.append(crop) or image)
-    monkeypatch.setattr(References, "look", lambda self, image, face: looked_at.append(image))
-    monkeypatch.setattr(References, "__call__", lambda self, image, face: (0 * image, face))
+    monkeypatch.setattr(References, "look", lambda self, seen: looked_at.append(seen))
+    monkeypatch.setattr(References, "__call__", lambda self, seen: Seen(0 * seen.image, seen.face, 0 * seen.crop))
     engine = Moves(decoder)
     LipSync(engine).run(media / "face.mp4", media / "speech.wav", tmp_path / "b.mp4", **options)
     rests = decoder == "warp" and not options

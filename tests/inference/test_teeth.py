@@ -125,10 +125,14 @@ def test_a_generator_that_moves_nothing_keeps_its_crop():
 
 def test_they_are_in_the_crop_of_a_still():
     black = np.zeros((SIZE, SIZE, 3), np.float32)
-    result, without = (detail.crop_of(picture(ROW), face(), black, black, teeth=found) for found in (teeth.seen, None))
     row = in_crop((154, 238, 206, 245))
-    assert result[row].mean() > 0.85 * np.mean(TOOTH) and without[row].max() == 0
-    assert np.abs(result.astype(int) - without).mean() < 10
+    for corners in (False, True):
+        result, without = (
+            detail.crop_of(picture(ROW), face(), black, black, teeth=found, corners=corners)
+            for found in (teeth.seen, None)
+        )
+        assert result[row].mean() > 0.85 * np.mean(TOOTH) and np.abs(result.astype(int) - without).mean() < 10
+        assert (without[row] if corners else without).max() == 0
 
 
 def test_a_mouth_at_the_edge_of_its_crop():
