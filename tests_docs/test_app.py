@@ -134,7 +134,7 @@ class Browser:
         return self.script("document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
     def click(self, selector):
-        until(lambda: self.is_shown(selector))
+        until(lambda: self.script("document.querySelector(arguments[0])?.checkVisibility()", selector))
         self.script("document.querySelector(arguments[0]).click()", selector)
 
     def give(self, part, path):
@@ -259,6 +259,7 @@ def test_a_stop_keeps_what_is_made(given, browsers):
     info = probe.probe(visitor.result())
     assert len(audio_file.load_audio(visitor.result())) / SAMPLE_RATE == pytest.approx(info.duration, abs=0.1)
     assert not visitor.script("document.querySelector('#make').disabled")
+    assert not visitor.script("document.querySelector('#stop').checkVisibility()")
 
 
 def test_what_cannot_be_used_is_said(given, browsers):

@@ -128,7 +128,8 @@ class Page:
         with gr.Row(elem_classes="lg-buttons"):
             self.make_button = gr.Button("Make the video", variant="primary", elem_id="make", scale=2, min_width=180)
             self.try_button = gr.Button("Try one frame", elem_id="try", min_width=140)
-            self.stop_button = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", min_width=140)
+            # A part with visible=False is loaded when it is to be seen, and an update that comes meanwhile can get lost.
+            self.stop_button = gr.Button("Stop", variant="stop", visible="hidden", elem_id="stop", min_width=140)
         self.status = gr.HTML(elem_id="status")
 
     def _build_result(self):
@@ -293,7 +294,7 @@ class Page:
             if job is not None and not job.over.is_set():  # the tab was closed
                 self.desk.end(job)
         yield {self.make_button: gr.update(interactive=True), self.try_button: gr.update(interactive=True),
-               self.stop_button: gr.update(visible=False)}  # fmt: skip
+               self.stop_button: gr.update(visible="hidden")}  # fmt: skip
 
     def _work(self, visitor: Visitor, given, tries):
         """The work for the desk, and where its result goes.
