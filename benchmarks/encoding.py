@@ -22,7 +22,13 @@ from lipgan_keras.puppets import speech
 from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
 
-TRIED = [("fast", 18), ("faster", 17), ("veryfast", 18), ("veryfast", 17), ("veryfast", 16)]
+TRIED = [
+    ("fast", 18, 0),
+    ("faster", 17, 0),
+    ("veryfast", 18, 0),
+    ("veryfast", 17, 0),
+    *(("veryfast", 16, chroma) for chroma in (0, -3, -6)),
+]
 FPS = 25
 
 
@@ -34,12 +40,14 @@ def main():
     for name, photo in photos.shipped_photos().items():
         frames = made(lipsync, photo, args.seconds)
         mouth = around_the_mouth(photo)
-        for preset, crf in TRIED:
-            taken, size, again = encoded(frames, preset, crf)
+        for preset, crf, chroma in TRIED:
+            taken, size, again = encoded(frames, preset, crf, chroma)
             fidelity = [psnr(frames, again, part) for part in (mouth, np.s_[:, :])]
-            rows.append([name, preset, crf, f"{1e3 * taken:.1f}", f"{size / 1e3:.0f}", *(f"{x:.1f}" for x in fidelity)])
+            rows.append(
+                [name, preset, crf, chroma, f"{1e3 * taken:.1f}", f"{size / 1e3:.0f}", *(f"{x:.1f}" for x in fidelity)]
+            )
     print(machine())
-    print(*table(["photo", "preset", "crf", "ms a frame", "kB", "mouth, dB", "all, dB"], rows), sep="\n")
+    print(*table(["photo", "preset", "crf", "chroma", "ms a frame", "kB", "mouth, dB", "all, dB"], rows), sep="\n")
 
 
 def made(lipsync, photo, seconds) -> list[np.ndarray]:
@@ -72,10 +80,10 @@ def around_the_mouth(photo):
     return np.s_[top:bottom, first:last]
 
 
-def encoded(frames, preset, crf) -> tuple[float, int, list[np.ndarray]]:
+def encoded(frames, preset, crf, chroma) -> tuple[float, int, list[np.ndarray]]:
     """The processor's seconds a frame, the bytes of the file, and the frames as they are read again."""
-    ours = video_writer.PRESET
-    video_writer.PRESET = preset
+    ours = video_writer.PRESET, video_writer.CHROMA
+    video_writer.PRESET, video_writer.CHROMA = preset, chroma
     try:
         with tempfile.TemporaryDirectory() as folder:
             path, begin = Path(folder) / "a.mp4", time.process_time()
@@ -85,7 +93,7 @@ def encoded(frames, preset, crf) -> tuple[float, int, list[np.ndarray]]:
             taken = (time.process_time() - begin) / len(frames)
             return taken, path.stat().st_size, [frame.image for frame in video_reader.read_frames(path)]
     finally:
-        video_writer.PRESET = ours
+        video_writer.PRESET, video_writer.CHROMA = ours
 
 
 def psnr(frames, again, part) -> float:

@@ -2,8 +2,8 @@
 
 A generator with the decoder `warp` moves pixels of the identity frame. What it moved in 96 or 192 pixels is moved again
 at the size at which the face is seen: skin, beard and lips stay as sharp as they were.
-What it painted stays as it is. But at the corners of the mouth paint is too dark, so moved pixels take its place there.
-Teeth of its own are in `teeth`.
+What it painted stays as it is, but for teeth, see `paint`. At the corners of the mouth paint is too dark, so moved
+pixels take its place there. A photo's own teeth are in `teeth`.
 """
 
 import functools
@@ -16,6 +16,7 @@ import numpy as np
 from ..config import lower_half
 from ..face import cropping
 from ..face.regions import between
+from . import paint
 from . import teeth as own_teeth
 from .blend import face_axes
 from .latest import Latest
@@ -64,7 +65,8 @@ def crop_of(
         motion: (S,S,3) float32, see `motion.with_motion`; or None.
         cut: in place of `large_and_small`, such as a `Latest` of it.
         teeth: what finds the face's own teeth, such as a `Latest` of `teeth.seen`; None: they stay as generated.
-        corners: the corners of the mouth are moved pixels, also where the generator painted them.
+        corners: the corners of the mouth are moved pixels, also where the generator painted them; and painted teeth are
+            whitened, see `paint`.
         origin: the image and the face in it whose pixels are moved, see `reference`; None: the frame's own.
 
     Returns:
@@ -80,7 +82,10 @@ def crop_of(
         grown, small = motion[first:], moved(small, motion[first:], first)
         stays = np.ones(grown.shape[:2], np.float32)
         if corners:
-            stays[below - first :] = _stays_painted(face, size)[below:]
+            landmarks = cropping.to_crop(face.face.landmarks, face.box, size, face.angle)
+            result, mask = paint.whitened(result, small, grown[..., 2], landmarks)
+            grown = np.dstack([grown[..., :2], mask])
+            stays[below - first :] = _stays_painted(landmarks, size)[below:]
             result[first:] = small + stays[..., None] * (result[first:] - small)
         if times > 1:
             grown, stays = (_enlarged(part, times, cv2.INTER_LINEAR) for part in (grown, stays))
@@ -101,9 +106,8 @@ def large_and_small(image: np.ndarray, face, times: int, size: int) -> tuple[np.
     return large, cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _stays_painted(face, size):
+def _stays_painted(landmarks, size):
     """(S,S) float32 in 0..1: how much of what is painted stays; 0 at the corners of the mouth."""
-    landmarks = cropping.to_crop(face.face.landmarks, face.box, size, face.angle)
     _, middle, across, down, _ = face_axes(landmarks)
     apart = np.abs((landmarks[4] - landmarks[3]) @ across)
     half = max(apart, np.hypot(*(middle - landmarks[2])), 1.0) / 2  # the mouth's width as in `lip_mask`
