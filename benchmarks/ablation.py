@@ -195,6 +195,25 @@ def more_data(work: Path, name: str, args) -> tuple[Path, Path]:
     return crops, lists
 
 
+def spent_before(logdir) -> dict:
+    """Seconds and commits of the calls before this one. One that was killed counts up to its last file."""
+    note = logdir / "seconds.json"
+    if not note.is_file():
+        return {"seconds": 0.0, "commits": []}
+    spent = json.loads(note.read_text("utf-8"))
+    if began := spent.pop("began", None):
+        written = max((file.stat().st_mtime for file in logdir.iterdir()), default=began)
+        spent["seconds"] += max(0.0, written - began)
+    return spent
+
+
+def keep(logdir, spent) -> None:
+    """Write what the calls so far have spent."""
+    logdir.mkdir(parents=True, exist_ok=True)
+    with files.replacing(logdir / "seconds.json") as temporary:
+        temporary.write_text(json.dumps(spent), encoding="utf-8")
+
+
 def train_and_judge(row: str, seed: int, work: Path, args) -> None:
     """Train one run and keep what there is to know of it; nothing, if it is kept already."""
     kept = KEPT / f"{row}-{seed}.json"
@@ -212,16 +231,15 @@ def train_and_judge(row: str, seed: int, work: Path, args) -> None:
             print(f"{kept}: left out; it begins with {resumed}, which is of another machine", flush=True)
             return
         where += ["--resume_sync", resumed]
-    note = logdir / "seconds.json"  # of the calls before this one
-    spent = json.loads(note.read_text("utf-8")) if note.is_file() else {"seconds": 0.0, "commits": []}
+    spent = spent_before(logdir)
     spent["commits"] = sorted({*spent["commits"], commit()})
     began = time.time()
+    keep(logdir, {**spent, "began": began})
     try:
         run("train.py", *where, *flags)
     finally:
         spent["seconds"] += time.time() - began
-        with files.replacing(note) as temporary:
-            temporary.write_text(json.dumps(spent), encoding="utf-8")
+        keep(logdir, spent)
     found = {
         "row": row,
         "seed": seed,
