@@ -128,7 +128,7 @@ class Page:
         with gr.Row(elem_classes="lg-buttons"):
             self.make_button = gr.Button("Make the video", variant="primary", elem_id="make", scale=2, min_width=180)
             self.try_button = gr.Button("Try one frame", elem_id="try", min_width=140)
-            # A part with visible=False is loaded when it is to be seen, and an update that comes meanwhile can get lost.
+            # With visible=False it is loaded when it is to be seen, and an update that comes meanwhile can get lost.
             self.stop_button = gr.Button("Stop", variant="stop", visible="hidden", elem_id="stop", min_width=140)
         self.status = gr.HTML(elem_id="status")
 
