@@ -8,6 +8,7 @@ same. Prints, of several runs in turn: seconds per stage (they overlap), frames 
 real-time factor, and the time over that of `generator.predict` alone, on TensorFlow, for as many frames.
 
 --memory measures instead the peak of memory for 10 s and for 10 min of video, each in a process of its own.
+--steps measures instead the video with all that is done about the mouth, and without each of it, in turn.
 """
 
 import json
@@ -18,12 +19,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
 
 from lipgan_keras import checkpoints, networks
 from lipgan_keras.config import SAMPLE_RATE, WINDOW_SHAPE, ModelConfig
+from lipgan_keras.inference import detail, paint
 from lipgan_keras.lipsync import LipSync
 from lipgan_keras.media import audio_file, video_reader
 from lipgan_keras.media.video_writer import VideoWriter
@@ -31,6 +34,12 @@ from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
 
 RATE = 30
+# What --steps leaves out, and what takes its place
+STEPS = {
+    "identity frames whose mouths rest": ("lipgan_keras.lipsync.References", lambda: None),
+    "the colour of painted teeth": (f"{paint.__name__}.whitened", lambda made, shifted, mask, landmarks: (made, mask)),
+    "detail of the face's own": (f"{detail.__name__}.LARGEST", 1),
+}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -46,6 +55,7 @@ def main():
     parser.add_argument("--runs", type=cli.integer(1), default=3, help="of each kind; medians are printed")
     parser.add_argument("--seconds", type=cli.positive(), default=8.0, help="of sound in each run")
     parser.add_argument("--memory", action="store_true", help="measure the peak of memory instead")
+    parser.add_argument("--steps", action="store_true", help="measure instead what steps about the mouth cost")
     parser.add_argument("--long", type=cli.positive(), default=600.0, help="seconds of the longer video of --memory")
     parser.add_argument("--peak", help=cli.argparse.SUPPRESS)
     args = parser.parse_args()
@@ -60,6 +70,8 @@ def main():
         clip = Path(args.clips) / "portrait_700p30.mp4"
         if args.memory:
             memory(folder, clip, checkpoint, args)
+        elif args.steps:
+            steps(folder, clip, checkpoint, args)
         else:
             speed(folder, clip, checkpoint, args)
 
@@ -70,13 +82,33 @@ def random_checkpoint(path: Path) -> Path:
     return path
 
 
-def speed(folder: Path, clip: Path, checkpoint, args) -> None:
-    still = folder / "face.png"
+def inputs(folder: Path, clip: Path, seconds: float) -> tuple[list[np.ndarray], Path, Path]:
+    """The frames of the clip, a video of them, and a sound, both so long."""
     frames = [frame.image for frame in video_reader.read_frames(clip)]
+    audio_file.save_wav(folder / "speech.wav", speech(clip, seconds))
+    return frames, copy(folder / "face.mp4", frames, seconds), folder / "speech.wav"
+
+
+def steps(folder: Path, clip: Path, checkpoint, args) -> None:
+    _, steady, wave = inputs(folder, clip, args.seconds)
+    lipsync, out = LipSync(checkpoint, args.engine), folder / "out.mp4"
+    lipsync.run(steady, wave, out, max_sec=1)  # detector and generator are ready after it
+    whole, without = [], {name: [] for name in STEPS}
+    for _ in range(args.runs):  # in turn, as the machine may be busy with other work
+        whole.append(lipsync.run(steady, wave, out).elapsed)
+        for name, (target, instead) in STEPS.items():
+            with mock.patch(target, instead):
+                without[name].append(lipsync.run(steady, wave, out).elapsed)
+    print(f"video, {RATE} fps: {statistics.median(whole):.2f} s")
+    for name, elapsed in without.items():
+        ratio = statistics.median(a / b for a, b in zip(whole, elapsed, strict=True))
+        print(f"  without {name}: {statistics.median(elapsed):.2f} s; the whole takes {ratio:.2f} of that")
+
+
+def speed(folder: Path, clip: Path, checkpoint, args) -> None:
+    frames, steady, wave = inputs(folder, clip, args.seconds)
+    still = folder / "face.png"
     cv2.imwrite(str(still), frames[0])
-    steady = copy(folder / "face.mp4", frames, args.seconds)
-    wave = folder / "speech.wav"
-    audio_file.save_wav(wave, speech(clip, args.seconds))
     lipsync = LipSync(checkpoint, args.engine)
     begin = time.perf_counter()
     engine = lipsync.engine

@@ -28,6 +28,7 @@ SIZE, LIGHT = 1.25, 20.0
 POSE, BETTER = 2.0, 0.05
 BLURRED = 0.7  # of another frame's detail: less of it is a blur, in which a mouth looks shut
 MARGIN = 0.25  # of the box, that is kept around it
+COVERED = 0.5  # a face of less strength is covered, or was until now
 
 
 class Seen(NamedTuple):
@@ -90,9 +91,13 @@ class References:
     def look(self, seen: Seen) -> None:
         """Keep the frame if its mouth is more shut than in those that are kept of this look, or sharper.
 
-        A face that comes in or is covered, or whose mouth is beyond the image's edge, is not kept.
+        A face that comes in or is covered, or whose mouth is beyond the image's edge, is not kept. When something comes
+        before a face or goes away, all are forgotten: a hand that was there from the first frame on looks like a mouth
+        that rests.
         """
         kept, look = self._tracks.pop(seen.face.track, []), _look(seen)
+        if seen.face.strength < COVERED:
+            kept = []
         if seen.face.strength == 1 and _inside(seen):
             opening, detail = _mouth(seen)
             alike = [one for one in kept if one.look.apart(look) <= ALIKE]

@@ -16,7 +16,7 @@ from helpers.synthetic import RATE, PaintedSound, beeps, number, numbered_image,
 from lipgan_keras import LipSync, checkpoints
 from lipgan_keras.config import ModelConfig
 from lipgan_keras.face import cropping, detector
-from lipgan_keras.inference import batch, blend, engine
+from lipgan_keras.inference import batch, blend, engine, reference
 from lipgan_keras.inference import output as inference_output
 from lipgan_keras.inference.blend import Composer
 from lipgan_keras.inference.occlusion import OcclusionDetector
@@ -381,6 +381,28 @@ def two_faces(images):
             pair.append(dataclasses.replace(face, landmarks=moved.astype("float32"), box=box.astype("float32")))
         found.append(pair[::-1])
     return found
+
+
+def test_each_of_two_people_is_given_their_own_mouth_that_rests(tmp_path, media, painter, monkeypatch):
+    """The left one's rests in frame 4, the right one's in frame 12; their chins tell the frame."""
+
+    def draw(i):
+        image = numbered_image(i, (256, 128))
+        image[90:, :128], image[90:, 128:] = 30 + 5 * i, 240 - 5 * i
+        return image
+
+    def mouth(seen):
+        chin = float(seen.crop[-6:-2, 40:56].mean())
+        return min(abs(chin - (30 + 5 * 4)), abs(chin - (240 - 5 * 12))) / 255, 1.0
+
+    monkeypatch.setattr(detector, "detect", two_faces)
+    monkeypatch.setattr(reference, "_mouth", mouth)
+    monkeypatch.setattr(reference, "BETTER", 0.01)
+    synthetic.write(tmp_path / "two.mp4", steady(25, 1), 1, draw, size=(256, 128))
+    engine = Moves("warp")
+    LipSync(engine).run(tmp_path / "two.mp4", media / "speech.wav", tmp_path / "b.mp4", face_index="all")
+    chins = np.array([faces[-6:-2, 40:56, :3].mean() * 255 for faces in engine.given]).reshape(20, 2)
+    np.testing.assert_allclose(np.sort(chins, axis=1)[16:], np.tile([50.0, 180.0], (4, 1)), atol=4)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,16 @@ def test_what_only_looks_shut_is_not_taken():
         assert image is wide[0] or other is blurred
 
 
+def test_a_hand_that_was_there_from_the_start_is_forgotten_when_it_goes():
+    hand, wide = frame(0), frame(20)
+    gone = seen(frame(3)[0], dataclasses.replace(frame(3)[1], strength=0.0))  # so it is said at that moment
+    assert looked_at(hand)(wide)[0].min() == hand[0].min()
+    references = looked_at(hand, gone)
+    assert references(wide)[0] is wide[0]
+    references.look(frame(3))
+    np.testing.assert_array_equal(mouth_of(*references(wide)), mouth_of(*frame(3)))
+
+
 def test_a_sharper_frame_takes_a_blurs_place():
     shut = frame(3)
     blurred = seen(cv2.GaussianBlur(shut[0], (0, 0), 5), shut[1])
