@@ -202,13 +202,13 @@ def spent_before(logdir) -> dict:
         return {"seconds": 0.0, "commits": []}
     spent = json.loads(note.read_text("utf-8"))
     if began := spent.pop("began", None):
-        written = max((file.stat().st_mtime for file in logdir.iterdir()), default=began)
+        written = max(file.stat().st_mtime for file in logdir.glob("*.*"))  # this note at least
         spent["seconds"] += max(0.0, written - began)
     return spent
 
 
-def keep(logdir, spent) -> None:
-    """Write what the calls so far have spent."""
+def write_spent(logdir, spent) -> None:
+    """Keep the seconds and commits of the calls so far."""
     logdir.mkdir(parents=True, exist_ok=True)
     with files.replacing(logdir / "seconds.json") as temporary:
         temporary.write_text(json.dumps(spent), encoding="utf-8")
@@ -234,12 +234,12 @@ def train_and_judge(row: str, seed: int, work: Path, args) -> None:
     spent = spent_before(logdir)
     spent["commits"] = sorted({*spent["commits"], commit()})
     began = time.time()
-    keep(logdir, {**spent, "began": began})
+    write_spent(logdir, {**spent, "began": began})
     try:
         run("train.py", *where, *flags)
     finally:
         spent["seconds"] += time.time() - began
-        keep(logdir, spent)
+        write_spent(logdir, spent)
     found = {
         "row": row,
         "seed": seed,

@@ -8,7 +8,7 @@ same. Prints, of several runs in turn: seconds per stage (they overlap), frames 
 real-time factor, and the time over that of `generator.predict` alone, on TensorFlow, for as many frames.
 
 --memory measures instead the peak of memory for 10 s and for 10 min of video, each in a process of its own.
---steps measures instead the video with all that is done about the mouth, and without each of it, in turn.
+--steps measures instead the video with all of STEPS, which are about the mouth, and without each of them, in turn.
 """
 
 import json
@@ -37,7 +37,10 @@ RATE = 30
 # What --steps leaves out, and what takes its place
 STEPS = {
     "identity frames whose mouths rest": ("lipgan_keras.lipsync.References", lambda: None),
-    "the colour of painted teeth": (f"{paint.__name__}.whitened", lambda made, shifted, mask, landmarks: (made, mask)),
+    "the colour of painted teeth": (
+        f"{paint.__name__}.recoloured",
+        lambda made, shifted, mask, landmarks: (made, mask),
+    ),
     "detail of the face's own": (f"{detail.__name__}.LARGEST", 1),
 }
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,13 +86,14 @@ def random_checkpoint(path: Path) -> Path:
 
 
 def inputs(folder: Path, clip: Path, seconds: float) -> tuple[list[np.ndarray], Path, Path]:
-    """The frames of the clip, a video of them, and a sound, both so long."""
+    """The frames of the clip, a video of them and a sound; the video and the sound last `seconds`."""
     frames = [frame.image for frame in video_reader.read_frames(clip)]
     audio_file.save_wav(folder / "speech.wav", speech(clip, seconds))
     return frames, copy(folder / "face.mp4", frames, seconds), folder / "speech.wav"
 
 
 def steps(folder: Path, clip: Path, checkpoint, args) -> None:
+    """Print how long the video takes with all of STEPS, and without each of them."""
     _, steady, wave = inputs(folder, clip, args.seconds)
     lipsync, out = LipSync(checkpoint, args.engine), folder / "out.mp4"
     lipsync.run(steady, wave, out, max_sec=1)  # detector and generator are ready after it

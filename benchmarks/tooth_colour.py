@@ -3,9 +3,8 @@
 SPEAKERS is a folder of `<speaker>/<clip>`. In each frame a row of teeth is looked for about the mouth: a piece that is
 less red than the skin (a* at most 0.85 of it) and not in the dark (L* at least 0.65 of it), at least 0.15 as wide as
 the mouth, and that touches no edge of what is looked at, as skin does. Skin is what `lipgan_keras.inference.paint`
-takes for it. The table has for each speaker with ten such frames what the inside of the row has more than the skin, in
-CIE L*a*b*.
-The last row is the mean over the speakers, and the standard deviation between them.
+takes for it. The table has for each speaker with ten such frames how much more L*, a* and b* the inside of the row has
+than the skin. The last row is the mean over the speakers, and the standard deviation between them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from lipgan_keras.utils.cli import ArgumentParser
 SIZE = 384  # side of the crops
 REDNESS, LIGHTNESS, WIDTH = 0.85, 0.65, 0.15
 REACH = np.array([0.42, 0.22, 0.42, 0.38])  # of the mouth's width: left, up, right, down
-EDGE = 5  # pixels: so much of a row is left out, half of it at each edge, where its colour is mixed with the lips'
+EDGE = 5  # pixels: a square as large erodes the row, as at its edges teeth are mixed with lips
 LEAST = 10  # frames of a speaker
 
 

@@ -121,24 +121,27 @@ class Browser:
 
     def open(self, path=""):
         self.driver.get(self.address + path)
-        until(lambda: self.is_shown("#picture input[type=file]") if not path else self.is_shown("#go"))
+        until(lambda: self.is_there("#picture input[type=file]") if not path else self.is_there("#go"))
         return self
 
     def script(self, code, *arguments):
         return self.driver.execute_script(f"return {code}", *arguments)
 
-    def is_shown(self, selector):
+    def is_there(self, selector):
         return self.script("document.querySelector(arguments[0]) !== null", selector)
 
     def text(self, selector):
         return self.script("document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
+    def is_visible(self, selector):
+        return self.script("document.querySelector(arguments[0])?.checkVisibility()", selector)
+
     def click(self, selector):
-        until(lambda: self.script("document.querySelector(arguments[0])?.checkVisibility()", selector))
+        until(lambda: self.is_visible(selector))
         self.script("document.querySelector(arguments[0]).click()", selector)
 
     def give(self, part, path):
-        until(lambda: self.is_shown(f"#{part} input[type=file]"))
+        until(lambda: self.is_there(f"#{part} input[type=file]"))
         self.driver.find_element("css selector", f"#{part} input[type=file]").send_keys(str(path))
 
     def status(self, *words):
@@ -193,7 +196,7 @@ def test_a_video_is_made_and_nothing_is_asked_of_anybody_else(server, given, bro
     visitor.click("#make")
     visitor.status("Tick “")  # or "a voice", while that is still on its way
     visitor.agree()
-    until(lambda: visitor.is_shown("#voice #waveform, #voice .waveform-container"))
+    until(lambda: visitor.is_there("#voice #waveform, #voice .waveform-container"))
     visitor.click("#try")
     visitor.status("One frame, at the loudest moment")
     until(lambda: visitor.script("document.querySelector('#tried img')?.naturalWidth > 100"))
@@ -237,7 +240,7 @@ def test_the_face_that_is_clicked_speaks(given, browsers):
         until(lambda face=face: chosen() == face, 20)
     visitor.give("voice", given / "speech.wav")
     visitor.agree()
-    until(lambda: visitor.is_shown("#voice #waveform, #voice .waveform-container"))
+    until(lambda: visitor.is_there("#voice #waveform, #voice .waveform-container"))
     visitor.click("#make")
     visitor.status("2.0 seconds of video")
     frames = [frame.image.astype(int) for frame in video_reader.read_frames(visitor.result())]
@@ -250,7 +253,8 @@ def test_a_stop_keeps_what_is_made(given, browsers):
     visitor.give("picture", given / "portrait.jpg")
     visitor.give("voice", given / "long.wav")
     visitor.agree()
-    until(lambda: visitor.is_shown("#voice #waveform, #voice .waveform-container"))
+    until(lambda: visitor.is_there("#voice #waveform, #voice .waveform-container"))
+    assert not visitor.is_visible("#stop")
     visitor.click("#make")
     until(lambda: re.search(r"Frame \d\d+ of 1250 · about \d+ (s|min) left", visitor.text("#status")))
     visitor.click("#stop")
@@ -259,7 +263,7 @@ def test_a_stop_keeps_what_is_made(given, browsers):
     info = probe.probe(visitor.result())
     assert len(audio_file.load_audio(visitor.result())) / SAMPLE_RATE == pytest.approx(info.duration, abs=0.1)
     assert not visitor.script("document.querySelector('#make').disabled")
-    assert not visitor.script("document.querySelector('#stop').checkVisibility()")
+    assert not visitor.is_visible("#stop")
 
 
 def test_what_cannot_be_used_is_said(given, browsers):
@@ -317,7 +321,7 @@ def test_camera_and_microphone(given, browsers):
     press("#voice", "record-button")
     time.sleep(3)
     press("#voice", "stop-button")
-    until(lambda: visitor.is_shown("#voice #waveform, #voice .waveform-container"))
+    until(lambda: visitor.is_there("#voice #waveform, #voice .waveform-container"))
     visitor.agree()
     visitor.click("#make")
     visitor.status("seconds of video")
@@ -350,7 +354,7 @@ def test_two_visitors_and_a_tab_that_is_closed_amid_a_run(server, given, browser
     first.give("picture", given / "portrait.jpg")
     first.give("voice", given / "long.wav")
     first.agree()
-    until(lambda: first.is_shown("#voice #waveform, #voice .waveform-container"))
+    until(lambda: first.is_there("#voice #waveform, #voice .waveform-container"))
     first.click("#make")
     first.status("Frame ")
     second.open().click("#example-astronaut")

@@ -65,8 +65,8 @@ def crop_of(
         motion: (S,S,3) float32, see `motion.with_motion`; or None.
         cut: in place of `large_and_small`, such as a `Latest` of it.
         teeth: what finds the face's own teeth, such as a `Latest` of `teeth.seen`; None: they stay as generated.
-        corners: the corners of the mouth are moved pixels, also where the generator painted them; and painted teeth are
-            whitened, see `paint`.
+        corners: the corners of the mouth are moved pixels, also where the generator painted them, and painted teeth
+            are recoloured, see `paint`.
         origin: the image and the face in it whose pixels are moved, see `reference`; None: the frame's own.
 
     Returns:
@@ -83,7 +83,7 @@ def crop_of(
         stays = np.ones(grown.shape[:2], np.float32)
         if corners:
             landmarks = cropping.to_crop(face.face.landmarks, face.box, size, face.angle)
-            result, mask = paint.whitened(result, small, grown[..., 2], landmarks)
+            result, mask = paint.recoloured(result, small, grown[..., 2], landmarks)
             grown = np.dstack([grown[..., :2], mask])
             stays[below - first :] = _stays_painted(landmarks, size)[below:]
             result[first:] = small + stays[..., None] * (result[first:] - small)

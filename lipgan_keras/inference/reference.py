@@ -28,7 +28,7 @@ SIZE, LIGHT = 1.25, 20.0
 POSE, BETTER = 2.0, 0.05
 BLURRED = 0.7  # of another frame's detail: less of it is a blur, in which a mouth looks shut
 MARGIN = 0.25  # of the box, that is kept around it
-COVERED = 0.5  # a face of less strength is covered, or was until now
+COVERED = 0.5  # a face of less strength is covered, or was a moment ago, or is at an edge or an end of what shows it
 
 
 class Seen(NamedTuple):

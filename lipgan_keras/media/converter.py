@@ -15,7 +15,7 @@ from .image_file import over_white, transpose
 _MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _HDR = {16, 18}  # transfer characteristics of H.273: PQ (SMPTE ST 2084), and HLG (ARIB STD-B67)
-# With full horizontal chroma, and accurate rounding. To write, where colour loses half its pixels, the sharper one.
+# Full horizontal chroma, and accurate rounding. A writer halves colour in both directions; bicubic keeps more of it.
 ACCURATE, ACCURATE_TO_WRITE = (int(how) | 0x2000 | 0x40000 for how in (Interpolation.BILINEAR, Interpolation.BICUBIC))
 
 # Every frame that is marked interlaced is made of its own lines, at the same rate; others pass.

@@ -20,9 +20,9 @@ from . import clock, container, converter, demux
 _AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_FRAME = 1024
 _CLOCK = 90000  # ticks a second of the written video track
-# x264's. Mouths come out as near to what was made as with "fast" and 18, for half the work: docs/benchmarks.md
+# x264's. Mouths come out nearer to what was made than with "fast" and 18, for less work: docs/benchmarks.md
 PRESET, CRF = "veryfast", 16
-CHROMA = -6  # x264's quality for colours, less CRF: else a small face's teeth take the colour of the lips about them
+CHROMA = -6  # chroma-qp-offset: else a small face's teeth take the colour of the lips about them
 
 
 class VideoWriter:
