@@ -62,6 +62,7 @@ def recoloured(
         return made, mask
     colour = np.minimum(skin[1:], np.maximum(skin[1:] - OFFSET, LEAST))  # never more than skin's, as in blue light
     lab[..., 1:] += tooth[..., None] * (colour - lab[..., 1:])
+    lab[..., 0] += tooth * np.minimum(max(skin[0], LIGHT_SKIN) - lab[..., 0], 0)  # hardly known paint may be too light
     tooth_paint = cv2.cvtColor(lab, cv2.COLOR_LAB2BGR) * np.float32(255)
     more = np.maximum(tooth - painted, 0)
     made, mask = made.copy(), mask.copy()
