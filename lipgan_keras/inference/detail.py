@@ -42,7 +42,7 @@ def cropper(region: str, box: Sequence[float] | None, still: bool) -> Callable:
         crop_of,
         cut=Latest(large_and_small),
         teeth=Latest(own_teeth.seen) if fitted and still else None,
-        corners=fitted and not box,
+        mouth_known=fitted and not box,
     )
 
 
@@ -53,7 +53,7 @@ def crop_of(
     motion: np.ndarray | None,
     cut: Callable | None = None,
     teeth: Callable | None = None,
-    corners: bool = True,
+    mouth_known: bool = True,
     origin: tuple | None = None,
 ) -> np.ndarray:
     """The generated crop, as large as the face where the generator says how it moved the face's pixels.
@@ -65,8 +65,8 @@ def crop_of(
         motion: (S,S,3) float32, see `motion.with_motion`; or None.
         cut: in place of `large_and_small`, such as a `Latest` of it.
         teeth: what finds the face's own teeth, such as a `Latest` of `teeth.seen`; None: they stay as generated.
-        corners: the corners of the mouth are moved pixels, also where the generator painted them, and painted teeth
-            are recoloured, see `paint`.
+        mouth_known: whether it is known where the mouth is. Then its corners are moved pixels, even where they were
+            painted, and its painted teeth are recoloured, see `paint`.
         origin: the image and the face in it whose pixels are moved, see `reference`; None: the frame's own.
 
     Returns:
@@ -81,7 +81,7 @@ def crop_of(
         large, small = (cut or large_and_small)(*(origin or (image, face)), times, size)
         grown, small = motion[first:], moved(small, motion[first:], first)
         stays = np.ones(grown.shape[:2], np.float32)
-        if corners:
+        if mouth_known:
             landmarks = cropping.to_crop(face.face.landmarks, face.box, size, face.angle)
             result, mask = paint.recoloured(result, small, grown[..., 2], landmarks)
             grown = np.dstack([grown[..., :2], mask])

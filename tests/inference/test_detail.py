@@ -40,7 +40,7 @@ def crop(image, one, side=SIZE):
 def test_small_faces_have_no_more_detail(image, side):
     made = np.random.default_rng(1).random((SIZE, SIZE, 3), np.float32)
     for motion in (None, still(1)):
-        found = detail.crop_of(image, face(side), made, motion, corners=False)
+        found = detail.crop_of(image, face(side), made, motion, mouth_known=False)
         np.testing.assert_array_equal(found, np.rint(made * 255).astype(np.uint8))
     assert len(detail.crop_of(image, face(400), made, None)) == SIZE
     own = crop(image, face(side))
@@ -109,7 +109,7 @@ def test_the_corners_of_a_mouth_are_not_painted(image, side, roll, angle):
         assert not found[around(middle + 0.4 * (corner - middle), times)].any()
     down = rotation(roll) @ np.float32([0, 20])
     assert not found[around(middle + down, times)].any() and not found[around(points[3] + down, times)].any()
-    assert not detail.crop_of(image, one, black, still(0), corners=False)[SIZE:].any()
+    assert not detail.crop_of(image, one, black, still(0), mouth_known=False)[SIZE:].any()
 
 
 def test_the_mouth_of_a_turned_face_is_not_taken_for_a_narrow_one(image):

@@ -128,7 +128,7 @@ def test_they_are_in_the_crop_of_a_still():
     row = in_crop((154, 238, 206, 245))
     for corners in (False, True):
         result, without = (
-            detail.crop_of(picture(ROW), face(), black, black, teeth=found, corners=corners)
+            detail.crop_of(picture(ROW), face(), black, black, teeth=found, mouth_known=corners)
             for found in (teeth.seen, None)
         )
         assert result[row].mean() > 0.85 * np.mean(TOOTH) and np.abs(result.astype(int) - without).mean() < 10
