@@ -47,8 +47,8 @@ def main():
         mouth = around_the_mouth(photo)
         for preset, crf, chroma, how in TRIED:
             taken, size, again = encoded(frames, preset, crf, chroma, how)
-            values = [1e3 * taken, size / 1e3, *(psnr(frames, again, part) for part in (mouth, np.s_[:, :]))]
-            cells = [f"{value:.{digits}f}" for value, digits in zip(values, (1, 0, 1, 1), strict=True)]
+            fidelity = (f"{psnr(frames, again, part):.1f}" for part in (mouth, np.s_[:, :]))
+            cells = [f"{1e3 * taken:.1f}", f"{size / 1e3:.0f}", *fidelity]
             rows.append([name, preset, crf, chroma, "bilinear" if how == BILINEAR else "bicubic", *cells])
     print(machine())
     print(

@@ -239,15 +239,23 @@ def clips_of(speakers: str) -> dict[str, list[Path]]:
     return found
 
 
-def clips_to_judge(speakers: str, least: int = 1) -> dict[str, list[Path]]:
-    """`clips_of`, with the detector under way for them.
+def add_clips(parser: ArgumentParser, most: int) -> None:
+    """What `clips_to_judge` takes: the folder, and how many clips of a speaker, `most` where it is not said."""
+    parser.add_argument("speakers", type=cli.existing, help="folder of <speaker>/<clip>")
+    parser.add_argument("--clips", type=cli.integer(1), default=most, help="of a speaker, at most")
+
+
+def clips_to_judge(args, least: int = 1) -> dict[str, list[Path]]:
+    """The clips that the flags of `add_clips` name, by speaker, with the detector under way for them.
 
     Raises:
-        UserError: there are fewer speakers.
+        UserError: there are fewer than `least` speakers.
     """
-    found = clips_of(speakers)
+    found = {speaker: clips[: args.clips] for speaker, clips in clips_of(args.speakers).items()}
     if len(found) < least:
-        raise UserError(f"{speakers}: needs <speaker>/<clip> of {least} speakers or more; give a folder that has them")
+        raise UserError(
+            f"{args.speakers}: needs <speaker>/<clip> of {least} speakers or more; give a folder that has them"
+        )
     flags.start_detector(next(iter(found.values()))[0])
     return found
 

@@ -11,13 +11,12 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-import cv2
 import numpy as np
 import strip
 
 from lipgan_keras import LipSync
 from lipgan_keras.face import cropping, tracking
-from lipgan_keras.inference import detail, flags
+from lipgan_keras.inference import detail, flags, paint
 from lipgan_keras.media import video_reader
 from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
@@ -68,7 +67,7 @@ def light(image, corners) -> float:
     middle, side = corners.mean(0), CORNER * np.hypot(*(corners[1] - corners[0]))
     inside = middle + (1 - 2 * CORNER) * (corners - middle)
     pixels = np.stack([cropping.extract(image, [*(at - side), *(at + side)], 8) for at in inside])
-    return float(cv2.cvtColor(np.concatenate(pixels).astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[..., 0].mean())
+    return float(paint.to_lab(np.concatenate(pixels))[..., 0].mean())
 
 
 def mouth(made) -> np.ndarray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import strip
-from model_card import clips_to_judge
+from model_card import add_clips, clips_to_judge
 
 from lipgan_keras.face import cropping
 from lipgan_keras.inference import paint
@@ -28,13 +28,12 @@ LEAST = 10  # frames of a speaker
 
 def main():
     parser = ArgumentParser(description="How teeth differ from skin in colour.")
-    parser.add_argument("speakers", type=cli.existing, help="folder of <speaker>/<clip>")
-    parser.add_argument("--clips", type=cli.integer(1), default=3, help="of a speaker, at most")
+    add_clips(parser, 3)
     args = parser.parse_args()
     means = []
     print("| speaker | frames | skin: L*, a*, b* | teeth, less skin |\n| --- | --- | --- | --- |")
-    for speaker, clips in clips_to_judge(args.speakers).items():
-        found = [pair for clip in clips[: args.clips] for seen in strip.look(clip)[0] if (pair := colours(*seen))]
+    for speaker, clips in clips_to_judge(args).items():
+        found = [pair for clip in clips for seen in strip.look(clip)[0] if (pair := colours(*seen))]
         if len(found) >= LEAST:
             skin, teeth = np.mean(found, axis=0)
             means.append(teeth - skin)
@@ -50,8 +49,8 @@ def colours(frame, one) -> tuple[np.ndarray, np.ndarray] | None:
     skin = paint.skin_of(crop.astype(np.float32), landmarks)
     if skin is None:
         return None
-    pixels = strip.about_mouth(crop, landmarks[3:], REACH).astype(np.float32) / 255
-    lab, width = cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB), pixels.shape[1] / REACH[[0, 2]].sum()
+    lab = paint.to_lab(strip.about_mouth(crop, landmarks[3:], REACH))
+    width = lab.shape[1] / REACH[[0, 2]].sum()
     likely = (lab[..., 1] <= REDNESS * skin[1]) & (lab[..., 0] >= LIGHTNESS * skin[0])
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8), connectivity=8)
     for number in sorted(range(1, count), key=lambda n: boxes[n, cv2.CC_STAT_TOP]):

@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 import strip
-from model_card import clips_to_judge
+from model_card import add_clips, clips_to_judge
 
 from lipgan_keras import LipSync
 from lipgan_keras.inference import reference
@@ -29,18 +29,17 @@ WAYS = {"the frame itself": False, "a mouth that rests": True}
 
 def main():
     parser = ArgumentParser(description="How far mouths of videos that speak move in silence, and under other sounds.")
-    parser.add_argument("speakers", type=cli.existing, help="folder of <speaker>/<clip>")
+    add_clips(parser, 3)
     parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
-    parser.add_argument("--clips", type=cli.integer(1), default=3, help="of a speaker, at most")
     args = parser.parse_args()
-    speakers = clips_to_judge(args.speakers, 2)
+    speakers = clips_to_judge(args, 2)
     lipsync, rows, means = LipSync(), [], []
     print("| speaker | clips | identity frame | moves in silence | under another sound | with that | with its own |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     names = list(speakers)
     for name, after in zip(names, [*names[1:], names[0]], strict=True):
         other, found = speakers[after][0], []
-        for number, clip in enumerate(speakers[name][: args.clips]):
+        for number, clip in enumerate(speakers[name]):
             measured, pictures = of_clip(lipsync, clip, other)
             found.append(measured)
             rows += [] if number else pictures

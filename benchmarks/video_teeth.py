@@ -13,12 +13,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import strip
-from model_card import clips_to_judge
+from model_card import add_clips, clips_to_judge
 
 from lipgan_keras import LipSync
+from lipgan_keras.inference import paint
 from lipgan_keras.media import video_reader
 from lipgan_keras.utils import cli
 from lipgan_keras.utils.cli import ArgumentParser
@@ -33,15 +33,13 @@ SIDES = 180, 140  # pixels of a picture
 
 def main():
     parser = ArgumentParser(description="The teeth of videos that speak, and their own.")
-    parser.add_argument("speakers", type=cli.existing, help="folder of <speaker>/<clip>")
+    add_clips(parser, 4)
     parser.add_argument("picture", type=cli.path, help="JPEG or PNG to write")
-    parser.add_argument("--clips", type=cli.integer(1), default=4, help="of a speaker, at most")
     args = parser.parse_args()
-    speakers = clips_to_judge(args.speakers)
+    speakers = clips_to_judge(args)
     lipsync, rows = LipSync(), []
     print("| speaker | clips | skin: L*, a* | own teeth: share, L*, a* | made |\n| --- | --- | --- | --- | --- |")
     for speaker, clips in speakers.items():
-        clips = clips[: args.clips]
         pairs = [frames_of(lipsync, clip) for clip in clips]
         rows += picture(pairs[0])
         skin, own, made = (np.nanmean(values, axis=0) for values in zip(*map(colours, pairs), strict=True))
@@ -90,8 +88,7 @@ def mean_teeth(found) -> np.ndarray:
 
 def lab(image, one, reach) -> np.ndarray:
     """(pixels,2) float32: L* and a* about the mouth of a tracked face."""
-    pixels = strip.about_mouth(image, one.face.landmarks[3:5], reach).astype(np.float32) / 255
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2LAB).reshape(-1, 3)[:, :2]
+    return paint.to_lab(strip.about_mouth(image, one.face.landmarks[3:5], reach)).reshape(-1, 3)[:, :2]
 
 
 def picture(frames) -> list[np.ndarray]:

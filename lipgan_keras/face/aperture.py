@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from . import cropping
+from .regions import mouth_width
 
 _MOUTH = 48  # pixels of a side of the mouth patch
 
@@ -27,10 +28,10 @@ def mouth_aperture(crops: np.ndarray, landmarks: np.ndarray, below_teeth: bool =
     """
     openings = []
     for crop, points in zip(crops, np.asarray(landmarks, "float64"), strict=True):
-        nose, left, right = points[2:]
+        left, right = points[3:]
         middle, along = (left + right) / 2, right - left
         apart = max(float(np.hypot(*along)), 1e-6)
-        unit = max(apart, float(np.hypot(*(middle - nose)))) * 1.6 / _MOUTH  # crop pixels for one of the patch
+        unit = max(apart, float(mouth_width(points))) * 1.6 / _MOUTH  # crop pixels for one of the patch
         along = along / apart
         below = np.array([-along[1], along[0]])
         corner = middle - unit * _MOUTH * (0.5 * along + 0.35 * below)

@@ -16,6 +16,26 @@ def between(value: np.ndarray | float, bounds: tuple[float, float]) -> np.ndarra
     return ramp((value - bounds[0]) / (bounds[1] - bounds[0]))
 
 
+def mouth_width(landmarks: np.ndarray) -> np.ndarray:
+    """How far the mouth's corners are apart; of a turned face, at least how far nose and mouth are.
+
+    Args:
+        landmarks: (..., 5, 2).
+
+    Returns:
+        (...), in the landmarks' unit.
+    """
+    nose, left, right = np.moveaxis(np.asarray(landmarks)[..., 2:, :], -2, 0)
+    apart, from_nose = (np.hypot(*np.moveaxis(way, -1, 0)) for way in (right - left, (left + right) / 2 - nose))
+    return np.maximum(apart, from_nose)
+
+
+def bounds(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of all that is not 0 in a (H,W) mask; empty where all is."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0) for at in (rows, columns))
+
+
 def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     """A soft mask of the lips, closed or open.
 
@@ -43,7 +63,7 @@ def lip_mask(landmarks: np.ndarray, size: int = 96) -> np.ndarray:
     norm = np.hypot(*along.T)[:, None]
     along = np.where(norm > 0, along / np.maximum(norm, 1e-9), np.float32([1, 0]))
     below = np.stack([-along[:, 1], along[:, 0]], 1)
-    width = 1.3 * np.maximum(np.maximum(apart, np.hypot(*(middle - points[:, 2]).T)), 1.0)
+    width = 1.3 * np.maximum(mouth_width(points), 1.0)
     height = 0.7 * np.maximum(width, 0.85 * length)
     middle = middle + 0.25 * height[:, None] * below
     reach = 1.25 * np.maximum(width, height)[:, None] / 2  # all is 0 further away

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..face.regions import between
+from ..face.regions import between, bounds, mouth_width
 
 # Skin is measured from eye to eye, and between these two heights: shares of the way from the eyes down to the mouth.
 SKIN = 0.45, 0.8
@@ -48,15 +48,16 @@ def recoloured(
         The crop, and (h,S) float32, the mask, lower where teeth are painted. Without teeth: what was given.
     """
     top, middle = len(made) - len(mask), landmarks[3:].mean(axis=0)
-    width = max(np.hypot(*(landmarks[4] - landmarks[3])), np.hypot(*(middle - landmarks[2])), 1.0)
-    at, place = _place(mask.shape, width, middle - (0, top))
-    skin = skin_of(made, landmarks)
+    width = max(float(mouth_width(landmarks)), 1.0)
+    place = _place(mask.shape, width, middle - (0, top))
+    at, skin = bounds(place), skin_of(made, landmarks)
+    place = place[at]
     if skin is None or not place.size:
         return made, mask
     shifted, painted = shifted[at], 1 - mask[at]
     crop = made[top:][at]
     paint = shifted + (crop - shifted) / np.maximum(painted, PAINTED[0])[..., None]
-    lab = cv2.cvtColor(np.clip(paint, 0, 255, out=paint) / np.float32(255), cv2.COLOR_BGR2LAB)
+    lab = to_lab(np.clip(paint, 0, 255, out=paint))
     tooth = _tooth(lab, painted, skin, width) * place
     if not tooth.any():
         return made, mask
@@ -87,20 +88,20 @@ def skin_of(crop: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
     pixels = crop[tuple(slice(*np.clip(np.rint(edges), 0, len(crop)).astype(int)) for edges in (down, across))]
     if not pixels.size:
         return None
-    lab = cv2.cvtColor(np.clip(pixels, 0, 255) / np.float32(255), cv2.COLOR_BGR2LAB)
-    skin = np.median(lab.reshape(-1, 3), axis=0)
+    skin = np.median(to_lab(np.clip(pixels, 0, 255)).reshape(-1, 3), axis=0)
     return skin if skin[0] > 1 else None
 
 
+def to_lab(pixels: np.ndarray) -> np.ndarray:
+    """(H,W,3) float32: L*, a* and b* of BGR pixels in 0..255."""
+    return cv2.cvtColor(np.float32(pixels) / np.float32(255), cv2.COLOR_BGR2LAB)
+
+
 def _place(shape, width, middle):
-    """Rows and columns of the rectangle of the teeth, and (r,c) float32 in 0..1, how much each of its pixels counts."""
+    """(h,S) float32 in 0..1: how much each pixel counts, 0 outside the rectangle of the teeth."""
     x, y = ((np.arange(count) + 0.5 - start) / width for count, start in zip(shape[::-1], middle, strict=True))
     rows = between(-y, ABOVE[::-1]) * between(y, BELOW[::-1])
-    columns = between(np.abs(x), BESIDE[::-1])
-    at = tuple(
-        slice(*found[[0, -1]] + (0, 1)) if len(found := np.flatnonzero(line)) else slice(0) for line in (rows, columns)
-    )
-    return at, np.outer(rows[at[0]], columns[at[1]]).astype(np.float32)
+    return np.outer(rows, between(np.abs(x), BESIDE[::-1])).astype(np.float32)
 
 
 def _tooth(lab, painted, skin, width):

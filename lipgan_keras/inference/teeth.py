@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..face import cropping
-from ..face.regions import between
+from ..face.regions import between, bounds
 from .motion import moved
 
 FINE = 384  # side of the crop in which teeth are looked for: the same for all faces, so that all are judged alike
@@ -94,9 +94,7 @@ def seen(image: np.ndarray, face, times: int, size: int) -> Teeth | None:
         return None
     size *= times
     weight = cv2.resize(found, (size, size), interpolation=cv2.INTER_AREA)
-    seen_at = (np.flatnonzero(weight.any(axis=axis)) for axis in (1, 0))
-    rows, columns = (slice(int(at[0]), int(at[-1]) + 1) for at in seen_at)
-    return Teeth(cropping.extract(image, face.box, size, face.angle), weight, rows, columns)
+    return Teeth(cropping.extract(image, face.box, size, face.angle), weight, *bounds(weight))
 
 
 def _weight(crop, corners):

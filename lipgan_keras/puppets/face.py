@@ -10,6 +10,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
+from ..face.regions import bounds
 from . import person as puppets_person
 from .camera import Place
 from .person import Axes, Person, fall
@@ -263,9 +264,8 @@ class Puppet:
         frame = cv2.remap(self.photo, photo_x, photo_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
         painted = (np.abs(source_x) < 1) & (y > upper - 0.15) & (y < lower + 0.15)
-        rows, columns = np.flatnonzero(painted.any(1)), np.flatnonzero(painted.any(0))
-        if len(rows):
-            inner = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        inner = bounds(painted)
+        if painted[inner].size:
             pixel = float(np.sqrt(abs(np.linalg.det(self._from_mouth[:, :2]) / np.linalg.det(to_photo[:, :2]))))
             gap = frame[part][inner]
             inside = (values[inner] for values in (source_x, y, upper, lower))

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import distance_transform_edt
 
+from ..face.regions import bounds
 from . import face_model, fitting, raster
 from .face_model import GUMS, HEAD, SKIN, SOCKET, TEETH, FaceModel, Lips
 from .fitting import Fit
@@ -349,10 +350,9 @@ class Head:
         kind = np.where(view.nearest >= 0, self._kinds[view.nearest], 255)
         cover, inner = told[..., 2:3].copy(), told[..., 4:5]
         skin = kind == SKIN
-        rows, columns = np.flatnonzero(skin.any(1)), np.flatnonzero(skin.any(0))
-        if not len(rows):
+        part = bounds(skin)
+        if not skin[part].size:
             return below
-        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         kind, told, cover, inner = kind[part], told[part], cover[part], inner[part]
         colour = self._taken(self.photo, told[..., 0], told[..., 1])
         if pose.aside:

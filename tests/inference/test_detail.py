@@ -107,6 +107,7 @@ def test_the_corners_of_a_mouth_are_not_painted(image, side, roll, angle):
         at = around(middle + 1.15 * (corner - middle), times)
         assert np.abs(found[at].astype(int) - own[at]).max() <= 12
         assert not found[around(middle + 0.4 * (corner - middle), times)].any()
+    assert not found[around(middle, times)].any() and not found[-2:, len(found) // 2].any()
     down = rotation(roll) @ np.float32([0, 20])
     assert not found[around(middle + down, times)].any() and not found[around(points[3] + down, times)].any()
     assert not detail.crop_of(image, one, black, still(0), mouth_known=False)[SIZE:].any()
